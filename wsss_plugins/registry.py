@@ -1,0 +1,233 @@
+"""The registries every plug-in lives in.
+
+Kinds that OpenMMLab knows (models, data sets, transforms, metrics, hooks ...)
+register into children of mmsegmentation's registries, so that a plug-in of
+mmseg or mmengine resolves from a config of ours too. The three kinds that only
+weakly-supervised segmentation has are root registries of their own:
+:data:`SEED_HEADS`, :data:`REFINERS` and :data:`STAGES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import mmseg.registry as mmseg_registry
+from mmengine.config.lazy import LazyObject
+from mmengine.registry import Registry
+
+from wsss_plugins.errors import ConfigError, near_names
+
+SCOPE = 'wsss_plugins'
+T = TypeVar('T')
+
+
+def _child(name: str, *packages: str) -> Registry:
+    """Makes our child of mmseg's registry ``name``, filled from ``packages``."""
+    parent = getattr(mmseg_registry, name)
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope=SCOPE,
+        locations=[f'{SCOPE}.{package}' for package in packages],
+    )
+
+
+def _root(name: str, package: str, contract: str) -> Registry:
+    """Makes a registry of our own, whose docstring is the contract of what may register."""
+    registry = Registry(name, scope=SCOPE, locations=[f'{SCOPE}.{package}'])
+    registry.__doc__ = contract
+    return registry
+
+
+MODELS = _child('MODELS', 'backbones', 'classifiers', 'segmentors', 'losses')
+DATASETS = _child('DATASETS', 'datasets')
+TRANSFORMS = _child('TRANSFORMS', 'datasets')
+METRICS = _child('METRICS', 'metrics')
+HOOKS = _child('HOOKS', 'stages')
+RUNNERS = _child('RUNNERS', 'stages')
+DATA_SAMPLERS = _child('DATA_SAMPLERS')
+EVALUATOR = _child('EVALUATOR')
+INFERENCERS = _child('INFERENCERS')
+LOG_PROCESSORS = _child('LOG_PROCESSORS')
+LOOPS = _child('LOOPS')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
+OPTIMIZERS = _child('OPTIMIZERS')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
+TASK_UTILS = _child('TASK_UTILS')
+VISBACKENDS = _child('VISBACKENDS')
+VISUALIZERS = _child('VISUALIZERS')
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
+
+SEED_HEADS = _root(
+    'seed head',
+    'seeds',
+    """Seed heads: from a trained classifier to class localisation maps.
+
+The registered object must be a subclass of ``wsss_plugins.seeds.SeedHead``: a
+module called with ``(model, images, labels)`` of shapes ``(N, 3, H, W)`` and
+``(N, C)`` in {0, 1}, which returns ``(N, C, h, w)`` >= 0 with exactly 0 for the
+classes that are absent.""",
+)
+REFINERS = _root(
+    'refiner',
+    'refiners',
+    """Refiners: from one seed to a better one.
+
+The registered object must be a subclass of ``wsss_plugins.refiners.Refiner``:
+called with an image ``(3, H, W)`` uint8 RGB and a ``Seed`` of the same size, it
+returns a ``Seed`` of the same classes and size and leaves its input unchanged.""",
+)
+STAGES = _root(
+    'stage',
+    'stages',
+    """Stages: from the folders of earlier stages to one folder of artefacts.
+
+The registered object must be a subclass of ``wsss_plugins.stages.Stage``: its
+``run(out, inputs)`` writes only under ``out`` and returns the metrics it
+measured as plain numbers.""",
+)
+
+
+def all_registries() -> Iterator[tuple[str, Registry]]:
+    """Yields ``(name, registry)`` of every registry of this module."""
+    for name, value in globals().items():
+        if isinstance(value, Registry):
+            yield name, value
+
+
+def plugin_names(registry: Registry) -> list[str]:
+    """Names of everything that a config may name in ``registry``, ours and inherited."""
+    names: set[str] = set()
+    node: Registry | None = registry
+    while node is not None:
+        node.import_from_location()
+        names.update(node.module_dict)
+        node = node.parent
+    return sorted(names)
+
+
+def resolve(registry: Registry, given: object) -> Any:
+    """Finds the class that ``type=given`` means.
+
+    Args:
+        registry: Where a name is looked up.
+        given: A name, a class, or the lazy import of a config.
+
+    Returns:
+        The class or callable.
+
+    Raises:
+        ConfigError: No plug-in of that name; lists near names.
+    """
+    if isinstance(given, LazyObject):
+        try:
+            return given.build()
+        except ImportError as error:
+            raise ConfigError(
+                str(error).replace('\n', ' '), token=str(given).rsplit('.', 1)[-1]
+            ) from error
+    if isinstance(given, str):
+        found = registry.get(given)
+        if found is None:
+            raise ConfigError(
+                f"unknown {registry.name} '{given}': {near_names(given, plugin_names(registry))}",
+                token=given,
+            )
+        return found
+    if callable(given):
+        return given
+    raise ConfigError(
+        f'type of a {registry.name} must be a name or a class, not {given!r}'
+    )
+
+
+def parameters_of(cls: Any) -> set[str] | None:
+    """Keyword names that ``cls`` accepts, or None when it accepts any.
+
+    ``**kwargs`` is followed up the inheritance chain to the first class that has none.
+    """
+    if not inspect.isclass(cls):
+        chain = [cls]
+    else:
+        chain = [
+            c.__dict__['__init__']
+            for c in cls.__mro__
+            if '__init__' in c.__dict__ and c is not object
+        ]
+    names: set[str] = set()
+    for function in chain:
+        parameters = inspect.signature(function).parameters.values()
+        names.update(
+            p.name
+            for p in parameters
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        )
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names - {'self'}
+    return None if chain else set()
+
+
+def check_arguments(
+    cls: Any, given: Mapping[str, Any], also: frozenset[str] = frozenset()
+) -> None:
+    """Refuses keys that ``cls`` does not take.
+
+    Raises:
+        ConfigError: A misspelt key; lists near names.
+    """
+    allowed = parameters_of(cls)
+    if allowed is None:
+        return
+    for key in given:
+        if key not in allowed and key not in also and key not in ('type', '_scope_'):
+            name = getattr(cls, '__name__', str(cls))
+            raise ConfigError(
+                f"{name} takes no argument '{key}': {near_names(key, allowed)}",
+                token=key,
+            )
+
+
+def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) -> T:
+    """Builds ``cfg`` from ``registry`` and insists on its kind.
+
+    mmengine lets ``type=SomeClass`` bypass the registries, so that a config of
+    the wrong kind would fail much later; this function refuses it at once.
+
+    Args:
+        registry: Where a ``type`` given by name is looked up.
+        cfg: A dict with ``type``, or an object that is already built.
+        kind: The base class that the result must have.
+
+    Returns:
+        The built object.
+
+    Raises:
+        ConfigError: An unknown name, a misspelt key or an object of another kind.
+    """
+    if isinstance(cfg, kind):
+        return cfg
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise ConfigError(
+            f"a {registry.name} must be a dict with the key 'type', not {cfg!r}"
+        )
+    cls = resolve(registry, cfg['type'])
+    name = getattr(cls, '__name__', str(cls))
+    if inspect.isclass(cls) and not issubclass(cls, kind):
+        raise ConfigError(
+            f'{name} is no {registry.name}: a subclass of {kind.__name__} is needed; '
+            f'{near_names(name, plugin_names(registry))}',
+            token=name,
+        )
+    check_arguments(cls, cfg)
+    with registry.switch_scope_and_registry(SCOPE):
+        built = registry.build(dict(cfg, type=cls))
+    if not isinstance(built, kind):
+        raise ConfigError(
+            f'{name} built a {type(built).__name__}, not a {kind.__name__}', token=name
+        )
+    return built

@@ -1,0 +1,29 @@
+"""What passes between stages: seeds, label maps, and the files they are kept in."""
+
+from wsss_plugins.structures.files import (
+    atomic_path,
+    load_json,
+    load_npz,
+    save_json,
+    save_npz,
+)
+from wsss_plugins.structures.label_map import (
+    IGNORE,
+    load_label_map,
+    save_label_map,
+    voc_palette,
+)
+from wsss_plugins.structures.seed import Seed
+
+__all__ = [
+    'IGNORE',
+    'Seed',
+    'atomic_path',
+    'load_json',
+    'load_label_map',
+    'load_npz',
+    'save_json',
+    'save_label_map',
+    'save_npz',
+    'voc_palette',
+]

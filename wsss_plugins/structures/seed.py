@@ -1,0 +1,130 @@
+"""A seed: how strongly every pixel of one image speaks for each class it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss_plugins.errors import DataError
+from wsss_plugins.structures.files import load_npz, save_npz
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Scores of the classes present in one image.
+
+    Attributes:
+        scores: ``(K, H, W)`` float32 >= 0; in [0, 1] after :meth:`normalised`.
+        classes: ``(K,)`` int64 foreground ids 0..C-1, the image-level labels.
+        background: ``(H, W)`` float32, added by a refiner; background is not a class.
+    """
+
+    scores: Tensor
+    classes: Tensor
+    background: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            self.scores.ndim != 3
+            or self.classes.ndim != 1
+            or len(self.scores) != len(self.classes)
+        ):
+            raise DataError(
+                f'a seed needs scores (K, H, W) and classes (K,), not {tuple(self.scores.shape)} '
+                f'and {tuple(self.classes.shape)}'
+            )
+        if (
+            self.background is not None
+            and self.background.shape != self.scores.shape[1:]
+        ):
+            raise DataError(
+                f'the background of a seed must have its size {tuple(self.scores.shape[1:])}, '
+                f'not {tuple(self.background.shape)}'
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)``."""
+        return self.scores.shape[1], self.scores.shape[2]
+
+    def normalised(self, eps: float = 1e-6) -> Seed:
+        """Scales every class to [0, 1]: ``(x - min) / (max - min + eps)`` over the image."""
+        low = self.scores.amin((1, 2), keepdim=True)
+        high = self.scores.amax((1, 2), keepdim=True)
+        return replace(self, scores=(self.scores - low) / (high - low + eps))
+
+    def resized(self, size: tuple[int, int]) -> Seed:
+        """Bilinear (half-pixel centres) to ``size`` = ``(H, W)``."""
+        if size == self.size:
+            return self
+
+        def scale(maps: Tensor) -> Tensor:
+            return F.interpolate(
+                maps[None], size=size, mode='bilinear', align_corners=False
+            )[0]
+
+        background = (
+            None if self.background is None else scale(self.background[None])[0]
+        )
+        return replace(self, scores=scale(self.scores), background=background)
+
+    def probabilities(self) -> Tensor:
+        """Background and class scores, ``(1 + K, H, W)``, background first.
+
+        Raises:
+            DataError: No background yet.
+        """
+        if self.background is None:
+            raise DataError(
+                'this seed has no background score yet: put a background policy first in the list of refiners'
+            )
+        return torch.cat([self.background[None], self.scores])
+
+    def to_label(self) -> Tensor:
+        """Winning label of each pixel, ``(H, W)`` uint8: 0 background, c + 1 class c.
+
+        Ties go to background first, then to the lower position.
+        """
+        values = torch.cat([self.classes.new_zeros(1), self.classes + 1]).to(
+            torch.uint8
+        )
+        return values[self.probabilities().argmax(0)]
+
+    def save(self, path: Path | str) -> None:
+        """Writes the arrays to ``path`` (.npz), whole or not at all."""
+        arrays = dict(
+            scores=self.scores.cpu().numpy(), classes=self.classes.cpu().numpy()
+        )
+        if self.background is not None:
+            arrays['background'] = self.background.cpu().numpy()
+        save_npz(path, arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Seed:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            DataError: The file is missing, damaged, holds other arrays or is not finite.
+        """
+        arrays = load_npz(path)
+        missing = {'scores', 'classes'} - set(arrays)
+        if missing:
+            raise DataError(f'{path} is no seed: it lacks {", ".join(sorted(missing))}')
+        scores = arrays['scores'].astype(np.float32)
+        if not np.isfinite(scores).all():
+            raise DataError(
+                f'{path} holds scores that are not finite: make the seeds again'
+            )
+        background = arrays.get('background')
+        return cls(
+            torch.from_numpy(scores),
+            torch.from_numpy(arrays['classes'].astype(np.int64)),
+            None
+            if background is None
+            else torch.from_numpy(background.astype(np.float32)),
+        )
