@@ -149,7 +149,8 @@ def resolve(registry: Registry, given: object) -> Any:
 def parameters_of(cls: Any) -> set[str] | None:
     """Keyword names that ``cls`` accepts, or None when it accepts any.
 
-    ``**kwargs`` is followed up the inheritance chain to the first class that has none.
+    ``**kwargs`` is followed up the inheritance chain to the first class that has
+    none; a class that names them otherwise (``**arch``) checks them itself.
     """
     if not inspect.isclass(cls):
         chain = [cls]
@@ -162,13 +163,16 @@ def parameters_of(cls: Any) -> set[str] | None:
     names: set[str] = set()
     for function in chain:
         parameters = inspect.signature(function).parameters.values()
-        names.update(
-            p.name
-            for p in parameters
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        kinds = (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
         )
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        names.update(p.name for p in parameters if p.kind in kinds)
+        rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+        if not rest:
             return names - {'self'}
+        if rest != ['kwargs']:
+            return None
     return None if chain else set()
 
 

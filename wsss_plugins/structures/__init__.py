@@ -13,10 +13,12 @@ from wsss_plugins.structures.label_map import (
     save_label_map,
     voc_palette,
 )
+from wsss_plugins.structures.sample import ClassSample
 from wsss_plugins.structures.seed import Seed
 
 __all__ = [
     'IGNORE',
+    'ClassSample',
     'Seed',
     'atomic_path',
     'load_json',

@@ -1,0 +1,65 @@
+# `make help` lists what there is. Everything runs inside .venv, made on first use.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test quick lint docs clean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+# pip builds onedl-mmcv in an empty environment, where it sees no torch and so
+# compiles no operators. Switching build isolation off would start a compiler.
+unexport PIP_NO_BUILD_ISOLATION
+
+# Big downloads, source builds and errors are shown; the rest is in the log.
+LOG := $(VENV)/install.log
+SHOWN := (Downloading|Using cached) [^ ]+ \([0-9.]+ [MG]B\)|Building wheel for [^ ]+|Installing collected packages
+define install
+	@echo 'Installing $(1) into $(VENV); details in $(LOG)'
+	@$(RUN) -m pip install --editable '$(1)' 2>&1 | tee $(LOG) \
+	  | sed -unE -e 's/^ *($(SHOWN)).*/  \1/p' -e '/^ *(ERROR|error):/p'
+	@touch $@
+endef
+
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+
+venv: $(VENV)/.runtime  ## create .venv and install the package into it
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'Python 3.10 or newer is needed: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: setup.py pyproject.toml requirements/runtime.txt | $(RUN)
+	$(call install,.)
+
+$(VENV)/.tests $(VENV)/.docs: $(VENV)/.%: requirements/%.txt $(VENV)/.runtime
+	$(call install,.[$*])
+
+demo: $(VENV)/.runtime  ## the road from image-level labels to mIoU on synthetic data
+	@$(RUN) tools/prepare_data.py synthetic --out data/synthetic --size 64 \
+	  --train 2000 --val 400 --seed 0
+	@$(RUN) tools/run_pipeline.py configs/acr/synthetic_pipeline.py
+
+test: $(VENV)/.tests  ## every test
+	@$(RUN) -m pytest
+
+quick: $(VENV)/.tests  ## the tests that take no more than a few seconds each
+	@$(RUN) -m pytest -m 'not slow'
+
+lint: $(VENV)/.tests  ## ruff, codespell and mypy
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m codespell_lib $$(git ls-files)
+	@$(RUN) -m mypy
+
+docs: $(VENV)/.docs  ## the manual, as docs/_build/html/index.html
+	@$(RUN) -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+clean:  ## remove what tools left behind; keeps .venv, data and work_dirs
+	@rm -rf build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

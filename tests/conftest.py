@@ -1,0 +1,75 @@
+"""What tests share: the golden arrays, the shared data, and small models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder of golden arrays and real photos beside the repository."""
+    folder = ROOT.parent / 'shared'
+    if not folder.is_dir():
+        pytest.skip('../shared is not here')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """Reads golden arrays by name: from tests/golden, else from ../shared/golden."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        places = [ROOT / 'tests/golden']
+        places += [ROOT.parent / 'shared/golden' / part for part in ('wsss', 'lrp')]
+        for place in places:
+            if (place / f'{name}.npz').is_file():
+                with np.load(place / f'{name}.npz', allow_pickle=False) as arrays:
+                    return {key: arrays[key] for key in arrays.files}
+        pytest.skip(
+            f'the golden {name}.npz is neither in tests/golden nor in ../shared'
+        )
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+TINY = dict(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3)
+
+
+@pytest.fixture
+def tiny_classifier():
+    """Builds a small classifier; ``prefix=2`` gives it a distillation token."""
+    from timm.models.deit import VisionTransformerDistilled
+
+    from wsss_plugins.backbones import TimmViT
+    from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
+
+    def build(num_classes: int = 5, prefix: int = 1, acr: bool = False, **kwargs):
+        backbone = TimmViT(**TINY)
+        if prefix == 2:
+            backbone.vit = VisionTransformerDistilled(num_classes=0, **TINY)
+            backbone.vit.patch_embed.strict_img_size = False
+            backbone.num_prefix = 2
+        cls = ACRClassifier if acr else WSSSClassifier
+        head = dict(type='TokenHead', num_classes=num_classes)
+        return cls(backbone=backbone, head=head, **kwargs)
+
+    return build

@@ -1,0 +1,50 @@
+"""What the files around the package say about it agrees."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+import wsss_plugins
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_one_version_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text('utf-8'))
+    assert citation['version'] == wsss_plugins.__version__
+    changelog = (ROOT / 'CHANGELOG.md').read_text('utf-8')
+    newest = re.search(r'^## \[([^\]]+)\]', changelog, re.MULTILINE)
+    assert newest and newest.group(1) == wsss_plugins.__version__
+
+
+def test_citation_has_what_its_schema_requires() -> None:
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text('utf-8'))
+    assert {'cff-version', 'message', 'title', 'authors'} <= set(citation)
+    assert citation['license'] == 'Apache-2.0'
+
+
+def test_requirements_name_one_opencv_and_no_stock_openmmlab() -> None:
+    lines = [
+        line
+        for path in (ROOT / 'requirements').glob('*.txt')
+        for line in path.read_text('utf-8').splitlines()
+        if line and not line.startswith('#')
+    ]
+    names = {Requirement(line).name.lower() for line in lines}
+    assert {name for name in names if name.startswith('opencv')} == {'opencv-python'}
+    assert {name for name in names if name.startswith('mm')} == set()
+
+
+def test_typed_marker_is_shipped() -> None:
+    assert (Path(wsss_plugins.__file__).parent / 'py.typed').is_file()
+
+
+def test_ci_script_can_be_run() -> None:
+    script = ROOT / '.ci' / 'run'
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert 'test' in re.findall(r'^make (.*)$', script.read_text(), re.MULTILINE)[0]

@@ -1,0 +1,60 @@
+"""Prepares a data set: ``tools/prepare_data.py synthetic --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from wsss_plugins.cli import run_tool
+from wsss_plugins.datasets.synthetic import (
+    SyntheticSpec,
+    save_preview,
+    write_devkit,
+)
+from wsss_plugins.progress import track
+
+
+def add_synthetic(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``synthetic``."""
+    parser = commands.add_parser(
+        'synthetic',
+        help='draw a small VOC-like data set of six classes',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder of the devkit')
+    parser.add_argument(
+        '--size', type=int, nargs='+', default=[64], help='side, or height and width'
+    )
+    parser.add_argument('--train', type=int, default=2000, help='training images')
+    parser.add_argument('--val', type=int, default=400, help='validation images')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2, help='processes that draw')
+    parser.add_argument(
+        '--preview', type=Path, help='also write a contact sheet to this PNG'
+    )
+    parser.set_defaults(command=synthetic)
+
+
+def synthetic(args: argparse.Namespace) -> None:
+    """Draws the synthetic data set."""
+    spec = SyntheticSpec(size=(args.size[0], args.size[-1]), seed=args.seed)
+    if args.preview is not None:
+        save_preview(args.preview, spec)
+    written = write_devkit(args.out, spec, args.train, args.val, args.workers, track)
+    print(f'{args.out / "VOC2012"}: {"written" if written else "already complete"}')
+
+
+def main() -> None:
+    """Parses the command line and runs the sub-command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='DATASET')
+    add_synthetic(commands)
+    args = parser.parse_args()
+    args.command(args)
+
+
+if __name__ == '__main__':
+    run_tool(main)

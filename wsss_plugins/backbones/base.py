@@ -1,0 +1,87 @@
+"""What every transformer backbone of this platform offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from wsss_plugins.errors import DataError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The output of a transformer backbone.
+
+    Attributes:
+        prefix: ``(N, P, D)`` class and distillation tokens, the class token first.
+        patch: ``(N, D, h, w)`` patch tokens on their grid; ``(N, D, 1, n)`` when only
+            ``n`` patches were kept.
+    """
+
+    prefix: Tensor
+    patch: Tensor
+
+
+class TokenBackbone(BaseModule, ABC):
+    """A backbone that turns an image into prefix tokens and a grid of patch tokens.
+
+    Attributes:
+        embed_dims: D, the channels of a token.
+        stride: Pixels between two neighbouring patch tokens.
+        num_prefix: P, how many tokens stand before the patches.
+    """
+
+    embed_dims: int
+    stride: int
+    num_prefix: int
+
+    @abstractmethod
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+        """Computes the tokens of a batch.
+
+        Args:
+            images: ``(N, 3, H, W)``, normalised; H and W multiples of the stride.
+            keep: ``(N, n)`` row-major indices of the patches to compute, in the order
+                to compute them in; all of them by default.
+
+        Returns:
+            The tokens.
+
+        Raises:
+            DataError: H or W is no multiple of the stride.
+        """
+
+    @abstractmethod
+    def attention_modules(self) -> list[nn.Module]:
+        """One module per block whose output is its attention matrix ``(N, heads, T, T)``.
+
+        They see the matrix only inside :meth:`explicit_attention`.
+        """
+
+    @contextmanager
+    def explicit_attention(self) -> Iterator[None]:
+        """Makes the blocks compute their attention matrices; undone on exit.
+
+        Yields:
+            Nothing.
+        """
+        yield
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of the patch grid of ``images``.
+
+        Raises:
+            DataError: The size is no multiple of the stride.
+        """
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise DataError(
+                f'images of {height}x{width} do not fit a grid of stride {self.stride}: '
+                f'resize both sides to multiples of {self.stride}'
+            )
+        return height // self.stride, width // self.stride

@@ -1,0 +1,203 @@
+"""Any vision transformer of timm as a backbone, and small ones of one's own size."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.backbones.stem import ConvStem
+from wsss_plugins.backbones.weights import load_weights, read_weights
+from wsss_plugins.errors import CheckpointError, ConfigError, near_names
+from wsss_plugins.registry import MODELS
+
+
+@MODELS.register_module()
+class TimmViT(TokenBackbone):
+    """Plain ViT, DeiT, distilled DeiT and R50-hybrid by timm name, or of custom size.
+
+    Any input size whose sides are multiples of the stride is taken; the position
+    embeddings are resampled. Attention runs fused except inside a ``capture``.
+
+    Sources: Dosovitskiy et al., An Image is Worth 16x16 Words, 2021; Touvron et al.,
+    Training Data-efficient Image Transformers, 2021.
+
+    Args:
+        name: A timm model, e.g. ``'vit_base_patch16_224'``, ``'deit_small_patch16_224'``,
+            ``'deit_base_distilled_patch16_384'``, ``'vit_base_r50_s16_384'``. None
+            builds timm's ``VisionTransformer`` from ``arch`` alone.
+        pretrained: True for timm's weights of that name, a path for a local file.
+        stem: ``'patch'`` or ``'conv'`` (:class:`ConvStem`, custom sizes only).
+        final_norm: Whether the tokens pass the last LayerNorm. The released ACR code
+            computes and does not use it.
+        pos_embed: How position embeddings meet another grid: ``'bicubic'``
+            (antialiased, as timm) or ``'bilinear'`` (as DPT and ACR).
+        init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the
+            same as ``pretrained=FILE``.
+        arch: Keyword arguments of timm's ``VisionTransformer`` (``img_size``,
+            ``patch_size``, ``embed_dim``, ``depth``, ``num_heads`` ...).
+
+    Raises:
+        ConfigError: Unknown name or argument, or a model that is no plain ViT.
+        CheckpointError: Weights that cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        pretrained: bool | str = False,
+        stem: str = 'patch',
+        final_norm: bool = True,
+        pos_embed: str = 'bicubic',
+        init_cfg: dict[str, Any] | None = None,
+        **arch: Any,
+    ) -> None:
+        if init_cfg and init_cfg.get('type') == 'Pretrained':
+            pretrained, init_cfg = init_cfg['checkpoint'], None
+        super().__init__(init_cfg)
+        if pos_embed not in ('bicubic', 'bilinear'):
+            raise ConfigError(
+                f"pos_embed must be 'bicubic' or 'bilinear', not '{pos_embed}'",
+                'pos_embed',
+            )
+        self.pos_embed = pos_embed
+        self.final_norm = final_norm
+        self.vit = _build(name, pretrained is True, stem, arch)
+        self.vit.patch_embed.strict_img_size = False
+        self.embed_dims = self.vit.embed_dim
+        self.stride = int(self.vit.patch_embed.feat_ratio())
+        self.num_prefix = self.vit.num_prefix_tokens
+        if isinstance(pretrained, str):
+            self._load(pretrained)
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+        """See :meth:`TokenBackbone.forward`."""
+        height, width = self.grid(images)
+        tokens = self._embed(images, (height, width), keep)
+        tokens = self.vit.norm_pre(self.vit.pos_drop(tokens))
+        for block in self.vit.blocks:
+            tokens = block(tokens)
+        if self.final_norm:
+            tokens = self.vit.norm(tokens)
+        prefix, patch = tokens[:, : self.num_prefix], tokens[:, self.num_prefix :]
+        if keep is not None:
+            height, width = 1, keep.shape[1]
+        patch = patch.transpose(1, 2).reshape(len(images), -1, height, width)
+        return Tokens(prefix, patch)
+
+    def attention_modules(self) -> list[nn.Module]:
+        """The dropout after the softmax of each block: its output is what meets V."""
+        return [block.attn.attn_drop for block in self.vit.blocks]
+
+    @contextmanager
+    def explicit_attention(self) -> Iterator[None]:
+        """Switches timm's fused attention off in every block; undone on exit."""
+        layers = [block.attn for block in self.vit.blocks]
+        fused = [layer.fused_attn for layer in layers]
+        try:
+            for layer in layers:
+                layer.fused_attn = False
+            yield
+        finally:
+            for layer, was in zip(layers, fused, strict=True):
+                layer.fused_attn = was
+
+    def _embed(
+        self, images: Tensor, grid: tuple[int, int], keep: Tensor | None
+    ) -> Tensor:
+        """Patch and prefix tokens with their positions, ``(N, P + n, D)``."""
+        vit = self.vit
+        patch = vit.patch_embed(images)  # (N, h * w, D)
+        names = ('cls_token', 'dist_token', 'reg_token')
+        tokens = [getattr(vit, name, None) for name in names]
+        prefix = torch.cat([t for t in tokens if t is not None], 1)  # (1, P, D)
+        on_prefix = 0 if vit.no_embed_class else self.num_prefix
+        table = vit.pos_embed
+        patch = patch + self._resample(table[:, on_prefix:], grid)
+        if on_prefix:
+            prefix = prefix + table[:, :on_prefix]
+        if keep is not None:
+            patch = patch.gather(1, keep[..., None].expand(-1, -1, patch.shape[-1]))
+        return torch.cat([prefix.expand(len(images), -1, -1), patch], 1)
+
+    def _resample(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Position embeddings ``(1, n, D)`` of the trained grid, on ``grid``."""
+        trained = self.vit.patch_embed.grid_size
+        if tuple(trained) == grid:
+            return table
+        square = table.transpose(1, 2).reshape(1, -1, *trained)
+        square = F.interpolate(
+            square,
+            size=grid,
+            mode=self.pos_embed,
+            align_corners=False,
+            antialias=self.pos_embed == 'bicubic',
+        )
+        return square.flatten(2).transpose(1, 2)
+
+    def _load(self, path: str) -> None:
+        weights = read_weights(path)
+        if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
+            self.vit.load_pretrained(path)  # timm reads the JAX layout
+            return
+        weights = {
+            k.removeprefix('backbone.').removeprefix('vit.'): v
+            for k, v in weights.items()
+        }
+        weights = checkpoint_filter_fn(weights, self.vit)
+        report = load_weights(self.vit, weights, path, strict=False)
+        print_log(f'{path}: {report}', logger='current')
+
+
+def _build(
+    name: str | None, pretrained: bool, stem: str, arch: dict[str, Any]
+) -> VisionTransformer:
+    if stem not in ('patch', 'conv') or (stem == 'conv' and name is not None):
+        raise ConfigError(
+            f"stem must be 'patch', or 'conv' without a timm name; got '{stem}' with "
+            f'name={name!r}',
+            token='stem',
+        )
+    _check_arch(arch)
+    if name is None:
+        embed = {'embed_layer': ConvStem} if stem == 'conv' else {}
+        return VisionTransformer(**{'num_classes': 0, **embed, **arch})
+    if name.split('.')[0] not in timm.list_models():
+        allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))
+        raise ConfigError(f"timm has no model '{name}': {allowed}", token=name)
+    try:
+        vit = timm.create_model(name, pretrained=pretrained, num_classes=0, **arch)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise CheckpointError(
+            f'the timm weights of {name} could not be downloaded: fetch them where there '
+            'is a network and give the file as pretrained=FILE'
+        ) from error
+    if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
+        raise ConfigError(
+            f"timm's '{name}' is a {type(vit).__name__}, not a plain vision transformer "
+            'with position embeddings: name a vit_* or deit_* model',
+            token=name,
+        )
+    return vit
+
+
+def _check_arch(arch: dict[str, Any]) -> None:
+    allowed = inspect.signature(VisionTransformer.__init__).parameters
+    for key in arch:
+        if key not in allowed:
+            raise ConfigError(
+                f"TimmViT takes no argument '{key}': {near_names(key, allowed)}",
+                token=key,
+            )

@@ -1,0 +1,7 @@
+"""Classifiers: what image-level labels can teach."""
+
+from wsss_plugins.classifiers.acr import ACRClassifier
+from wsss_plugins.classifiers.classifier import WSSSClassifier
+from wsss_plugins.classifiers.head import TokenHead, pool_top
+
+__all__ = ['ACRClassifier', 'TokenHead', 'WSSSClassifier', 'pool_top']

@@ -1,0 +1,97 @@
+"""Class logits from tokens."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from wsss_plugins.backbones import Tokens
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.registry import MODELS
+
+SOURCES = ('class', 'patch')
+
+
+def pool_top(maps: Tensor, fraction: float) -> Tensor:
+    """Mean of the largest values of each map.
+
+    With ``fraction`` 1 it is global average pooling, with a tiny one global max pooling.
+    In between, a class answers for the part of the image where it is strongest, as an
+    object does; average pooling would make it answer for the background too.
+
+    Args:
+        maps: ``(N, C, h, w)``.
+        fraction: Share of the ``h * w`` values to average, in (0, 1].
+
+    Returns:
+        ``(N, C)``.
+    """
+    flat = maps.flatten(2)
+    count = max(1, round(fraction * flat.shape[2]))
+    return flat.topk(count, dim=2).values.mean(2)
+
+
+@MODELS.register_module()
+class TokenHead(BaseModule):
+    """Linear classifiers on the class token and on the patch tokens.
+
+    Args:
+        num_classes: C, foreground classes.
+        embed_dims: D, channels of a token.
+        sources: What the image's logits come from: ``'class'`` (the first prefix
+            token), ``'patch'`` (pooled patch logits) or both; each gets its own loss.
+        shared: One weight for both, as in the released ACR code, where the patch
+            logits are read and never trained. By default each source has its own.
+        pool_fraction: Share of the patches that are averaged; see :func:`pool_top`.
+
+    Raises:
+        ConfigError: Unknown source.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embed_dims: int,
+        sources: tuple[str, ...] = ('class', 'patch'),
+        shared: bool = False,
+        pool_fraction: float = 0.2,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        wrong = [s for s in sources if s not in SOURCES]
+        if wrong or not sources:
+            raise ConfigError(
+                f'sources must be some of {SOURCES}, not {tuple(sources)}', 'sources'
+            )
+        if not 0 < pool_fraction <= 1:
+            raise ConfigError(
+                f'pool_fraction must be in (0, 1], not {pool_fraction}', 'pool_fraction'
+            )
+        self.num_classes = num_classes
+        self.sources = tuple(sources)
+        self.pool_fraction = pool_fraction
+        self.fc = nn.Linear(embed_dims, num_classes)
+        self.patch_fc = None if shared else nn.Linear(embed_dims, num_classes)
+
+    def class_logits(self, tokens: Tokens) -> Tensor:
+        """Logits of the class token, ``(N, C)``."""
+        return self.fc(tokens.prefix[:, 0])
+
+    def patch_logits(self, tokens: Tokens) -> Tensor:
+        """Logits of every patch token, ``(N, C, h, w)``."""
+        fc = self.patch_fc if self.patch_fc is not None else self.fc
+        return fc(tokens.patch.movedim(1, -1)).movedim(-1, 1)
+
+    def forward(self, tokens: Tokens) -> dict[str, Tensor]:
+        """Image logits ``(N, C)`` of each source."""
+        logits = {}
+        if 'class' in self.sources:
+            logits['class'] = self.class_logits(tokens)
+        if 'patch' in self.sources:
+            logits['patch'] = pool_top(self.patch_logits(tokens), self.pool_fraction)
+        return logits
+
+    def scores(self, tokens: Tokens) -> Tensor:
+        """Probability of each class, ``(N, C)``: sigmoid of the mean logit of the sources."""
+        return torch.stack(list(self(tokens).values())).mean(0).sigmoid()

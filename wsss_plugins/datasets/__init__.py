@@ -1,0 +1,29 @@
+"""Data sets with image-level labels, and the transforms their pipelines need."""
+
+from wsss_plugins.datasets.base import WSSSDataset
+from wsss_plugins.datasets.coco14 import COCO14
+from wsss_plugins.datasets.coco_masks import write_coco_label_maps
+from wsss_plugins.datasets.files import read_image
+from wsss_plugins.datasets.folder import FolderWSSS
+from wsss_plugins.datasets.transforms import (
+    LoadImage,
+    LoadLabelMap,
+    PackClassInputs,
+    RandomCropPad,
+    ResizeLongSide,
+)
+from wsss_plugins.datasets.voc12 import VOC12
+
+__all__ = [
+    'COCO14',
+    'VOC12',
+    'FolderWSSS',
+    'LoadImage',
+    'LoadLabelMap',
+    'PackClassInputs',
+    'RandomCropPad',
+    'ResizeLongSide',
+    'WSSSDataset',
+    'read_image',
+    'write_coco_label_maps',
+]

@@ -1,0 +1,181 @@
+"""What all data sets share: samples, checks, and the law that training sees no masks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
+
+from wsss_plugins.datasets.files import check_ids, read_image, require_files
+from wsss_plugins.errors import DataError
+from wsss_plugins.registry import TRANSFORMS, build_as
+from wsss_plugins.structures import load_label_map, voc_palette
+
+
+class WSSSDataset(BaseDataset, ABC):
+    """Images with image-level labels and, where asked for, a label map for each.
+
+    A sample is a dict for our classification pipelines and mmseg's pipelines
+    alike: ``img_path``, ``img_id`` (str), ``gt_label`` (``(C,)`` float32 in
+    {0, 1}) and, only with ``label_maps``, ``seg_map_path`` with the keys that
+    mmseg's ``LoadAnnotations`` asks for. ``metainfo['classes']`` begins with
+    'background', which is label 0; class c of ``gt_label`` is label c + 1.
+
+    Training never sees ground truth: a folder of :attr:`ground_truth_folders`
+    is refused unless ``test_mode`` is set. A subclass says where its images and
+    labels are (:meth:`find_classes`, :meth:`find_images`, :meth:`find_labels`).
+    Everything but the pixels is checked at once, when the data set is made.
+
+    Args:
+        data_root: The folder of the data set.
+        split: Which of its images, such as 'train'.
+        label_maps: Folder of ``<id>.png`` label maps, absolute or below
+            ``data_root``: pseudo labels to train on, ground truth to evaluate.
+        pipeline: Transforms, as dicts or objects.
+        test_mode: Not for training: ground truth is allowed.
+        indices: Keep only the first ``indices`` images, or those at ``indices``.
+        allow_ground_truth: Train on ground truth nevertheless; only for the
+            fully supervised reference.
+
+    Raises:
+        DataError: Anything is missing, empty, double or unknown.
+        ConfigError: A transform of the pipeline is misspelt.
+    """
+
+    ground_truth_folders: ClassVar[tuple[str, ...]] = ()
+    """Names of folders with ground-truth masks."""
+
+    how_to_get: ClassVar[str] = ''
+    """What to do when ``data_root`` is missing; ``{root}`` stands for it."""
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        label_maps: str | Path | None = None,
+        pipeline: Sequence[Any] = (),
+        test_mode: bool = False,
+        indices: int | Sequence[int] | None = None,
+        allow_ground_truth: bool = False,
+    ) -> None:
+        self.root = Path(data_root)
+        self.split = split
+        self.test_mode = test_mode
+        if not self.root.is_dir():
+            raise DataError(
+                f'data root {self.root} does not exist: '
+                + self.how_to_get.format(root=self.root)
+            )
+        self.label_map_folder = self._label_map_folder(label_maps, allow_ground_truth)
+        classes = ('background', *self.find_classes())
+        super().__init__(
+            metainfo=dict(
+                classes=classes, palette=voc_palette()[: len(classes)].tolist()
+            ),
+            data_root=str(self.root),
+            pipeline=[build_as(TRANSFORMS, cfg, BaseTransform) for cfg in pipeline],
+            test_mode=test_mode,
+            indices=indices,
+        )
+
+    @abstractmethod
+    def find_classes(self) -> Sequence[str]:
+        """Names of the C foreground classes, in the order of ``gt_label``."""
+
+    @abstractmethod
+    def find_images(self) -> tuple[list[str], list[Path], Path]:
+        """Ids and image files of the split in its order, and the file that lists them."""
+
+    @abstractmethod
+    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
+        """Image-level labels of ``ids``, ``(N, C)`` in {0, 1}."""
+
+    @property
+    def foreground_classes(self) -> tuple[str, ...]:
+        """The class names without background, in the order of ``gt_label``."""
+        return tuple(self._metainfo['classes'][1:])
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of all images, in order; made anew at each call."""
+        return [self.get_data_info(i)['img_id'] for i in range(len(self))]
+
+    def image_path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return Path(self.get_data_info(index)['img_path'])
+
+    def load_image(self, index: int) -> np.ndarray:
+        """Image ``index``, ``(H, W, 3)`` uint8 RGB.
+
+        Raises:
+            DataError: The file is missing or cannot be decoded.
+        """
+        return read_image(self.image_path(index))
+
+    def labels(self, index: int) -> np.ndarray:
+        """Image-level labels of image ``index``, ``(C,)`` float32 in {0, 1}."""
+        return self.get_data_info(index)['gt_label']
+
+    def load_mask(self, index: int) -> np.ndarray:
+        """Label map of image ``index``, ``(H, W)`` uint8, values checked.
+
+        Raises:
+            DataError: The data set was made without ``label_maps``, or the map is
+                broken or has a value outside the classes.
+        """
+        path = self.get_data_info(index).get('seg_map_path')
+        if path is None:
+            raise DataError(
+                f'{type(self).__name__} was made without label maps: '
+                'give label_maps=FOLDER to load masks'
+            )
+        return load_label_map(path, num_classes=len(self._metainfo['classes']))
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Checks the data set and lists its samples; called by mmengine."""
+        ids, images, source = self.find_images()
+        check_ids(ids, source)
+        require_files(images, 'image', f'it is listed in {source}')
+        labels = np.asarray(self.find_labels(ids), dtype=np.float32)
+        samples: list[dict[str, Any]] = [
+            dict(img_path=str(path), img_id=name, gt_label=label)
+            for name, path, label in zip(ids, images, labels, strict=True)
+        ]
+        if self.label_map_folder is not None:
+            self._add_label_maps(samples, self.label_map_folder)
+        return samples
+
+    def _add_label_maps(self, samples: list[dict[str, Any]], folder: Path) -> None:
+        paths = [folder / f'{sample["img_id"]}.png' for sample in samples]
+        require_files(
+            paths, 'label map', 'run the stage that writes it, or correct label_maps'
+        )
+        for sample, path in zip(samples, paths, strict=True):
+            sample.update(
+                seg_map_path=str(path),
+                reduce_zero_label=False,
+                label_map=None,
+                seg_fields=[],
+            )
+
+    def _label_map_folder(
+        self, given: str | Path | None, allow_ground_truth: bool
+    ) -> Path | None:
+        """The folder of label maps, if the law permits it."""
+        if given is None:
+            return None
+        folder = self.root / given
+        parts = {*Path(given).parts, *folder.resolve().parts, folder.name}
+        is_ground_truth = not parts.isdisjoint(self.ground_truth_folders)
+        if is_ground_truth and not (self.test_mode or allow_ground_truth):
+            raise DataError(
+                f'training on ground-truth masks {folder} is no weak supervision: '
+                'use test_mode=True to evaluate or pass allow_ground_truth=True '
+                'for a fully supervised reference'
+            )
+        return folder

@@ -1,0 +1,175 @@
+"""MS COCO 2014 with image-level labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wsss_plugins.datasets.base import WSSSDataset
+from wsss_plugins.datasets.files import check_classes
+from wsss_plugins.errors import DataError
+from wsss_plugins.registry import DATASETS
+
+COCO_CATEGORIES = {
+    1: 'person', 2: 'bicycle', 3: 'car', 4: 'motorcycle', 5: 'airplane', 6: 'bus',
+    7: 'train', 8: 'truck', 9: 'boat', 10: 'traffic light', 11: 'fire hydrant',
+    13: 'stop sign', 14: 'parking meter', 15: 'bench', 16: 'bird', 17: 'cat',
+    18: 'dog', 19: 'horse', 20: 'sheep', 21: 'cow', 22: 'elephant', 23: 'bear',
+    24: 'zebra', 25: 'giraffe', 27: 'backpack', 28: 'umbrella', 31: 'handbag',
+    32: 'tie', 33: 'suitcase', 34: 'frisbee', 35: 'skis', 36: 'snowboard',
+    37: 'sports ball', 38: 'kite', 39: 'baseball bat', 40: 'baseball glove',
+    41: 'skateboard', 42: 'surfboard', 43: 'tennis racket', 44: 'bottle',
+    46: 'wine glass', 47: 'cup', 48: 'fork', 49: 'knife', 50: 'spoon', 51: 'bowl',
+    52: 'banana', 53: 'apple', 54: 'sandwich', 55: 'orange', 56: 'broccoli',
+    57: 'carrot', 58: 'hot dog', 59: 'pizza', 60: 'donut', 61: 'cake', 62: 'chair',
+    63: 'couch', 64: 'potted plant', 65: 'bed', 67: 'dining table', 70: 'toilet',
+    72: 'tv', 73: 'laptop', 74: 'mouse', 75: 'remote', 76: 'keyboard',
+    77: 'cell phone', 78: 'microwave', 79: 'oven', 80: 'toaster', 81: 'sink',
+    82: 'refrigerator', 84: 'book', 85: 'clock', 86: 'vase', 87: 'scissors',
+    88: 'teddy bear', 89: 'hair drier', 90: 'toothbrush',
+}  # fmt: skip
+"""Category id of the annotations (1 to 90, with gaps) to name."""
+
+COCO_CLASS_OF = {category: c for c, category in enumerate(COCO_CATEGORIES)}
+"""Category id to class 0..79; the value in a label map is one more."""
+
+
+@DATASETS.register_module()
+class COCO14(WSSSDataset):
+    """MS COCO 2014: the images of an instances file, labelled with its categories.
+
+    Reads ``annotations/instances_<split>.json`` and the images in ``<split>/``
+    below ``data_root``. Every annotation counts for the image-level labels, the
+    crowds too. An id is a file name without suffix.
+
+    Label maps for evaluation are made once, by
+    :func:`wsss_plugins.datasets.coco_masks.write_coco_label_maps`.
+
+    Source: Lin et al. 2014, Microsoft COCO: Common Objects in Context, ECCV.
+
+    Args:
+        data_root: The folder with ``annotations/`` and the image folders.
+        split: 'train2014' or 'val2014'.
+        drop_unlabelled: Leave out images without any annotation; None: leave
+            them out of training only.
+        **kwargs: See :class:`WSSSDataset`.
+    """
+
+    ground_truth_folders: ClassVar[tuple[str, ...]] = ('SegmentationClass',)
+    how_to_get: ClassVar[str] = (
+        'unpack train2014/, val2014/ and annotations/ of MS COCO 2014 there'
+    )
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        drop_unlabelled: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.drop_unlabelled = drop_unlabelled
+        self.classes_of: dict[str, set[int]] = {}
+        super().__init__(data_root, split, **kwargs)
+
+    def find_classes(self) -> Sequence[str]:
+        """The 80 names in the order of their category ids."""
+        return tuple(COCO_CATEGORIES.values())
+
+    def find_images(self) -> tuple[list[str], list[Path], Path]:
+        """Ids and files of the instances file, in its order."""
+        source = instances_file(self.root, self.split)
+        content = load_instances(source)
+        found: dict[int, set[int]] = {}
+        for item in content['annotations']:
+            found.setdefault(item['image_id'], set()).add(item['category_id'])
+        images = content['images']
+        drop = self.drop_unlabelled
+        if drop or (drop is None and not self.test_mode):
+            images = [image for image in images if image['id'] in found]
+        paths = [self.root / self.split / image['file_name'] for image in images]
+        self.classes_of = {
+            path.stem: {COCO_CLASS_OF[c] for c in found.get(image['id'], ())}
+            for path, image in zip(paths, images, strict=True)
+        }
+        return [path.stem for path in paths], paths, source
+
+    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
+        """The categories annotated in ``ids`` as ``(N, 80)`` in {0, 1}."""
+        labels = np.zeros((len(ids), len(COCO_CATEGORIES)), np.float32)
+        for row, name in zip(labels, ids, strict=True):
+            row[list(self.classes_of[name])] = 1
+        return labels
+
+
+def instances_file(data_root: Path | str, split: str) -> Path:
+    """The instances file of ``split``.
+
+    Raises:
+        DataError: It does not exist; names the splits there are.
+    """
+    folder = Path(data_root) / 'annotations'
+    path = folder / f'instances_{split}.json'
+    if not path.is_file():
+        there = sorted(p.stem[10:] for p in folder.glob('instances_*.json'))
+        raise DataError(
+            f'annotations {path} do not exist: splits there are '
+            f'{", ".join(there) or "none"}'
+        )
+    return path
+
+
+def _label_only(item: dict[str, Any]) -> dict[str, Any]:
+    """Drops what image-level labels do not need while the file is still being read."""
+    keys = ('images', 'annotations', 'categories', 'id', 'file_name', 'name')
+    return {k: v for k, v in item.items() if k in (*keys, 'image_id', 'category_id')}
+
+
+def load_instances(
+    path: Path, keep: Callable[[dict[str, Any]], Any] = _label_only
+) -> dict[str, Any]:
+    """Reads an instances file in little memory.
+
+    The 330 MB of the real training file would become gigabytes of Python
+    numbers; ``keep`` sees every JSON object as it is read and slims it.
+
+    Args:
+        path: The JSON file.
+        keep: Maps an object to what is kept of it; by default ids and names.
+
+    Returns:
+        A dict with the lists ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        DataError: No JSON of that form, an unknown category, or an annotation
+            of an image that is not listed.
+    """
+    try:
+        with path.open(encoding='utf-8') as file:
+            content = json.load(file, object_hook=keep)
+        names = {c['id']: c['name'] for c in content['categories']}
+        images = {image['id'] for image in content['images']}
+        used = {a['category_id'] for a in content['annotations']}
+        strays = {a['image_id'] for a in content['annotations']} - images
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path} is no instances file of COCO ({type(error).__name__}: {error}): '
+            'it needs images, annotations and categories'
+        ) from error
+    check_classes(names.values(), list(COCO_CATEGORIES.values()), f'{path} names')
+    wrong = [c for c in sorted(used | set(names)) if c not in COCO_CATEGORIES]
+    wrong += [c for c, name in names.items() if COCO_CATEGORIES.get(c, name) != name]
+    if wrong:
+        raise DataError(
+            f'{path} has the category id {wrong[0]}, which is not '
+            f"{names.get(wrong[0], 'one')!r} in COCO: use COCO's own ids (1 to 90)"
+        )
+    if strays:
+        raise DataError(
+            f'{path} annotates the image {min(strays)} (and {len(strays) - 1} more), '
+            'which it does not list: repair the file'
+        )
+    return content

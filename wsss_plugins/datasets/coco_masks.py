@@ -1,0 +1,136 @@
+"""Label maps from the polygons of COCO, for evaluation only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from wsss_plugins.datasets.coco14 import (
+    COCO_CLASS_OF,
+    instances_file,
+    load_instances,
+)
+from wsss_plugins.errors import DataError
+from wsss_plugins.progress import track
+from wsss_plugins.structures import IGNORE, save_label_map
+
+SHIFT = 4
+"""Polygon corners are drawn to 1 / 2**SHIFT of a pixel."""
+
+
+def rasterise(
+    annotations: Iterable[Mapping[str, Any]], size: tuple[int, int]
+) -> np.ndarray:
+    """Paints the annotations of one image into one label map.
+
+    Three choices, as COCO's instances overlap and label maps do not: larger
+    areas are painted first, so that small objects stay on top; crowds are
+    ignored (255), but objects marked inside them count; a pixel belongs to a
+    polygon when the polygon covers or touches it.
+
+    Args:
+        annotations: With ``category_id``, ``segmentation``, ``area`` and perhaps
+            ``iscrowd``.
+        size: ``(H, W)`` of the image.
+
+    Returns:
+        ``(H, W)`` uint8: 0 background, c + 1 class c, 255 ignored.
+
+    Raises:
+        DataError: A run-length code that is compressed or of another size.
+    """
+    label_map = np.zeros(size, np.uint8)
+    order = sorted(annotations, key=lambda a: (not a.get('iscrowd', 0), -a['area']))
+    for item in order:
+        crowd = item.get('iscrowd', 0)
+        value = IGNORE if crowd else COCO_CLASS_OF[item['category_id']] + 1
+        if isinstance(item['segmentation'], Mapping):
+            label_map[decode_rle(item['segmentation'], size)] = value
+        else:
+            _fill(label_map, item['segmentation'], value)
+    return label_map
+
+
+def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """Decodes COCO's plain run lengths: column by column, beginning with zeros.
+
+    Args:
+        code: With ``counts``, a list of run lengths, and ``size``, ``[H, W]``.
+        size: ``(H, W)`` of the image.
+
+    Returns:
+        ``(H, W)`` bool.
+
+    Raises:
+        DataError: The code is compressed (a string) or of another size.
+    """
+    counts = code['counts']
+    if isinstance(counts, (str, bytes)):
+        raise DataError(
+            'a run-length code is compressed: use the instances files of COCO, '
+            'where counts are lists of numbers'
+        )
+    values = np.arange(len(counts)) % 2 == 1
+    flat = np.repeat(values, counts)
+    if tuple(code['size']) != tuple(size) or flat.size != size[0] * size[1]:
+        raise DataError(
+            f'a run-length code of size {tuple(code["size"])} with {flat.size} pixels '
+            f'does not fit its image of {tuple(size)}: repair the file'
+        )
+    return flat.reshape(size[1], size[0]).T
+
+
+def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:
+    """Paints the union of ``polygons``, each ``[x0, y0, x1, y1, ...]`` in pixels."""
+    for polygon in polygons:
+        # COCO counts from pixel corners, OpenCV from pixel centres.
+        corners = (np.reshape(polygon, (-1, 2)) - 0.5) * 2**SHIFT
+        cv2.fillPoly(
+            label_map, [np.rint(corners).astype(np.int32)], int(value), shift=SHIFT
+        )
+
+
+def _with_compact_polygons(item: dict[str, Any]) -> dict[str, Any]:
+    """Turns lists of Python floats into arrays while the file is still being read."""
+    segments = item.get('segmentation')
+    if isinstance(segments, list):
+        item['segmentation'] = [np.asarray(p, np.float32) for p in segments]
+    return item
+
+
+def write_coco_label_maps(
+    data_root: Path | str, split: str, out: Path | str | None = None
+) -> Path:
+    """Writes a ground-truth label map for every image of an instances file.
+
+    Args:
+        data_root: The folder with ``annotations/``.
+        split: Such as 'val2014'.
+        out: Where ``SegmentationClass/<split>/<id>.png`` goes; ``data_root``
+            itself by default. The folder's name is what keeps it from training.
+
+    Returns:
+        The folder of the PNGs, for ``COCO14(label_maps=...)``.
+
+    Raises:
+        DataError: The file is missing or broken.
+    """
+    source = instances_file(data_root, split)
+    content = load_instances(source, keep=_with_compact_polygons)
+    found: dict[int, list[dict[str, Any]]] = {}
+    for item in content['annotations']:
+        found.setdefault(item['image_id'], []).append(item)
+    folder = Path(data_root if out is None else out) / 'SegmentationClass' / split
+    images = content['images']
+    for image in track(images, 'label maps', total=len(images)):
+        size = (image['height'], image['width'])
+        try:
+            label_map = rasterise(found.get(image['id'], []), size)
+        except DataError as error:
+            raise DataError(f'{source}: image {image["id"]}: {error}') from error
+        save_label_map(folder / f'{Path(image["file_name"]).stem}.png', label_map)
+    return folder

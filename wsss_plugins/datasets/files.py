@@ -1,0 +1,142 @@
+"""Reading what data sets are made of, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from wsss_plugins.errors import DataError, near_names
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Decodes a photo; grey and palette pictures become RGB, EXIF rotation is applied.
+
+    Pillow rather than OpenCV, because OpenCV returns a half-grey picture for a
+    truncated JPEG. (The pixels of whole files are the same.)
+
+    Args:
+        path: Any format that Pillow reads.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        DataError: The file is missing or cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+    except FileNotFoundError as error:
+        raise DataError(f'image {path} does not exist') from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DataError(
+            f'image {path} cannot be decoded ({error}): replace the file or '
+            'take its id out of the list'
+        ) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Reads the lines of a text file that are not blank, stripped.
+
+    Raises:
+        DataError: The file is missing or no text in UTF-8.
+    """
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{path} cannot be read ({error})') from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_id_list(path: Path) -> list[str]:
+    """Reads ids, one a line, as ``2007_000032`` or ``/JPEGImages/2007_000032.jpg ...``.
+
+    Only the first column counts: the second one of the lists of PSA and IRN
+    names a ground-truth mask.
+
+    Args:
+        path: A text file.
+
+    Returns:
+        The ids in the order of the file.
+
+    Raises:
+        DataError: The list is missing (names those beside it) or unreadable.
+    """
+    if not path.is_file():
+        lists = ', '.join(sorted(p.stem for p in path.parent.glob('*.txt'))[:12])
+        raise DataError(
+            f'id list {path} does not exist: lists there are {lists or "none"}'
+        )
+    first = (line.split()[0] for line in read_lines(path))
+    return [Path(word).stem if '/' in word else word for word in first]
+
+
+def check_ids(ids: Sequence[str], source: Path) -> None:
+    """Refuses a list of ids that is empty or names an image twice.
+
+    Raises:
+        DataError: As said; names the first id that is there twice.
+    """
+    if not ids:
+        raise DataError(f'{source} lists no images: give a list with at least one id')
+    if len(set(ids)) < len(ids):
+        twice = [name for name, count in Counter(ids).items() if count > 1]
+        raise DataError(
+            f"{source} lists '{twice[0]}' more than once "
+            f'({len(twice)} such ids): keep one line of each'
+        )
+
+
+def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> None:
+    """Refuses names that are no class.
+
+    Args:
+        names: What a label file says.
+        classes: What it may say.
+        where: The file and its verb, the beginning of the message.
+
+    Raises:
+        DataError: Names the first unknown class and the classes near it.
+    """
+    unknown = sorted(set(names).difference(classes))
+    if unknown:
+        raise DataError(
+            f"{where} the unknown class '{unknown[0]}': {near_names(unknown[0], classes)}"
+        )
+
+
+def require_files(paths: Iterable[Path], what: str, remedy: str) -> None:
+    """Checks that files exist; every folder is listed once, however many files.
+
+    Args:
+        paths: The files.
+        what: What they are, in one word for the message.
+        remedy: What to do about it.
+
+    Raises:
+        DataError: Names the first file that is missing and counts the others.
+    """
+    listed: dict[Path, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder = path.parent
+        if folder not in listed:
+            listed[folder] = (
+                {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+            )
+        if path.name not in listed[folder]:
+            missing.append(path)
+    if missing:
+        more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
+        raise DataError(f'{what} {missing[0]}{more} does not exist: {remedy}')

@@ -1,0 +1,16 @@
+"""A synthetic VOC data set: small heads tell the classes apart, bodies hardly do."""
+
+from wsss_plugins.datasets.synthetic.devkit import write_devkit
+from wsss_plugins.datasets.synthetic.preview import save_preview
+from wsss_plugins.datasets.synthetic.scene import Scene, render, render_scene
+from wsss_plugins.datasets.synthetic.spec import SYNTHETIC_CLASSES, SyntheticSpec
+
+__all__ = [
+    'SYNTHETIC_CLASSES',
+    'Scene',
+    'SyntheticSpec',
+    'render',
+    'render_scene',
+    'save_preview',
+    'write_devkit',
+]

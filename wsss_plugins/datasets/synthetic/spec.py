@@ -1,0 +1,63 @@
+"""What a synthetic data set is made of: its classes and the parameters of its scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wsss_plugins.errors import DataError
+
+SYNTHETIC_CLASSES = ('animal', 'bird', 'fish', 'person', 'plant', 'vehicle')
+"""Names of the foreground classes; class c has the value c + 1 in a label map."""
+
+SPLITS = ('train', 'val')
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """Parameters of the scenes. Image ``index`` of a split depends on nothing else.
+
+    Attributes:
+        size: ``(H, W)`` of an image in pixels.
+        seed: Seed of the whole data set.
+        scale: Range of an object's longer side, as a part of the image's shorter side.
+        head: Range of a head's diameter, as a part of the object's length.
+        headless: Share of the objects whose head is missing; they keep their label.
+        hue_bias: Share of the objects that have the body hue their class prefers;
+            the others take any of the shared hues.
+        rotation: Largest turn of an object to either side, in radians.
+        objects: Probabilities of one, two, three ... objects.
+        distractors: Most blobs of a body's hue and texture behind the objects.
+        decoys: Most small blobs of a head's colour behind the objects.
+        occluder: Probability that one more blob hides a part of an object.
+        min_visible: Fewest pixels an object must show, counted at 64 x 64 pixels;
+            what is left of one that shows fewer is ignored.
+        ignore_border: Width of the ignored ring along every outline, in pixels. None
+            by default: legs are 2 px wide at 64 px and a ring would swallow them.
+    """
+
+    size: tuple[int, int] = (64, 64)
+    seed: int = 0
+    scale: tuple[float, float] = (0.3, 0.5)
+    head: tuple[float, float] = (0.2, 0.3)
+    headless: float = 0.1
+    hue_bias: float = 0.8
+    rotation: float = 0.5
+    objects: tuple[float, ...] = (0.5, 0.35, 0.15)
+    distractors: int = 3
+    decoys: int = 3
+    occluder: float = 0.25
+    min_visible: int = 12
+    ignore_border: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 32 or max(self.size) > 2048:
+            raise DataError(
+                f'synthetic images of {self.size[0]} x {self.size[1]} pixels cannot be '
+                'drawn: choose a height and a width from 32 to 2048'
+            )
+        if self.seed < 0:
+            raise DataError(f'the seed is {self.seed}: choose 0 or more')
+        if abs(sum(self.objects) - 1) > 1e-6:
+            raise DataError(
+                f'the probabilities {self.objects} of one, two ... objects must sum to 1'
+            )

@@ -1,0 +1,168 @@
+"""Pascal VOC 2012 and anything in the layout of its development kit."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wsss_plugins.datasets.base import WSSSDataset
+from wsss_plugins.datasets.files import check_classes, read_id_list, read_lines
+from wsss_plugins.errors import DataError
+from wsss_plugins.registry import DATASETS
+from wsss_plugins.structures import IGNORE, load_label_map, load_npz
+
+VOC_CLASSES = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
+    'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant',
+    'sheep', 'sofa', 'train', 'tvmonitor',
+)  # fmt: skip
+"""The 20 classes; class c is value c + 1 of a label map."""
+
+VOC_COUNTS = {'train': 1464, 'train_aug': 10582, 'val': 1449, 'test': 1456}
+"""Images of the official lists; ``train_aug`` adds the SBD images (Hariharan 2011)."""
+
+
+@DATASETS.register_module()
+class VOC12(WSSSDataset):
+    """Pascal VOC 2012 in the devkit layout, also for sets of other classes.
+
+    Reads ``JPEGImages/<id>.jpg``, ``ImageSets/Segmentation/<split>.txt`` and
+    ``Annotations/<id>.xml`` below ``data_root``. A file ``classes.txt`` there, a
+    name a line, takes the place of the 20 classes of VOC.
+
+    Source: Everingham et al. 2015, The Pascal Visual Object Classes Challenge: A
+    Retrospective, IJCV 111.
+
+    Args:
+        data_root: The folder ``VOCdevkit/VOC2012``.
+        split: Name of an id list, or the path of one that ends in '.txt',
+            absolute or below ``data_root``.
+        labels: Where image-level labels come from. 'xml': the names of all
+            objects, difficult ones too. 'masks': the classes with a pixel in the
+            ground-truth mask; no mask reaches the samples, but it is stronger
+            knowledge than tags, so say so with results. A path of an ``.npz``:
+            arrays ``names`` (N,) and ``labels`` (N, C). None: zeros, for the test
+            split, with ``test_mode``.
+        verify_count: Refuse an official list (:data:`VOC_COUNTS`) that has not
+            its official number of images.
+        **kwargs: See :class:`WSSSDataset`.
+    """
+
+    ground_truth_folders: ClassVar[tuple[str, ...]] = (
+        'SegmentationClass',
+        'SegmentationClassAug',
+        'SegmentationObject',
+    )
+    how_to_get: ClassVar[str] = (
+        'unpack the folder VOCdevkit/VOC2012 of Pascal VOC 2012 there, or make the '
+        'synthetic set with: python tools/prepare_data.py synthetic --out {root}'
+    )
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        labels: str | Path | None = 'xml',
+        verify_count: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.label_source = labels
+        self.verify_count = verify_count
+        super().__init__(data_root, split, **kwargs)
+
+    def find_classes(self) -> Sequence[str]:
+        """The names in ``classes.txt`` if there is one, else those of VOC."""
+        path = self.root / 'classes.txt'
+        return tuple(read_lines(path)) if path.is_file() else VOC_CLASSES
+
+    def find_images(self) -> tuple[list[str], list[Path], Path]:
+        """Ids and JPEG files of the split."""
+        if self.split.endswith('.txt'):
+            path = self.root / self.split
+        else:
+            path = self.root / 'ImageSets' / 'Segmentation' / f'{self.split}.txt'
+        ids = read_id_list(path)
+        expected = VOC_COUNTS.get(path.stem.removesuffix('_id'), len(ids))
+        if self.verify_count and len(ids) != expected:
+            raise DataError(
+                f'{path} lists {len(ids)} images, the official list {expected}: '
+                'replace it, or set verify_count=False'
+            )
+        folder = self.root / 'JPEGImages'
+        return ids, [folder / f'{name}.jpg' for name in ids], path
+
+    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
+        """Image-level labels of ``ids`` from the source asked for, ``(N, C)``."""
+        if self.label_source is None:
+            return self._no_labels(ids)
+        if str(self.label_source).endswith('.npz'):
+            return self._labels_from_npz(ids, self.root / self.label_source)
+        sources = {'xml': self._xml_names, 'masks': self._mask_names}
+        if self.label_source not in sources:
+            raise DataError(
+                f'labels={self.label_source!r} is no source of image-level labels: '
+                "allowed are 'xml', 'masks', the path of an .npz, or None"
+            )
+        names_of = sources[str(self.label_source)]
+        position = {name: c for c, name in enumerate(self.foreground_classes)}
+        labels = np.zeros((len(ids), len(position)), np.float32)
+        for row, name in zip(labels, ids, strict=True):
+            row[[position[c] for c in names_of(name)]] = 1
+        return labels
+
+    def _no_labels(self, ids: Sequence[str]) -> np.ndarray:
+        if not self.test_mode:
+            raise DataError(
+                "labels=None is only for test_mode=True: train with labels='xml' "
+                'or the path of an .npz'
+            )
+        return np.zeros((len(ids), len(self.foreground_classes)), np.float32)
+
+    def _xml_names(self, name: str) -> set[str]:
+        path = self.root / 'Annotations' / f'{name}.xml'
+        try:
+            objects = ElementTree.parse(path).getroot().iterfind('object')
+        except FileNotFoundError as error:
+            raise DataError(
+                f"image '{name}' has no label: {path} does not exist; add it, "
+                'or give labels= the path of an .npz'
+            ) from error
+        except (ElementTree.ParseError, OSError) as error:
+            raise DataError(f'{path} is no readable annotation ({error})') from error
+        names = {item.findtext('name', '').strip() for item in objects}
+        check_classes(names, self.foreground_classes, f'{path} names')
+        return names
+
+    def _mask_names(self, name: str) -> set[str]:
+        classes = self._metainfo['classes']
+        folders = ('SegmentationClassAug', 'SegmentationClass')
+        paths = [self.root / folder / f'{name}.png' for folder in folders]
+        path = paths[0] if paths[0].is_file() else paths[1]
+        values = np.unique(load_label_map(path, num_classes=len(classes)))
+        return {classes[v] for v in values if v not in (0, IGNORE)}
+
+    def _labels_from_npz(self, ids: Sequence[str], path: Path) -> np.ndarray:
+        arrays = load_npz(path)
+        if not {'names', 'labels'} <= set(arrays):
+            raise DataError(
+                f"{path} lacks the arrays 'names' (N,) and 'labels' (N, C): "
+                f'it has {", ".join(sorted(arrays)) or "none"}'
+            )
+        expected = (len(arrays['names']), len(self.foreground_classes))
+        if arrays['labels'].shape != expected:
+            raise DataError(
+                f'{path} has labels of shape {arrays["labels"].shape}: '
+                f'{expected[0]} names and {expected[1]} classes need {expected}'
+            )
+        row = {str(name): i for i, name in enumerate(arrays['names'])}
+        missing = [name for name in ids if name not in row]
+        if missing:
+            raise DataError(
+                f"image '{missing[0]}' (and {len(missing) - 1} more) has no label "
+                f'in {path}: give the labels of this split'
+            )
+        return arrays['labels'][[row[name] for name in ids]] > 0

@@ -1,0 +1,90 @@
+"""Background policies: how strongly a pixel speaks for none of the classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.registry import REFINERS
+from wsss_plugins.structures import Seed
+
+
+class BackgroundPolicy(Refiner):
+    """Sets ``seed.background`` from the scores alone; a subclass gives the rule.
+
+    Args:
+        normalise: Scale the scores of every class to [0, 1] first. Without it they
+            must be in that range already.
+    """
+
+    def __init__(self, normalise: bool = True) -> None:
+        self.normalise = normalise
+
+    def refine(self, image: Tensor, seed: Seed) -> Seed:
+        """Returns the seed, its scores perhaps normalised, with a new background."""
+        if self.normalise:
+            seed = seed.normalised()
+        # Class scores are >= 0; the zero stands for an image without any class.
+        zero = torch.zeros_like(seed.scores[:1].sum(0, keepdim=True))
+        strongest = torch.cat([zero, seed.scores]).amax(0)
+        return replace(seed, background=self.background(strongest))
+
+    def background(self, strongest: Tensor) -> Tensor:
+        """Background ``(H, W)`` from the highest class score ``(H, W)``, in [0, 1]."""
+        raise NotImplementedError
+
+
+@REFINERS.register_module()
+class ConstantBackground(BackgroundPolicy):
+    """The same background score at every pixel: the threshold of seed evaluations.
+
+    Args:
+        threshold: The score, in [0, 1]. The default is MCTformer's (Xu et al. 2022).
+        normalise: See :class:`BackgroundPolicy`.
+
+    Raises:
+        ConfigError: The threshold is outside [0, 1].
+    """
+
+    def __init__(self, threshold: float = 0.39, normalise: bool = True) -> None:
+        super().__init__(normalise)
+        if not 0 <= threshold <= 1:
+            raise ConfigError(
+                f'threshold of ConstantBackground must be in [0, 1], not {threshold}'
+            )
+        self.threshold = threshold
+
+    def background(self, strongest: Tensor) -> Tensor:
+        """``threshold`` everywhere."""
+        return torch.full_like(strongest, self.threshold)
+
+
+@REFINERS.register_module()
+class PowerBackground(BackgroundPolicy):
+    """The background score ``(1 - max_c s_c) ** alpha``.
+
+    Source: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
+    Supervision" (PSA), CVPR 2018, eq. 2. A low alpha gives a strong background
+    (4 for confident objects), a high one a weak background (24 or 32).
+
+    Args:
+        alpha: The exponent, > 0. The default is PSA's for its random walk.
+        normalise: See :class:`BackgroundPolicy`.
+
+    Raises:
+        ConfigError: Alpha is not positive.
+    """
+
+    def __init__(self, alpha: float = 16.0, normalise: bool = True) -> None:
+        super().__init__(normalise)
+        if not alpha > 0:
+            raise ConfigError(f'alpha of PowerBackground must be > 0, not {alpha}')
+        self.alpha = alpha
+
+    def background(self, strongest: Tensor) -> Tensor:
+        """``(1 - strongest) ** alpha``, 0 where the score exceeds 1."""
+        return (1 - strongest).clamp_(min=0) ** self.alpha

@@ -1,0 +1,83 @@
+"""Maps of several scales and of the mirrored image, added up. One place for all heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.seeds.base import SeedHead
+
+
+class MultiScaleFlip:
+    """Runs a seed head on scaled and mirrored copies and averages the maps.
+
+    Args:
+        head: The seed head.
+        scales: Factors of the input's sides; sides are rounded to multiples of the
+            backbone's stride.
+        flip: Whether to add the mirrored image.
+        align_corners: How maps are brought to the output size; True is ACR's way.
+
+    Raises:
+        ConfigError: No scale, or one that is not positive.
+    """
+
+    def __init__(
+        self,
+        head: SeedHead,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = True,
+        align_corners: bool = False,
+    ) -> None:
+        if not scales or min(scales) <= 0:
+            raise ConfigError(f'scales must be positive, not {tuple(scales)}', 'scales')
+        self.head = head
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.align_corners = align_corners
+
+    def __call__(
+        self,
+        model: WSSSClassifier,
+        images: Tensor,
+        labels: Tensor,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Averages the maps of all copies.
+
+        Args:
+            model: The classifier.
+            images: ``(N, 3, H, W)``, normalised.
+            labels: ``(N, C)`` in {0, 1}.
+            size: ``(H', W')`` of the result; by default that of the images.
+
+        Returns:
+            ``(N, C, H', W')`` >= 0.
+        """
+        size = size or (images.shape[-2], images.shape[-1])
+        maps = []
+        for scale in self.scales:
+            view = _scaled(images, scale, model.backbone.stride)
+            total = self.head(model, view, labels)
+            if self.flip:
+                total = total + self.head(model, view.flip(-1), labels).flip(-1)
+            maps.append(
+                F.interpolate(
+                    total, size=size, mode='bilinear', align_corners=self.align_corners
+                )
+            )
+        return sum(maps[1:], start=maps[0]) / (len(self.scales) * (1 + self.flip))
+
+
+def _scaled(images: Tensor, scale: float, stride: int) -> Tensor:
+    """Images of about ``scale`` times their size, sides multiples of ``stride``."""
+    sides = [
+        max(1, round(side * scale / stride)) * stride for side in images.shape[-2:]
+    ]
+    if tuple(sides) == tuple(images.shape[-2:]):
+        return images
+    return F.interpolate(images, size=sides, mode='bilinear', align_corners=False)

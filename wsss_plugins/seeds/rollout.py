@@ -1,0 +1,53 @@
+"""Attention rollout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import SeedHead, patch_grid
+
+
+@SEED_HEADS.register_module()
+class AttentionRollout(SeedHead):
+    """How much of each patch reaches the class token through all blocks.
+
+    Each block's head-averaged attention plus the identity, rows divided by their sum,
+    multiplied from the first block on. It does not tell classes apart: each present
+    class gets the same map.
+
+    Source: Abnar & Zuidema, Quantifying Attention Flow in Transformers, 2020, eq. 1, as
+    the baseline of Chefer et al., 2021, computes it.
+
+    Args:
+        start_block: First block of the product.
+    """
+
+    def __init__(self, start_block: int = 0) -> None:
+        super().__init__()
+        self.start_block = start_block
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The rollout of the class token, ``(N, C, h, w)``."""
+        flow = rollout(trace.head_mean(self.start_block))
+        row = patch_grid(flow[:, 0, trace.num_prefix :], trace)
+        return row[:, None].expand(-1, labels.shape[1], -1, -1)
+
+
+def rollout(attn: Tensor) -> Tensor:
+    """Product of row-normalised ``attn + I``, the first block applied first.
+
+    Args:
+        attn: ``(L, N, T, T)``, mean over heads.
+
+    Returns:
+        ``(N, T, T)``; rows sum to 1.
+    """
+    identity = torch.eye(attn.shape[-1], dtype=attn.dtype, device=attn.device)
+    flow = identity
+    for layer in attn + identity:
+        flow = layer / layer.sum(-1, keepdim=True) @ flow
+    return flow
