@@ -30,10 +30,6 @@ setup(
     name='wsss_plugins',
     version=version(),
     description='Weakly-supervised semantic segmentation as plug-ins on OpenMMLab',
-    long_description=(ROOT / 'README.md').read_text('utf-8')
-    if (ROOT / 'README.md').exists()
-    else '',
-    long_description_content_type='text/markdown',
     author='The wsss_plugins authors',
     license='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],

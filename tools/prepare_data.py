@@ -14,6 +14,7 @@ from wsss_plugins.datasets.synthetic import (
     save_preview,
     write_devkit,
 )
+from wsss_plugins.errors import UserError
 from wsss_plugins.progress import track
 
 
@@ -40,6 +41,10 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> None:
     """Draws the synthetic data set."""
+    if len(args.size) > 2:
+        raise UserError(
+            f'--size was given {len(args.size)} numbers: give one side, or height and width'
+        )
     spec = SyntheticSpec(size=(args.size[0], args.size[-1]), seed=args.seed)
     if args.preview is not None:
         save_preview(args.preview, spec)

@@ -1,17 +1,112 @@
-"""How the command-line tools end when something the user gave is wrong."""
+"""What the command-line tools share: options, workers, and how they end when they err."""
 
 from __future__ import annotations
 
+import argparse
+import ast
+import errno
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from wsss_plugins.errors import UserError
+from wsss_plugins.environment import check_environment
+from wsss_plugins.errors import ConfigError, UserError
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Runs a tool; a :class:`UserError` becomes one line and exit code 2."""
+    """Runs a tool; what the user can mend becomes one line and exit code 2.
+
+    The environment is checked first, since a wrong one breaks imports later.
+    """
     try:
+        check_environment()
         main()
     except UserError as error:
-        sys.stderr.write(f'error: {error}\n')
-        sys.exit(2)
+        _leave(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _leave(
+            'no space left on the disk: free some space, then run the same command again'
+        )
+    except KeyboardInterrupt:
+        _leave('interrupted: run the same command again to go on', code=130)
+    except Exception as error:
+        message = _from_data_worker(error)
+        if message is None:
+            raise
+        _leave(message)
+
+
+def _leave(message: str, code: int = 2) -> None:
+    sys.stderr.write(f'error: {" ".join(message.split())}\n')
+    sys.stderr.flush()
+    if 'RANK' in os.environ:
+        os._exit(code)  # other workers may wait in a collective: do not join them
+    sys.exit(code)
+
+
+def _from_data_worker(error: Exception) -> str | None:
+    """The message of a user's error that a data loader's worker wrapped in a traceback."""
+    last = str(error).strip().rsplit('\n', 1)[-1]
+    name, _, message = last.partition(': ')
+    return message if name.startswith('wsss_plugins.errors.') else None
+
+
+def config_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every tool of a config takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='a config, e.g. configs/acr/synthetic.py')
+    parser.add_argument(
+        '--work-dir', help='where results go (default: work_dirs/CONFIG)'
+    )
+    parser.add_argument('--data-root', help='replaces every data_root of the config')
+    parser.add_argument('--seed', type=int, help='random seed (default: of the config)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='dotted keys and their values, e.g. train_cfg.max_epochs=1',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch'),
+        default='none',
+        help='set by dist_*.sh',
+    )
+    return parser
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """Reads ``KEY=VALUE`` pairs; values are Python literals, or else strings.
+
+    Raises:
+        ConfigError: A pair without ``=``.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition('=')
+        if not sign:
+            raise ConfigError(f"--cfg-options takes KEY=VALUE, not '{pair}'")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return options
+
+
+def default_work_dir(config: str) -> Path:
+    """``work_dirs/acr/synthetic`` of ``configs/acr/synthetic.py``."""
+    path = Path(config)
+    return Path('work_dirs') / path.resolve().parent.name / path.stem
+
+
+def with_place(error: ConfigError, config: str) -> ConfigError:
+    """The error with the file and line of the config where the word at fault stands."""
+    from wsss_plugins.config import locate
+
+    place = locate(config, error.token) if error.token else None
+    return ConfigError(f'{place or config}: {error}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -19,77 +21,102 @@ from rich.progress import (
 T = TypeVar('T')
 
 
-def _rate(done: int, seconds: float) -> str:
-    return f'{done / max(seconds, 1e-9):.1f}/s'
+class ProgressBar:
+    """Shows how far a loop is; a context manager.
+
+    Args:
+        description: A few words in front of the bar.
+        total: How many steps there are.
+        quiet: Show nothing; for workers other than the first.
+        every: Seconds between two lines where there is no terminal.
+    """
+
+    def __init__(
+        self, description: str, total: int, quiet: bool = False, every: float = 10.0
+    ) -> None:
+        self.description = description
+        self.total = total
+        self.quiet = quiet
+        self.every = every
+        self.done = 0
+        self._begin = 0
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> ProgressBar:
+        self._start = self._last = time.monotonic()
+        console = Console(file=sys.stderr)
+        if console.is_terminal and not self.quiet:
+            self._bar = Progress(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn('{task.fields[rate]}'),
+                TimeRemainingColumn(),
+                TextColumn('{task.fields[note]}'),
+                console=console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self.description, total=self.total, rate='', note=''
+            )
+        return self
+
+    def begin_at(self, done: int) -> None:
+        """Tells that ``done`` steps were made by an earlier run."""
+        self.done = self._begin = done
+
+    def advance(self, steps: int = 1, note: str = '') -> None:
+        """Counts ``steps`` and shows ``note`` behind them."""
+        self.done += steps
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(
+                self._task, completed=self.done, rate=self._rate(now), note=note
+            )
+        elif now - self._last >= self.every:
+            self._last = now
+            left = (now - self._start) / max(self.done - self._begin, 1)
+            left *= self.total - self.done
+            self._line(f'{self._rate(now)}, {left:.0f} s left', note)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.stop()
+        elif kind is None:
+            self._line(f'in {now - self._start:.1f} s, {self._rate(now)}', '')
+
+    def _rate(self, now: float) -> str:
+        seconds = max(now - self._start, 1e-9)
+        return f'{(self.done - self._begin) / seconds:.1f}/s'
+
+    def _line(self, text: str, note: str) -> None:
+        if not self.quiet:
+            line = f'{self.description}: {self.done}/{self.total}, {text}'
+            print(f'{line}, {note}' if note else line, file=sys.stderr, flush=True)
 
 
 def track(
-    items: Iterable[T],
-    description: str,
-    total: int,
-    every: float = 10.0,
-    quiet: bool = False,
+    items: Iterable[T], description: str, total: int, quiet: bool = False
 ) -> Iterator[T]:
-    """Yields ``items`` and shows how far the loop is.
+    """Yields ``items`` and shows how far the loop is; see :class:`ProgressBar`.
 
     Args:
         items: What to loop over.
         description: A few words in front of the bar.
         total: How many items there are.
-        every: Seconds between two lines where there is no terminal.
-        quiet: Show nothing; for workers other than the first.
+        quiet: Show nothing.
 
     Yields:
         The items, in order.
     """
-    console = Console(file=sys.stderr)
-    if quiet:
-        yield from items
-    elif console.is_terminal:
-        yield from _track_bar(items, description, total, console)
-    else:
-        yield from _track_lines(items, description, total, every)
-
-
-def _track_bar(
-    items: Iterable[T], description: str, total: int, console: Console
-) -> Iterator[T]:
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn('{task.fields[rate]}'),
-        TimeRemainingColumn(),
-    )
-    start = time.monotonic()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(description, total=total, rate='')
-        for done, item in enumerate(items, 1):
+    with ProgressBar(description, total, quiet) as bar:
+        for item in items:
             yield item
-            progress.update(
-                task, completed=done, rate=_rate(done, time.monotonic() - start)
-            )
-
-
-def _track_lines(
-    items: Iterable[T], description: str, total: int, every: float
-) -> Iterator[T]:
-    start = last = time.monotonic()
-    done = 0
-    for done, item in enumerate(items, 1):
-        yield item
-        now = time.monotonic()
-        if now - last >= every:
-            last = now
-            left = (now - start) / done * (total - done)
-            print(
-                f'{description}: {done}/{total}, {_rate(done, now - start)}, {left:.0f} s left',
-                file=sys.stderr,
-                flush=True,
-            )
-    seconds = time.monotonic() - start
-    print(
-        f'{description}: {done}/{total} in {seconds:.1f} s ({_rate(done, seconds)})',
-        file=sys.stderr,
-        flush=True,
-    )
+            bar.advance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,12 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 
-from wsss_plugins.datasets.files import check_ids, read_image, require_files
+from wsss_plugins.datasets.files import (
+    check_ids,
+    read_image,
+    read_image_size,
+    require_files,
+)
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import TRANSFORMS, build_as
 from wsss_plugins.structures import load_label_map, voc_palette
@@ -51,7 +57,7 @@ class WSSSDataset(BaseDataset, ABC):
     """Names of folders with ground-truth masks."""
 
     how_to_get: ClassVar[str] = ''
-    """What to do when ``data_root`` is missing; ``{root}`` stands for it."""
+    """What to do when ``data_root`` is missing; ``{root}`` is its path."""
 
     def __init__(
         self,
@@ -116,6 +122,22 @@ class WSSSDataset(BaseDataset, ABC):
             DataError: The file is missing or cannot be decoded.
         """
         return read_image(self.image_path(index))
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """``(H, W)`` of image ``index``, from the file's header.
+
+        Raises:
+            DataError: The file is missing or cannot be decoded.
+        """
+        return read_image_size(self.image_path(index))
+
+    def digest(self) -> str:
+        """A hash of the ids, labels and classes: what a result follows from."""
+        content = hashlib.sha256(repr(self._metainfo['classes']).encode())
+        for index in range(len(self)):
+            info = self.get_data_info(index)
+            content.update(info['img_id'].encode() + info['gt_label'].tobytes())
+        return content.hexdigest()[:16]
 
     def labels(self, index: int) -> np.ndarray:
         """Image-level labels of image ``index``, ``(C,)`` float32 in {0, 1}."""

@@ -163,9 +163,10 @@ def load_instances(
     wrong = [c for c in sorted(used | set(names)) if c not in COCO_CATEGORIES]
     wrong += [c for c, name in names.items() if COCO_CATEGORIES.get(c, name) != name]
     if wrong:
+        name = names.get(wrong[0], 'without name')
         raise DataError(
-            f'{path} has the category id {wrong[0]}, which is not '
-            f"{names.get(wrong[0], 'one')!r} in COCO: use COCO's own ids (1 to 90)"
+            f'{path} has the category id {wrong[0]} ({name}), which COCO has not: '
+            "use COCO's own ids, 1 to 90 with gaps"
         )
     if strays:
         raise DataError(

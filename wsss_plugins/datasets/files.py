@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from wsss_plugins.errors import DataError, near_names
+
+_REPLACE = 'replace the file or take its id out of the list'
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -27,21 +30,37 @@ def read_image(path: Path | str) -> np.ndarray:
     Raises:
         DataError: The file is missing or cannot be decoded.
     """
+    with _opened(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+
+
+def read_image_size(path: Path | str) -> tuple[int, int]:
+    """``(H, W)`` of a photo as :func:`read_image` returns it, from the file's header.
+
+    Raises:
+        DataError: The file is missing or no image.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """An opened image; what goes wrong with it becomes a ``DataError``."""
     try:
         with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+            yield image
     except FileNotFoundError as error:
         raise DataError(f'image {path} does not exist') from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-    ) as error:
+    except UnidentifiedImageError as error:
         raise DataError(
-            f'image {path} cannot be decoded ({error}): replace the file or '
-            'take its id out of the list'
+            f'image {path} cannot be decoded (no known format): {_REPLACE}'
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f'image {path} cannot be decoded ({error}): {_REPLACE}'
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import torch
@@ -29,13 +30,13 @@ class BackgroundPolicy(Refiner):
         if self.normalise:
             seed = seed.normalised()
         # Class scores are >= 0; the zero stands for an image without any class.
-        zero = torch.zeros_like(seed.scores[:1].sum(0, keepdim=True))
+        zero = seed.scores.new_zeros(1, *seed.size)
         strongest = torch.cat([zero, seed.scores]).amax(0)
         return replace(seed, background=self.background(strongest))
 
+    @abstractmethod
     def background(self, strongest: Tensor) -> Tensor:
         """Background ``(H, W)`` from the highest class score ``(H, W)``, in [0, 1]."""
-        raise NotImplementedError
 
 
 @REFINERS.register_module()

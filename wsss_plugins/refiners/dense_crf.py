@@ -22,8 +22,6 @@ from wsss_plugins.refiners.permutohedral import PermutohedralLattice
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
-CLIP = 1e-5
-
 
 @dataclass(frozen=True)
 class CRFPreset:
@@ -48,7 +46,9 @@ class CRFPreset:
 PRESETS: Mapping[str, CRFPreset] = MappingProxyType(
     {
         'psa': CRFPreset((3, 3), (80, 13, 10), 10, 'jiwoon-ahn/psa crf_inference'),
-        'acr': CRFPreset((3, 3), (83, 5, 4), 10, 'OpenNLPLab/ACR_WSSS crf_inference_inf'),
+        'acr': CRFPreset(
+            (3, 3), (83, 5, 4), 10, 'OpenNLPLab/ACR_WSSS crf_inference_inf'
+        ),
         'mctformer': CRFPreset(
             (4, 3), (83, 5, 3), 10, 'xulianuwa/MCTformer crf_inference_inf'
         ),
@@ -63,7 +63,7 @@ PRESETS: Mapping[str, CRFPreset] = MappingProxyType(
 """Published settings by name."""
 
 
-def unary_from_scores(scores: Tensor, clip: float = CLIP) -> Tensor:
+def unary_from_scores(scores: Tensor, clip: float = 1e-5) -> Tensor:
     """Unary energy ``-log(s)`` of scores ``(L, H, W)`` clipped to ``[clip, 1]``."""
     return -scores.clamp(clip, 1).log()
 
@@ -101,7 +101,7 @@ def dense_crf(
     itself. A kernel with weight 0 costs nothing.
 
     Args:
-        image: ``(3, H, W)``, 0 to 255; the order of the channels does not matter.
+        image: ``(C, H, W)`` in 0 to 255; RGB, or any number of channels.
         unary: ``(L, H, W)`` energies; their dtype and device are those of the work.
         gaussian: Width in pixels and weight ``w_g`` of the smoothness kernel.
         bilateral: Widths in pixels and in grey levels, and weight ``w_b``.
@@ -197,7 +197,7 @@ class DenseCRF(Refiner):
         gaussian: tuple[float, float] | None = None,
         bilateral: tuple[float, float, float] | None = None,
         iterations: int | None = None,
-        clip: float = CLIP,
+        clip: float = 1e-5,
         reference_size: float | None = None,
     ) -> None:
         if preset not in PRESETS:
@@ -217,20 +217,22 @@ class DenseCRF(Refiner):
 
     def _check(self) -> None:
         """Refuses numbers out of range."""
-        settings = self.settings
-        widths = [settings.gaussian[0], *settings.bilateral[:2]]
-        wrong = {
-            'gaussian must be (width > 0, weight)': len(settings.gaussian) != 2,
-            'bilateral must be (width > 0, width > 0, weight)': len(settings.bilateral)
-            != 3,
-            'widths of the kernels must be > 0': min(widths) <= 0,
-            'iterations must be >= 0': settings.iterations < 0,
-            'clip must be in (0, 1)': not 0 < self.clip < 1,
-            'reference_size must be > 0': (self.reference_size or 1) <= 0,
-        }
-        for rule, broken in wrong.items():
-            if broken:
-                raise ConfigError(f'DenseCRF: {rule}; got {settings}, clip={self.clip}, ')
+        gaussian, bilateral = self.settings.gaussian, self.settings.bilateral
+        fits = (
+            len(gaussian) == 2
+            and len(bilateral) == 3
+            and min(gaussian[0], *bilateral[:2]) > 0
+            and self.settings.iterations >= 0
+            and 0 < self.clip < 1
+            and (self.reference_size is None or self.reference_size > 0)
+        )
+        if not fits:
+            raise ConfigError(
+                'DenseCRF needs gaussian=(width, weight), bilateral=(width, width, weight) '
+                'with widths > 0, iterations >= 0, clip in (0, 1), reference_size > 0 or None; '
+                f'got {gaussian}, {bilateral}, {self.settings.iterations}, {self.clip}, '
+                f'{self.reference_size}'
+            )
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
         """Returns the marginals as scores and background, which sum to 1."""

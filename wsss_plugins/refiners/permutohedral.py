@@ -7,6 +7,7 @@ Permutohedral Lattice", Eurographics 2010 (splat, blur, slice: section 3).
 from __future__ import annotations
 
 import math
+import operator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class PermutohedralLattice:
             blocks of 4 points and so has them; 1 gives the lattice of the paper.
 
     Raises:
-        DataError: The features are not ``(N, d)`` floats, or not finite, or spread
-            over more lattice cells than 63 bits can number.
+        DataError: The features are not ``(N, d)`` floats, or not finite, or 1e6 and
+            more in size, or spread over more lattice cells than 63 bits can number.
     """
 
     def __init__(self, features: Tensor, pad_to_multiple: int = 4) -> None:
@@ -45,10 +46,15 @@ class PermutohedralLattice:
                 'features of a lattice must be (N, d) floats, N >= 1, not '
                 f'{tuple(features.shape)} {features.dtype}'
             )
-        if not features.isfinite().all():
-            raise DataError('features of a lattice must be finite, but some are not')
+        if not (features.abs() < 1e6).all():
+            raise DataError(
+                'features of a lattice must be finite and below 1e6 in size: '
+                'use larger kernel widths'
+            )
         self.num_points = len(features)
-        phantoms = features.new_zeros(-len(features) % pad_to_multiple, features.shape[1])
+        phantoms = features.new_zeros(
+            -len(features) % pad_to_multiple, features.shape[1]
+        )
         embedded = _embed(torch.cat([features, phantoms]).T.contiguous())
         embedded.weights[:, self.num_points :] = 0
         keys, steps = _pack(embedded)
@@ -60,7 +66,7 @@ class PermutohedralLattice:
     @property
     def num_vertices(self) -> int:
         """How many lattice vertices exist, those of phantom points counted."""
-        return len(self._blurs[0].index)
+        return len(self._blurs[0].columns)
 
     def filter(self, values: Tensor) -> Tensor:
         """Multiplies ``values`` ``(N, L)`` by the kernel matrix: ``(N, L)``."""
@@ -72,7 +78,7 @@ class PermutohedralLattice:
     @cached_property
     def mass(self) -> Tensor:
         """``(N, 1)``: the kernel's sum over the points around each point."""
-        weights = self._slice.weight
+        weights = self._slice.weights
         return self.filter(weights.new_ones(self.num_points, 1))
 
     @cached_property
@@ -96,22 +102,22 @@ class PermutohedralLattice:
 
 
 class _WeightedSum(NamedTuple):
-    """A sparse matrix: row ``i`` of the product is ``sum_k weight_ik values[index_ik]``.
+    """A sparse matrix: row ``i`` of the product is ``sum_k weights_ik values[columns_ik]``.
 
     Rows are ``(R, k)``, or flat with the start of every row in ``offsets``.
     """
 
-    index: Tensor
-    weight: Tensor
+    columns: Tensor
+    weights: Tensor
     offsets: Tensor | None = None
 
     def __call__(self, values: Tensor) -> Tensor:
         return F.embedding_bag(
-            self.index,
+            self.columns,
             values,
             self.offsets,
             mode='sum',
-            per_sample_weights=self.weight,
+            per_sample_weights=self.weights,
         )
 
 
@@ -205,13 +211,11 @@ def _pack(embedded: _Embedded) -> tuple[Tensor, list[int]]:
             'use fewer features or larger kernel widths'
         )
     inner = [dims * radix[0] - sum(radix[1:]), *radix[1:]]
-    origin = sum(bound * place for bound, place in zip(low, radix, strict=True))
-    start = sum(base[i] * inner[i] for i in range(dims - 1)) - origin
+    factors = base.new_tensor(inner)[:, None]
+    start = (base[:-1] * factors).sum(0) - sum(map(operator.mul, low, radix))
     keys = torch.stack(
         [
-            start
-            + r * radix[0]
-            - sum((rank[i] >= dims - r).long() * inner[i] for i in range(dims - 1))
+            start + r * radix[0] - ((rank[:-1] >= dims - r) * factors).sum(0)
             for r in range(dims)
         ]
     )
@@ -247,12 +251,12 @@ def _neighbours(
     here = torch.arange(len(vertices), device=vertices.device)
     blurs = []
     for step in steps:
-        index, weight = [here], [torch.ones_like(vertices, dtype=dtype)]
+        columns, weights = [here], [torch.ones_like(vertices, dtype=dtype)]
         for wanted in (vertices + step, vertices - step):
             found = torch.searchsorted(vertices, wanted).clamp_(max=len(vertices) - 1)
-            index.append(found)
-            weight.append((vertices[found] == wanted).to(dtype) / 2)
+            columns.append(found)
+            weights.append((vertices[found] == wanted).to(dtype) / 2)
         blurs.append(
-            _WeightedSum(torch.stack(index, 1).int(), torch.stack(weight, 1))
+            _WeightedSum(torch.stack(columns, 1).int(), torch.stack(weights, 1))
         )
     return blurs

@@ -6,8 +6,8 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -28,8 +28,7 @@ from wsss_plugins.structures import (
 VERSION = 1
 """Raised whenever the same parameters would give other pixels."""
 
-Written = tuple[str, set[str], bytes]
-"""Id of a scene, names of its classes, bytes of its label map."""
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def write_devkit(
@@ -38,12 +37,13 @@ def write_devkit(
     train: int,
     val: int,
     workers: int = 2,
-    progress: Callable[[Iterable[Written], str, int], Iterable[Written]] | None = None,
+    progress: Progress | None = None,
 ) -> bool:
     """Writes ``out/VOC2012``: images, label maps, annotations, id lists, class names.
 
-    The record ``complete.json`` is written last. A folder that has one with the same
-    parameters is left as it is; one without is written again from the start.
+    The parameters lie in ``incomplete.json`` while scenes are written and, with a hash
+    of the label maps, in ``complete.json`` at the end. A complete folder is left as it
+    is, an interrupted one is written again from the start.
 
     Args:
         out: Folder of the devkit.
@@ -58,7 +58,7 @@ def write_devkit(
         False when the folder was complete already.
 
     Raises:
-        DataError: The folder holds a data set of other parameters, or a number is wrong.
+        DataError: The folder holds anything else, or a number is wrong.
     """
     if min(train, val, workers) < 1:
         raise DataError(
@@ -67,76 +67,76 @@ def write_devkit(
         )
     root = Path(out) / 'VOC2012'
     record = _record(spec, train, val)
-    if _is_complete(root / 'complete.json', record):
+    if _is_complete(root, record):
         return False
+    save_json(root / 'incomplete.json', record)
     ids = [('train', i) for i in range(train)] + [('val', i) for i in range(val)]
-    scenes = _write_scenes(root, spec, ids, workers)
+    drawn: Iterable[tuple[str, Scene, bytes]] = _draw_scenes(spec, ids, workers)
     if progress is not None:
-        scenes = progress(scenes, 'synthetic scenes', len(ids))
+        drawn = progress(drawn, 'synthetic scenes', len(ids))
     digest, labels = hashlib.sha256(), dict[str, set[str]]()
-    for name, classes, pixels in scenes:
-        digest.update(pixels)
-        labels[name] = classes
+    for name, scene, jpeg in drawn:
+        _save(root / 'JPEGImages' / f'{name}.jpg', jpeg)
+        save_label_map(root / 'SegmentationClass' / f'{name}.png', scene.label)
+        _save(root / 'Annotations' / f'{name}.xml', _annotation(name, scene).encode())
+        digest.update(scene.label.tobytes())
+        labels[name] = {found.name for found in scene.objects}
     _write_lists(root, labels)
     save_json(root / 'complete.json', {**record, 'labels_sha256': digest.hexdigest()})
+    (root / 'incomplete.json').unlink()
     return True
 
 
 def _record(spec: SyntheticSpec, train: int, val: int) -> dict[str, Any]:
-    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
-    return {'version': VERSION, 'train': train, 'val': val, 'spec': parameters}
+    record = {'version': VERSION, 'train': train, 'val': val, **asdict(spec)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in record.items()}
 
 
-def _is_complete(path: Path, record: dict[str, Any]) -> bool:
-    if not path.exists():
-        return False
-    found = load_json(path)
-    other = [key for key in record if found.get(key) != record[key]]
-    if other:
+def _is_complete(root: Path, record: dict[str, Any]) -> bool:
+    """Whether the folder holds this very data set; refuses to overwrite another."""
+    complete = root / 'complete.json'
+    for path in (complete, root / 'incomplete.json'):
+        if path.exists():
+            found = load_json(path)
+            other = [key for key in record if found.get(key) != record[key]]
+            if other:
+                raise DataError(
+                    f'{root} holds a synthetic data set with {other[0]} '
+                    f'{found.get(other[0])}, not {record[other[0]]}: choose another '
+                    'folder, or delete this one'
+                )
+            return path == complete
+    if root.is_dir() and any(root.iterdir()):
         raise DataError(
-            f'{path.parent} holds a synthetic data set of another {" and ".join(other)}: '
-            'choose another folder, or delete this one'
+            f'{root} holds files that are no synthetic data set: choose another folder'
         )
-    return True
+    return False
 
 
-def _write_scenes(
-    root: Path, spec: SyntheticSpec, ids: list[tuple[str, int]], workers: int
-) -> Iterator[Written]:
-    for folder in ('JPEGImages', 'SegmentationClass', 'Annotations'):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    tasks = [(root, spec, split, index) for split, index in ids]
+def _draw_scenes(
+    spec: SyntheticSpec, ids: list[tuple[str, int]], workers: int
+) -> Iterator[tuple[str, Scene, bytes]]:
+    draw = partial(_draw_scene, spec)
     if workers == 1:
-        yield from map(_write_scene, tasks)
+        yield from map(draw, ids)
         return
-    with ExitStack() as stack:
-        pool = stack.enter_context(
-            ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,))
-        )
-        stack.callback(pool.shutdown, cancel_futures=True)
-        yield from pool.map(_write_scene, tasks, chunksize=16)
+    with ProcessPoolExecutor(
+        workers, initializer=cv2.setNumThreads, initargs=(0,)
+    ) as pool:
+        yield from pool.map(draw, ids, chunksize=16)
 
 
-def _write_scene(task: tuple[Path, SyntheticSpec, str, int]) -> Written:
-    root, spec, split, index = task
-    name = f'{split}_{index:06d}'
-    scene = render_scene(spec, split, index)
+def _draw_scene(spec: SyntheticSpec, at: tuple[str, int]) -> tuple[str, Scene, bytes]:
+    scene = render_scene(spec, *at)
+    buffer = io.BytesIO()
     # No chroma subsampling: at 64 px it would wash out the heads.
-    _save(root / 'JPEGImages' / f'{name}.jpg', _jpeg(scene))
-    save_label_map(root / 'SegmentationClass' / f'{name}.png', scene.label)
-    _save(root / 'Annotations' / f'{name}.xml', _annotation(name, scene).encode())
-    return name, {o.name for o in scene.objects}, scene.label.tobytes()
+    Image.fromarray(scene.image).save(buffer, 'JPEG', quality=95, subsampling=0)
+    return f'{at[0]}_{at[1]:06d}', scene, buffer.getvalue()
 
 
 def _save(path: Path, content: bytes) -> None:
     with atomic_path(path) as part:
         part.write_bytes(content)
-
-
-def _jpeg(scene: Scene) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(scene.image).save(buffer, 'JPEG', quality=95, subsampling=0)
-    return buffer.getvalue()
 
 
 def _annotation(name: str, scene: Scene) -> str:

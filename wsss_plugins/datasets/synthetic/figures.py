@@ -77,7 +77,9 @@ def _animal(draw: Draw) -> tuple[list[Part], complex]:
         bend = swing + draw(0.0, 0.6)
         parts += jointed(tone, hip + 0.06j, (swing, bend), 0.16, 0.065)
     lift = math.pi + draw(-0.9, 0.9)
-    parts += jointed(Tone.BODY, -0.3 - 0.05j, (lift, lift + draw(-0.8, 0.8)), 0.14, 0.04)
+    parts += jointed(
+        Tone.BODY, -0.3 - 0.05j, (lift, lift + draw(-0.8, 0.8)), 0.14, 0.04
+    )
     neck, end = limb(0.24 - 0.03j, draw(-1.2, -0.2), 0.17, 0.1, 0.075)
     torso = ellipse(0, 0.34, draw(0.14, 0.18), draw(-0.1, 0.1))
     return [*parts, (Tone.BODY, neck), (Tone.BODY, torso)], end
@@ -93,7 +95,7 @@ def _bird(draw: Draw) -> tuple[list[Part], complex]:
         wing = polygon(0.14, -0.06 - 0.46j, -0.24 - 0.4j, -0.18) * cmath.rect(1, flap)
         parts.append((tone, (wing - 0.02j) * axis))
     for hip in (-0.04, 0.05):
-        parts += jointed(Tone.FAR, hip + 0.1j, (_DOWN + draw(-0.5, 0.5),), 0.16, 0.022)
+        parts += jointed(Tone.FAR, hip + 0.1j, (_DOWN + draw(-0.5, 0.5),), 0.16, 0.03)
     parts.insert(2, (Tone.BODY, ellipse(0, 0.3, draw(0.13, 0.17), tilt)))
     return parts, 0.31 * axis - 0.06j
 
@@ -179,7 +181,7 @@ _HEADS: dict[str, list[Part]] = {
     ],
     'person': [
         (Tone.MAIN, _DISC),
-        (Tone.ACCENT, np.concatenate([_HALF * 1j * 0.5, [0.62 + 0j, 0.62 - 0.12j]])),
+        (Tone.ACCENT, np.concatenate([_HALF * 1j * 0.5, [0.64 - 0.12j, 0.64 + 0j]])),
     ],
     'plant': [
         *((Tone.MAIN, petal) for petal in _PETALS),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from wsss_plugins.datasets.synthetic.figures import Part, Tone, blob, figure
+from wsss_plugins.datasets.synthetic.raster import fill_polygons
 from wsss_plugins.datasets.synthetic.spec import (
     SPLITS,
     SYNTHETIC_CLASSES,
@@ -20,8 +21,6 @@ from wsss_plugins.datasets.synthetic.texture import (
     pink_noise,
 )
 from wsss_plugins.structures import IGNORE
-
-_SUBPIXEL = 4  # bits of the fraction in the corners handed to OpenCV
 
 # Body hues, shared: brown, teal, olive, mauve.
 _HUES = np.array([(150, 108, 76), (84, 130, 140), (128, 140, 70), (140, 106, 138)])
@@ -94,25 +93,28 @@ class _Painter:
         return _HUES[chosen] + self.rng.integers(-14, 15, 3)
 
     def paint(
-        self, parts: list[Part], pose: complex, at: complex, tones: np.ndarray, number: int
+        self,
+        parts: list[Part],
+        pose: complex,
+        at: complex,
+        tones: np.ndarray,
+        number: int,
     ) -> None:
         """Paints parts, turned and scaled by ``pose``, in the colours ``(7, 3)``."""
         outlines = [np.asarray(outline * pose + at) for _, outline in parts]
         points = np.concatenate(outlines)
         height, width = self.size
-        left, top = max(0, int(points.real.min()) - 1), max(0, int(points.imag.min()) - 1)
-        right = min(width, int(points.real.max()) + 3)
-        bottom = min(height, int(points.imag.max()) + 3)
+        left, top = max(0, int(points.real.min())), max(0, int(points.imag.min()))
+        right = min(width, int(points.real.max()) + 2)
+        bottom = min(height, int(points.imag.max()) + 2)
         if right <= left or bottom <= top:
             return
-        layer = np.zeros((bottom - top, right - left), np.uint8)
-        for (tone, _), outline in zip(parts, outlines, strict=True):
-            moved = outline - complex(left, top)
-            corners = np.stack([moved.real, moved.imag], 1) * (1 << _SUBPIXEL)
-            cv2.fillPoly(
-                layer, [np.rint(corners).astype(np.int32)], int(tone), 8, _SUBPIXEL
-            )
         window = slice(top, bottom), slice(left, right)
+        layer = fill_polygons(
+            (bottom - top, right - left),
+            [outline - complex(left, top) for outline in outlines],
+            [tone for tone, _ in parts],
+        )
         shade = body_texture(self.rng, self._noise)[window]
         rows = np.arange(bottom - top, dtype=np.int32)[:, None]
         shade = shade + 40 - rows * 80 // (bottom - top)  # light falls from above
@@ -138,7 +140,7 @@ class _Painter:
     def blob(self, low: float, high: float, tones: np.ndarray, at: complex) -> None:
         """Paints a blob of background, its diameter drawn from a range of sides."""
         pose = cmath.rect(self.draw(low, high) * self.side, self.draw(-3, 3))
-        stretch = self.draw(0.5, 1.0)
+        stretch = self.draw(0.35, 1.0)
         outline = blob(self.draw)
         outline = outline.real + 1j * stretch * outline.imag
         self.paint([(Tone.BODY, outline)], pose, at, tones, 0)
@@ -148,7 +150,7 @@ class _Painter:
         tones = np.zeros((len(Tone) + 1, 3), np.int32)
         colour = _HEAD_COLOURS[self.rng.integers(len(_HEAD_COLOURS))]
         tones[Tone.BODY] = colour + self.rng.integers(-16, 17, 3)
-        self.blob(0.04, 0.11, tones, self.place())
+        self.blob(0.05, 0.13, tones, self.place())
 
     def object(self, number: int, at: complex) -> tuple[str, bool]:
         """Paints an object of any class; returns the class and whether it is headless."""
@@ -176,6 +178,12 @@ def _spread(painter: _Painter, count: int) -> list[complex]:
     return places
 
 
+def _quads(values: np.ndarray) -> np.ndarray:
+    """Sums of 2 x 2 pixels."""
+    rows = values[::2] + values[1::2]
+    return rows[:, ::2] + rows[:, 1::2]
+
+
 def _label(
     spec: SyntheticSpec, owner: np.ndarray, painted: list[tuple[str, bool]]
 ) -> tuple[np.ndarray, tuple[SyntheticObject, ...]]:
@@ -185,8 +193,7 @@ def _label(
     fewest = max(1, spec.min_visible * height * width // 4096)
     objects = []
     for number, (name, headless) in enumerate(painted, 1):
-        share = (owner == number).reshape(height, 2, width, 2).sum((1, 3))
-        visible = share >= 2
+        visible = _quads((owner == number).view(np.uint8)) >= 2
         if visible.sum() < fewest:
             label[visible] = IGNORE
             continue
@@ -227,9 +234,7 @@ def render_scene(spec: SyntheticSpec, split: str, index: int) -> Scene:
     if rng.random() < spec.occluder:
         shift = cmath.rect(painter.draw(0.05, 0.2) * painter.side, painter.draw(-3, 3))
         painter.blob(0.1, 0.2, painter.body_tones(), places[0] + shift)
-    height, width = spec.size
-    blocks = painter.canvas.reshape(height, 2, width, 2, 3).astype(np.uint16)
-    image = (blocks.sum((1, 3), dtype=np.uint16) + 2 >> 2).astype(np.uint8)
+    image = (_quads(painter.canvas.astype(np.uint16)) + 2 >> 2).astype(np.uint8)
     return Scene(image, *_label(spec, painter.owner, painted))
 
 

@@ -38,12 +38,13 @@ def pink_noise(
         ``(H, W, C)`` int32, mean about 0, mostly within -128 ... 127.
     """
     octaves = max(1, (max(size) // 4).bit_length() - 1)
-    amplitude, field = 96, np.zeros((1, 1, channels), np.int16)
+    amplitude = 96
+    field: np.ndarray = np.zeros((1, 1, channels), np.int16)
     for octave in range(octaves, -1, -1):
         height, width = (-(-side >> octave) for side in size)
         field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
         grid = rng.integers(-amplitude, amplitude + 1, (height, width, channels))
-        field = field.reshape(height, width, channels) + grid.astype(np.int16)
+        field = field.reshape(grid.shape) + grid.astype(np.int16)
         amplitude = amplitude * roughness // 16
     return field.astype(np.int32)
 

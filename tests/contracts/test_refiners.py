@@ -1,0 +1,80 @@
+"""What every refiner of REFINERS must keep to, built with its default arguments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import wsss_plugins.refiners  # noqa: F401  (registers)
+from wsss_plugins.errors import DataError
+from wsss_plugins.refiners import Refiner
+from wsss_plugins.registry import REFINERS, build_as
+from wsss_plugins.structures import Seed
+
+REFINER_NAMES = sorted(REFINERS.module_dict)
+
+
+@pytest.fixture(params=REFINER_NAMES)
+def refiner(request) -> Refiner:
+    return build_as(REFINERS, dict(type=request.param), Refiner)
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.randint(0, 256, (3, 21, 34), dtype=torch.uint8)
+
+
+def make_seed(classes: int = 2, height: int = 21, width: int = 34) -> Seed:
+    ids = torch.tensor([4, 11, 17])[:classes]
+    scores = torch.rand(classes, height, width)
+    return Seed(scores, ids, torch.full((height, width), 0.4))
+
+
+@pytest.mark.parametrize('classes', [0, 1, 3])
+def test_keeps_classes_and_size(refiner: Refiner, image: Tensor, classes: int) -> None:
+    seed = make_seed(classes)
+    refined = refiner(image, seed)
+    assert isinstance(refined, Seed)
+    assert torch.equal(refined.classes, seed.classes)
+    assert refined.size == (21, 34)
+    assert refined.background is not None
+    values = refined.probabilities()
+    assert values.dtype == torch.float32
+    assert values.isfinite().all() and (values >= 0).all()
+
+
+def test_leaves_its_input_alone(refiner: Refiner, image: Tensor) -> None:
+    seed = make_seed()
+    tensors = (image, seed.scores, seed.classes, seed.background)
+    before = [tensor.clone() for tensor in tensors]
+    refiner(image, seed)
+    for tensor, copy in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, copy)
+
+
+def test_is_deterministic(refiner: Refiner, image: Tensor) -> None:
+    seed = make_seed()
+    first, second = refiner(image, seed), refiner(image, seed)
+    assert torch.equal(first.probabilities(), second.probabilities())
+
+
+def test_takes_scores_that_are_all_zero(refiner: Refiner, image: Tensor) -> None:
+    seed = make_seed()
+    empty = Seed(torch.zeros_like(seed.scores), seed.classes, seed.background)
+    assert refiner(image, empty).probabilities().isfinite().all()
+
+
+def test_refuses_an_image_of_another_size(refiner: Refiner, image: Tensor) -> None:
+    with pytest.raises(DataError, match=r'\(21, 34\).*\(34, 21\)'):
+        refiner(image, make_seed(height=34, width=21))
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [torch.zeros(3, 21, 34), torch.zeros(1, 21, 34, dtype=torch.uint8)],
+    ids=['float', 'grey'],
+)
+def test_refuses_an_image_that_is_no_rgb_bytes(refiner: Refiner, wrong: Tensor) -> None:
+    with pytest.raises(DataError, match='uint8'):
+        refiner(wrong, make_seed())

@@ -1,0 +1,76 @@
+"""Background policies by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.refiners import ConstantBackground, PowerBackground, RefinerChain
+from wsss_plugins.structures import Seed
+
+IMAGE = torch.zeros(3, 1, 3, dtype=torch.uint8)
+SEED = Seed(torch.tensor([[[0.0, 2.0, 4.0]], [[0.0, 1.0, 0.5]]]), torch.tensor([3, 7]))
+
+
+def test_constant() -> None:
+    refined = ConstantBackground(0.6)(IMAGE, SEED)
+    assert torch.allclose(refined.background, torch.full((1, 3), 0.6))
+    assert torch.allclose(refined.scores[0], torch.tensor([[0.0, 0.5, 1.0]]), atol=1e-5)
+    assert refined.to_label().tolist() == [[0, 8, 4]]
+
+
+def test_power_is_one_minus_the_strongest_class_to_alpha() -> None:
+    seed = Seed(SEED.scores / 8, SEED.classes)  # strongest: 0, 0.25, 0.5
+    refined = PowerBackground(2, normalise=False)(IMAGE, seed)
+    assert torch.allclose(refined.background, torch.tensor([[1, 0.5625, 0.25]]))
+    assert torch.equal(refined.scores, seed.scores)
+
+
+def test_power_normalises_first_by_default() -> None:
+    background = PowerBackground(3)(IMAGE, SEED).background
+    assert torch.allclose(background, torch.tensor([[1.0, 0.0, 0.0]]), atol=1e-5)
+
+
+def test_power_of_scores_above_one_is_zero() -> None:
+    background = PowerBackground(4, normalise=False)(IMAGE, SEED).background
+    assert background.tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize('policy', [ConstantBackground(0.3), PowerBackground(4)])
+def test_an_image_without_classes_is_background(policy) -> None:
+    empty = Seed(torch.zeros(0, 1, 3), torch.zeros(0, dtype=torch.int64))
+    refined = policy(IMAGE, empty)
+    assert (refined.background > 0).all()
+    assert refined.to_label().tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: ConstantBackground(1.5),
+        lambda: ConstantBackground(-0.1),
+        lambda: PowerBackground(0),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make) -> None:
+    with pytest.raises(ConfigError, match='must be'):
+        make()
+
+
+def test_chain_applies_in_order_and_takes_configs() -> None:
+    chain = RefinerChain(
+        [dict(type='ConstantBackground', threshold=0.9), PowerBackground(1)]
+    )
+    assert torch.allclose(
+        chain(IMAGE, SEED).background, torch.tensor([[1.0, 0.0, 0.0]]), atol=1e-5
+    )
+    swapped = RefinerChain(chain.refiners[::-1])
+    assert torch.allclose(swapped(IMAGE, SEED).background, torch.tensor(0.9))
+
+
+def test_chain_refuses_what_is_no_refiner() -> None:
+    with pytest.raises(ConfigError, match='PowerBackground'):
+        RefinerChain([dict(type='PowerBackgroud')])
+    with pytest.raises(ConfigError, match='no refiner'):
+        RefinerChain([dict(type=torch.nn.Linear)])

@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Lists every plug-in: registry, name, first line of its docstring, source."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+
+from wsss_plugins.cli import run_tool
+
+
+def main() -> None:
+    """Prints one line per plug-in of this package and of the modules named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--import', dest='modules', nargs='*', default=[], metavar='MODULE'
+    )
+    parser.add_argument('--all', action='store_true', help="mmengine's and mmseg's too")
+    args = parser.parse_args()
+
+    import importlib
+
+    from wsss_plugins.errors import ConfigError
+    from wsss_plugins.registry import all_registries, plugin_names
+
+    for module in args.modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(f'--import {module}: {error}') from error
+    root = Path(__file__).resolve().parent.parent
+    for title, registry in all_registries():
+        names = plugin_names(registry) if args.all else sorted(registry.module_dict)
+        if not args.all:
+            registry.import_from_location()
+            names = sorted(registry.module_dict)
+        for name in names:
+            cls = registry.get(name)
+            doc = (inspect.getdoc(cls) or '').split('\n', 1)[0]
+            file = Path(inspect.getsourcefile(cls) or '?')
+            place = (
+                file.relative_to(root) if file.is_relative_to(root) else cls.__module__
+            )
+            print(f'{title:<12} {name:<28} {doc}  [{place}]')
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Runs the stages of a pipeline: tools/run_pipeline.py configs/acr/synthetic_pipeline.py.
+
+What is done already is skipped, a stage whose config was edited runs again with those
+that read it, and an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from wsss_plugins.cli import (
+    config_parser,
+    default_work_dir,
+    parse_options,
+    run_tool,
+    with_place,
+)
+from wsss_plugins.errors import ConfigError
+
+
+def main() -> None:
+    """Runs the pipeline and prints its numbers."""
+    parser = config_parser(__doc__)
+    parser.add_argument('--start', help='first stage to run; earlier ones must be done')
+    parser.add_argument('--stop', help='last stage to run')
+    parser.add_argument('--dry-run', action='store_true', help='show what would run')
+    args = parser.parse_args()
+
+    from wsss_plugins.config import load_config
+    from wsss_plugins.stages.distributed import close_workers, init_workers, rank
+    from wsss_plugins.stages.pipeline import Pipeline
+
+    init_workers()
+    try:
+        cfg = load_config(args.config, parse_options(args.cfg_options))
+        if args.seed is not None:
+            cfg.seed = args.seed
+        pipeline = Pipeline(cfg, data_root=args.data_root)
+        work_dir = Path(args.work_dir or default_work_dir(args.config))
+        if args.dry_run:
+            _show_plan(pipeline, work_dir, pipeline.select(args.start, args.stop))
+            return
+        records = pipeline.run(work_dir, args.start, args.stop)
+    except ConfigError as error:
+        raise with_place(error, args.config) from error
+    if rank() == 0:
+        _show_records(records, work_dir)
+    close_workers()
+
+
+def _show_plan(pipeline, work_dir: Path, steps) -> None:
+    table = Table('stage', 'kind', 'reads', 'state')
+    for step in steps:
+        stage = step.stage
+        reads = ', '.join(stage.inputs)
+        table.add_row(
+            stage.name, type(stage).__name__, reads, pipeline.state(step, work_dir)
+        )
+    Console().print(table)
+
+
+def _show_records(records, work_dir: Path) -> None:
+    table = Table('stage', 'numbers', 'seconds')
+    for record in records.values():
+        numbers = '  '.join(f'{key} {value}' for key, value in record.metrics.items())
+        table.add_row(record.stage, numbers, f'{record.seconds:.1f}')
+    Console().print(table)
+    total = sum(record.seconds for record in records.values())
+    print(f'{total:.0f} s in all; results in {work_dir}')
+    for record in records.values():
+        page = work_dir / record.stage / 'report.html'
+        if page.is_file():
+            print(f'report: {page}')
+
+
+if __name__ == '__main__':
+    run_tool(main)

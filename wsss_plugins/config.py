@@ -1,0 +1,176 @@
+"""Reading and checking configs before any work begins."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.config.lazy import LazyObject
+
+from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.registry import all_registries, check_arguments, plugin_names, resolve
+
+BUILDER_KEYS = frozenset(
+    # Keys that mmengine's builders take out before the class sees them.
+    ('by_epoch', 'convert_to_iter_based', 'constructor', 'paramwise_cfg', 'init_cfg')
+    + ('verbose', '_delete_', 'priority')
+)
+
+
+def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads a Python config.
+
+    Args:
+        path: The file.
+        overrides: Dotted keys and their values, as ``--cfg-options`` gives them; a
+            number reaches into a list (``pipeline.1.head.k``).
+
+    Returns:
+        The config; ``.filename`` is the file.
+
+    Raises:
+        ConfigError: The file is missing or wrong, or an override names no key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob('*.py')]
+        raise ConfigError(
+            f'config {path} does not exist: {near_names(path.name, siblings)}'
+        )
+    try:
+        cfg = Config.fromfile(str(path), lazy_import=True)
+    except Exception as error:  # a config is a program: anything may come out of it
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ConfigError(f'config {path} cannot be read: {reason}') from error
+    for key, value in (overrides or {}).items():
+        _override(cfg, key, value)
+    return cfg
+
+
+def _override(cfg: Config, key: str, value: Any) -> None:
+    """Sets the dotted ``key``; only its last part may be new."""
+    *parents, last = key.split('.')
+    node: Any = cfg
+    for part in parents:
+        try:
+            node = node[int(part)] if isinstance(node, list) else node[part]
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            names = node.keys() if hasattr(node, 'keys') else map(str, range(len(node)))
+            raise ConfigError(
+                f"--cfg-options {key}: there is no '{part}'; {near_names(part, names)}"
+            ) from error
+    node[int(last) if isinstance(node, list) else last] = value
+
+
+def set_everywhere(node: Any, key: str, value: Any) -> None:
+    """Replaces the value of ``key`` in every dict below ``node`` that has it."""
+    if isinstance(node, Mapping):
+        for name in list(node):
+            if name == key:
+                node[name] = value  # type: ignore[index]
+            else:
+                set_everywhere(node[name], key, value)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            set_everywhere(item, key, value)
+
+
+def typed_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields every dict below ``node`` that has a ``type``."""
+    if isinstance(node, Mapping):
+        if 'type' in node:
+            yield node
+        for value in node.values():
+            yield from typed_nodes(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from typed_nodes(value)
+
+
+def check_config(cfg: Any) -> None:
+    """Refuses unknown types and misspelt arguments anywhere in ``cfg``.
+
+    Raises:
+        ConfigError: The first mistake found; lists near names.
+    """
+    for node in typed_nodes(cfg):
+        cls = _find(node['type'])
+        if inspect.isclass(cls) and not issubclass(cls, (dict, list)):
+            check_arguments(cls, node, also=BUILDER_KEYS)
+
+
+def _find(given: object) -> Any:
+    """The class that ``type=given`` means, looked up in every registry."""
+    registries = [registry for _, registry in all_registries()]
+    if not isinstance(given, str):
+        return resolve(registries[0], given)
+    for registry in registries:
+        found = registry.get(given)
+        if found is not None:
+            return found
+    names = [name for registry in registries for name in plugin_names(registry)]
+    raise ConfigError(
+        f"unknown type '{given}': {near_names(given, names)}", token=given
+    )
+
+
+def plain(node: Any) -> Any:
+    """``node`` as dicts, lists, numbers and strings; classes become dotted names."""
+    if isinstance(node, Mapping):
+        return {str(key): plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    if isinstance(node, LazyObject):
+        return str(node)
+    if inspect.isclass(node) or inspect.isroutine(node):
+        return f'{node.__module__}.{node.__qualname__}'
+    if isinstance(node, Path):
+        return str(node)
+    return node
+
+
+def locate(path: Path | str, token: str) -> str | None:
+    """Finds where a config, or a config it reads, has the word ``token``.
+
+    Args:
+        path: The config file.
+        token: A keyword, a name or a string of it.
+
+    Returns:
+        ``'file:line'``, or None.
+    """
+    pending, seen = [Path(path)], set()
+    while pending:
+        file = pending.pop(0)
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        tree = ast.parse(file.read_text(encoding='utf-8'))
+        for node in ast.walk(tree):
+            if token in _words(node) and hasattr(node, 'lineno'):
+                return f'{file}:{node.lineno}'
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = file.parent
+                for _ in range(node.level - 1):
+                    base = base.parent
+                pending.append(
+                    base.joinpath(*(node.module or '').split('.')).with_suffix('.py')
+                )
+    return None
+
+
+def _words(node: ast.AST) -> tuple[object, ...]:
+    """What a user wrote at one node of the syntax tree."""
+    if isinstance(node, ast.keyword):
+        return (node.arg,)
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.alias):
+        return (node.name, node.asname)
+    if isinstance(node, ast.Constant):
+        return (node.value,)
+    return ()

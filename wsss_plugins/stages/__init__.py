@@ -1,0 +1,34 @@
+"""Stages of a pipeline, the pipeline itself, and the Runner that trains."""
+
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.pipeline import Pipeline
+from wsss_plugins.stages.predict import PredictStage
+from wsss_plugins.stages.record import StageRecord
+from wsss_plugins.stages.refine import RefineStage
+from wsss_plugins.stages.runner import (
+    EpochSeedHook,
+    ProgressHook,
+    ResumePointHook,
+    WSSSRunner,
+)
+from wsss_plugins.stages.seed import SeedStage
+from wsss_plugins.stages.train import TrainStage, build_runner, load_trained
+
+__all__ = [
+    'EpochSeedHook',
+    'EvaluateLabelStage',
+    'EvaluateSeedStage',
+    'Pipeline',
+    'PredictStage',
+    'ProgressHook',
+    'RefineStage',
+    'ResumePointHook',
+    'SeedStage',
+    'Stage',
+    'StageRecord',
+    'TrainStage',
+    'WSSSRunner',
+    'build_runner',
+    'load_trained',
+]

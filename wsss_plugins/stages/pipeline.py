@@ -1,0 +1,269 @@
+"""Running the stages of an experiment in order, and only those that must run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from wsss_plugins.config import (
+    check_config,
+    load_config,
+    plain,
+    resolve,
+    set_everywhere,
+    typed_nodes,
+)
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.base import Stage, fingerprint
+from wsss_plugins.stages.distributed import barrier, rank, world_size
+from wsss_plugins.stages.record import StageRecord, environment
+from wsss_plugins.structures import load_json, save_json
+
+IDENTITY_FILE = 'experiment.json'
+PREVIOUS = '.previous'
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage, the config it was built from, and the hash of what it follows from."""
+
+    stage: Stage
+    config: dict[str, Any]
+    fingerprint: str
+
+
+class Pipeline:
+    """The stages of one experiment.
+
+    Everything that can be checked is checked when it is made: names and order of the
+    stages, types and arguments of every plug-in, and the data sets.
+
+    Args:
+        cfg: A config with ``pipeline``, a list of stages, and optionally ``seed``. A
+            training config that a stage names by file is read relative to the
+            pipeline's.
+        data_root: Replaces every ``data_root`` of the config.
+
+    Raises:
+        ConfigError: A mistake in the config.
+        DataError: A mistake in the data.
+    """
+
+    def __init__(self, cfg: Config, data_root: str | None = None) -> None:
+        if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
+            raise ConfigError(
+                f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
+                'tools/train.py'
+            )
+        self.experiment = experiment_name(Path(cfg.filename))
+        self.seed = int(cfg.get('seed', 0))
+        configs = [_with_training_config(c, Path(cfg.filename)) for c in cfg.pipeline]
+        if data_root is not None:
+            set_everywhere(configs, 'data_root', data_root)
+        check_config(configs)
+        digests = _DataDigests()
+        self.steps: list[Step] = []
+        for config in configs:
+            stage = build_as(STAGES, config, Stage)
+            stage.seed = self.seed
+            made = {step.stage.name: step.fingerprint for step in self.steps}
+            _check_name(stage, list(made))
+            inputs = {name: made[name] for name in stage.inputs}
+            mark = fingerprint([plain(config), digests(config)], self.seed, inputs)
+            self.steps.append(Step(stage, config, mark))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the stages, in order."""
+        return [step.stage.name for step in self.steps]
+
+    def select(self, start: str | None = None, stop: str | None = None) -> list[Step]:
+        """The steps from ``start`` to ``stop``, both included.
+
+        Raises:
+            ConfigError: An unknown name, or ``stop`` before ``start``.
+        """
+        for name in (start, stop):
+            if name is not None and name not in self.names:
+                raise ConfigError(f"no stage '{name}': {near_names(name, self.names)}")
+        first = self.names.index(start) if start else 0
+        last = self.names.index(stop) if stop else len(self.steps) - 1
+        if last < first:
+            raise ConfigError(f"stage '{stop}' comes before '{start}'")
+        return self.steps[first : last + 1]
+
+    def state(self, step: Step, work_dir: Path) -> str:
+        """``'done'``, ``'interrupted'``, ``'changed'`` or ``'new'``."""
+        record = StageRecord.load(work_dir / step.stage.name)
+        if record is None:
+            return 'new'
+        if record.fingerprint != step.fingerprint:
+            return 'changed'
+        return 'done' if record.done else 'interrupted'
+
+    def run(
+        self, work_dir: Path | str, start: str | None = None, stop: str | None = None
+    ) -> dict[str, StageRecord]:
+        """Runs what is not done yet.
+
+        Args:
+            work_dir: Folder of the experiment; each stage has a folder of its own in it.
+            start: First stage to run; earlier ones must be done.
+            stop: Last stage to run.
+
+        Returns:
+            The record of every stage that is done.
+
+        Raises:
+            UserError: The folder belongs to another experiment, or an earlier stage is
+                missing.
+        """
+        work_dir = Path(work_dir)
+        claim(work_dir, self.experiment)
+        selected = self.select(start, stop)
+        for step in self.steps[: self.steps.index(selected[0])]:
+            if self.state(step, work_dir) != 'done':
+                raise UserError(
+                    f"--start {start}: the earlier stage '{step.stage.name}' is "
+                    f'{self.state(step, work_dir)}; start there'
+                )
+        for step in selected:
+            if rank() == 0 and self.state(step, work_dir) in ('new', 'changed'):
+                _make_room(work_dir / step.stage.name, step.fingerprint)
+            barrier()
+            if self.state(step, work_dir) != 'done':
+                self._run(step, work_dir)
+        records = [StageRecord.load(work_dir / name) for name in self.names]
+        return {r.stage: r for r in records if r is not None and r.done}
+
+    def _run(self, step: Step, work_dir: Path) -> None:
+        stage = step.stage
+        out = work_dir / stage.name
+        marks = {s.stage.name: s.fingerprint for s in self.steps}
+        record = StageRecord(
+            stage=stage.name,
+            kind=type(stage).__name__,
+            fingerprint=step.fingerprint,
+            inputs={name: marks[name] for name in stage.inputs},
+            seed=self.seed,
+        )
+        barrier()
+        if rank() == 0:
+            record.save(out)
+        begin = time.monotonic()
+        folders = {name: work_dir / name for name in stage.inputs}
+        record.metrics = stage.run(out, folders)
+        barrier()
+        record.provenance = plain(stage.provenance())
+        record.seconds = round(time.monotonic() - begin, 2)
+        record.finished = datetime.now().isoformat(timespec='seconds')
+        record.environment = environment(world_size())
+        record.done = True
+        if rank() == 0:
+            record.save(out)
+        barrier()
+
+
+class _DataDigests:
+    """Digest of every data set that a config names; each is made once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def __call__(self, config: dict[str, Any]) -> list[str]:
+        digests = []
+        for node in typed_nodes(config):
+            cls = resolve(DATASETS, node['type']) if _is_dataset(node) else None
+            if cls is None:
+                continue
+            bare = {k: v for k, v in node.items() if k != 'pipeline'}
+            key = json.dumps(plain(bare), sort_keys=True, default=str)
+            if key not in self.known:
+                self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
+            digests.append(self.known[key])
+        return digests
+
+
+def _is_dataset(node: Any) -> bool:
+    kind = node['type']
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
+    elif not isinstance(kind, type):
+        kind = resolve(DATASETS, kind)
+    return isinstance(kind, type) and issubclass(kind, WSSSDataset)
+
+
+def _with_training_config(config: dict[str, Any], pipeline: Path) -> dict[str, Any]:
+    """The stage's config with the training config it names by file read in."""
+    if isinstance(config.get('config'), str):
+        options = dict(config.get('options', {}))
+        cfg = load_config(pipeline.parent / config['config'], options)
+        content = {k: v for k, v in cfg.items() if not k.startswith('_')}
+        config = {k: v for k, v in config.items() if k != 'options'} | {
+            'config': content
+        }
+    return dict(config)
+
+
+def _check_name(stage: Stage, earlier: Sequence[str]) -> None:
+    if stage.name in earlier:
+        raise ConfigError(f"two stages are named '{stage.name}'", token=stage.name)
+    for name in stage.inputs:
+        if name not in earlier:
+            raise ConfigError(
+                f"stage '{stage.name}' reads '{name}', which is no earlier stage: "
+                f'{near_names(name, earlier)}',
+                token=name,
+            )
+
+
+def experiment_name(config: Path) -> str:
+    """``acr/synthetic_pipeline`` of ``.../configs/acr/synthetic_pipeline.py``."""
+    return f'{config.resolve().parent.name}/{config.stem}'
+
+
+def claim(work_dir: Path, experiment: str) -> None:
+    """Marks a work dir as that of an experiment.
+
+    Raises:
+        UserError: It is that of another one, or a file.
+    """
+    if work_dir.exists() and not work_dir.is_dir():
+        raise UserError(f'--work-dir {work_dir} is a file: name a folder')
+    path = work_dir / IDENTITY_FILE
+    if path.is_file():
+        owner = load_json(path).get('experiment')
+        if owner != experiment:
+            raise UserError(
+                f"work dir {work_dir} belongs to '{owner}', not '{experiment}': "
+                'choose another with --work-dir'
+            )
+    barrier()
+    if rank() == 0:
+        save_json(path, dict(experiment=experiment))
+    barrier()
+
+
+def _make_room(out: Path, wanted: str) -> None:
+    """Moves the result of another config aside; brings back the wanted one if it is there."""
+    aside = out.parent / PREVIOUS
+    record = StageRecord.load(out) if out.is_dir() else None
+    if record is not None:
+        aside.mkdir(exist_ok=True)
+        place = aside / f'{out.name}-{record.fingerprint}'
+        shutil.rmtree(place, ignore_errors=True)
+        out.rename(place)
+    earlier = aside / f'{out.name}-{wanted}'
+    if earlier.is_dir():
+        earlier.rename(out)
+    out.mkdir(parents=True, exist_ok=True)

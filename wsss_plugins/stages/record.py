@@ -1,0 +1,101 @@
+"""What a finished stage leaves in writing: its metrics and how they were made."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import wsss_plugins
+from wsss_plugins.errors import DataError
+from wsss_plugins.structures import load_json, save_json
+
+RECORD_FILE = 'record.json'
+PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmsegmentation', 'numpy')
+
+
+@dataclass
+class StageRecord:
+    """The record of one stage.
+
+    Attributes:
+        stage: Its name.
+        kind: Its class.
+        fingerprint: Hash of its config, the seed, the data and its inputs.
+        inputs: Fingerprint of each stage it read.
+        seed: Random seed of the experiment.
+        done: False while it runs or after it was interrupted.
+        metrics: What it measured.
+        provenance: How, for people to read.
+        seconds: Time it took, in this last run.
+        finished: Local time of its end, ISO 8601.
+        environment: Versions, commit, machine and number of workers.
+    """
+
+    stage: str
+    kind: str
+    fingerprint: str
+    inputs: dict[str, str]
+    seed: int
+    done: bool = False
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ''
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes the record into the stage's folder."""
+        save_json(folder / RECORD_FILE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> StageRecord | None:
+        """Reads the record of a stage's folder, or None when there is none to trust."""
+        try:
+            return cls(**load_json(folder / RECORD_FILE))
+        except (DataError, TypeError):
+            return None
+
+
+def environment(workers: int) -> dict[str, Any]:
+    """Versions, commit, machine and number of workers of this run."""
+    versions = {
+        'wsss_plugins': wsss_plugins.__version__,
+        'python': platform.python_version(),
+    }
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = 'not installed'
+    gpu = torch.cuda.is_available()
+    return dict(
+        versions=versions,
+        commit=_commit(),
+        device=torch.cuda.get_device_name() if gpu else f'CPU ({platform.machine()})',
+        threads=torch.get_num_threads(),
+        workers=workers,
+    )
+
+
+def _commit() -> str:
+    """The commit of the source tree, with ``+changes`` when it has any."""
+    folder = Path(wsss_plugins.__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ['git', '-C', str(folder), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        commit = git('rev-parse', '--short=12', 'HEAD').strip()
+        changed = git('status', '--porcelain', '--untracked-files=no', '.').strip()
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+    return f'{commit}+changes' if changed else commit

@@ -1,0 +1,143 @@
+"""Seeds of every image of a data set."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
+from wsss_plugins.seeds import MultiScaleFlip, SeedHead
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.distributed import device, rank, share_of
+from wsss_plugins.stages.train import load_trained
+from wsss_plugins.structures import Seed
+
+
+@STAGES.register_module()
+class SeedStage(Stage):
+    """Writes ``seeds/<id>.npz`` for every image: the maps of its labels, in [0, 1].
+
+    Args:
+        name: Name of the stage.
+        model: Stage that trained the classifier.
+        head: Config of a :class:`SeedHead`.
+        dataset: Config of the images and their image-level labels.
+        scales: See :class:`MultiScaleFlip`.
+        flip: Likewise.
+        align_corners: Likewise.
+        input_size: ``(H, W)`` every image is resized to; by default its own size,
+            rounded to the backbone's stride.
+        batch_size: Images in one forward pass.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        head: dict[str, Any],
+        dataset: dict[str, Any],
+        scales: Sequence[float] = (1.0,),
+        flip: bool = True,
+        align_corners: bool = False,
+        input_size: tuple[int, int] | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        super().__init__(name)
+        self.model = model
+        self.inputs = (model,)
+        self.head = build_as(SEED_HEADS, head, SeedHead)
+        self.maps = MultiScaleFlip(self.head, scales, flip, align_corners)
+        self.dataset = dataset
+        self.input_size = tuple(input_size) if input_size else None
+        self.batch_size = batch_size
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Makes the seeds that are missing."""
+        model = load_trained(inputs[self.model], WSSSClassifier)
+        dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+        ids = dataset.ids
+        mine = share_of(range(len(ids)))
+        todo = [i for i in mine if not seed_path(out, ids[i]).is_file()]
+        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
+            bar.begin_at(len(mine) - len(todo))
+            for indices in _batches(dataset, todo, self.batch_size):
+                for index, seed in zip(
+                    indices, self._seeds(model, dataset, indices), strict=True
+                ):
+                    seed.save(seed_path(out, ids[index]))
+                bar.advance(len(indices))
+        return dict(images=len(ids))
+
+    def provenance(self) -> dict[str, Any]:
+        """Head, scales, flip and the labels that were used."""
+        return dict(
+            head=type(self.head).__name__,
+            scales=list(self.maps.scales),
+            flip=self.maps.flip,
+            labels='image-level ground truth',
+        )
+
+    def _seeds(
+        self, model: WSSSClassifier, dataset: WSSSDataset, indices: Sequence[int]
+    ) -> Iterator[Seed]:
+        """The seeds of images of one size."""
+        place = device()
+        pixels = np.stack([dataset.load_image(i) for i in indices])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(place, torch.float32)
+        size = (images.shape[2], images.shape[3])
+        target = self.input_size or _round_to(size, model.backbone.stride)
+        if target != size:
+            images = F.interpolate(
+                images, size=target, mode='bilinear', align_corners=False
+            )
+        labels = torch.from_numpy(np.stack([dataset.labels(i) for i in indices])).to(
+            place
+        )
+        maps = self.maps(model, model.normalise(images), labels, size).cpu()
+        for image_maps, image_labels in zip(maps, labels.cpu(), strict=True):
+            classes = image_labels.nonzero()[:, 0]
+            if len(classes):
+                yield Seed(image_maps[classes], classes).normalised()
+            else:
+                yield Seed(torch.zeros(0, *size), classes)
+
+
+def seed_path(stage: Path, name: str) -> Path:
+    """Where a seed stage keeps the seed of image ``name``."""
+    return stage / 'seeds' / f'{name}.npz'
+
+
+def _round_to(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    rows, columns = (max(1, round(side / stride)) * stride for side in size)
+    return rows, columns
+
+
+def _batches(
+    dataset: WSSSDataset, indices: Sequence[int], batch_size: int
+) -> Iterator[list[int]]:
+    """Groups neighbouring images of one size, so that a batch needs no padding."""
+    waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index in indices:
+        group = waiting[dataset.image_size(index)]
+        group.append(index)
+        if len(group) == batch_size:
+            yield list(group)
+            group.clear()
+    for group in waiting.values():
+        if group:
+            yield group
+
+
+def as_image(pixels: np.ndarray) -> Tensor:
+    """An image ``(H, W, 3)`` uint8 as refiners take it, ``(3, H, W)`` uint8."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,0 +1,158 @@
+"""Training one model, and finding a trained one again."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.config import plain
+from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.distributed import device, rank
+from wsss_plugins.stages.runner import (
+    RESUME_FILE,
+    WEIGHTS_FILE,
+    EpochSeedHook,
+    ProgressHook,
+    ResumePointHook,
+    WSSSRunner,
+)
+from wsss_plugins.structures import atomic_path
+
+MODEL_CONFIG = 'model.py'
+M = TypeVar('M', bound=nn.Module)
+
+
+def build_runner(
+    cfg: Config, work_dir: Path, seed: int, description: str
+) -> WSSSRunner:
+    """A Runner of a training config, with the hooks that make it resume exactly.
+
+    Args:
+        cfg: ``model``, ``train_dataloader``, ``optim_wrapper``, ``train_cfg`` ... as
+            mmengine's Runner takes them; unchanged.
+        work_dir: Where checkpoints and logs go. A resume point there is continued.
+        seed: Random seed.
+        description: For the progress bar.
+
+    Returns:
+        The Runner.
+
+    Raises:
+        ConfigError: Training by iterations, which cannot resume exactly.
+    """
+    cfg = copy.deepcopy(cfg)
+    train_cfg = cfg.get('train_cfg')
+    if train_cfg is not None and not train_cfg.get('by_epoch', True):
+        raise ConfigError('train_cfg must count epochs (by_epoch=True), not iterations')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(loader) is not None:
+            cfg[loader].setdefault('worker_init_fn', dict(type='worker_init'))
+    hooks = dict(checkpoint=dict(type=ResumePointHook), **cfg.get('default_hooks', {}))
+    more = [dict(type=EpochSeedHook), dict(type=ProgressHook, description=description)]
+    resume_point = work_dir / RESUME_FILE
+    if resume_point.is_file():
+        cfg.update(resume=True, load_from=str(resume_point))
+    cfg.update(
+        work_dir=str(work_dir),
+        default_scope=SCOPE,
+        default_hooks=hooks,
+        custom_hooks=more + cfg.get('custom_hooks', []),
+        randomness=dict(seed=seed),
+        launcher='pytorch' if 'RANK' in os.environ else 'none',
+    )
+    cfg.setdefault('log_level', 'INFO')
+    return WSSSRunner.from_cfg(cfg)
+
+
+def save_model_config(model: dict[str, Any], folder: Path) -> None:
+    """Writes the config of a model beside its weights."""
+    if rank() == 0:
+        with atomic_path(folder / MODEL_CONFIG) as part:
+            Config(dict(model=plain(model))).dump(str(part))
+
+
+def load_trained(folder: Path, kind: type[M]) -> M:
+    """The model that a training stage left in ``folder``, ready to predict.
+
+    Args:
+        folder: Folder of the stage.
+        kind: The class that it must have.
+
+    Returns:
+        The model, in evaluation mode, on this worker's device.
+
+    Raises:
+        CheckpointError: No finished training there, or a model of another kind.
+    """
+    config, weights = folder / MODEL_CONFIG, folder / WEIGHTS_FILE
+    if not (config.is_file() and weights.is_file()):
+        raise CheckpointError(
+            f'{folder} holds no trained model ({MODEL_CONFIG}, {WEIGHTS_FILE}): '
+            'run the stage that trains it'
+        )
+    init_default_scope(SCOPE)
+    cfg = Config.fromfile(str(config), lazy_import=False)
+    model = build_as(MODELS, cfg.model, kind)
+    load_weights(model, read_weights(weights), str(weights), strict=True)
+    return model.eval().to(device())
+
+
+@STAGES.register_module()
+class TrainStage(Stage):
+    """Trains one model and measures it on its validation data.
+
+    Args:
+        name: Name of the stage.
+        config: A training config: its file, relative to the pipeline's, or its content.
+        options: Dotted overrides of that file, as ``--cfg-options`` takes them.
+        label_maps: Stage whose label maps are trained on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: dict[str, Any],
+        options: dict[str, Any] | None = None,
+        label_maps: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.cfg = Config(dict(config))
+        self.label_maps = label_maps
+        self.inputs = (label_maps,) if label_maps else ()
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Trains, or goes on from the last epoch; then validates."""
+        cfg = copy.deepcopy(self.cfg)
+        if self.label_maps:
+            folder = inputs[self.label_maps].resolve() / 'labels'
+            cfg.train_dataloader.dataset.label_maps = str(folder)
+        save_model_config(cfg.model, out)
+        runner = build_runner(cfg, out, self.seed, self.name)
+        runner.train()
+        if cfg.get('val_dataloader') is None:
+            return {}
+        metrics = runner.val()
+        return {key: round(float(value), 4) for key, value in metrics.items()}
+
+    def provenance(self) -> dict[str, Any]:
+        """Data, epochs, batch size and initial weights."""
+        loader = self.cfg.train_dataloader
+        backbone = self.cfg.model.get('backbone', {})
+        return dict(
+            data=f'{loader.dataset.get("data_root")} {loader.dataset.get("split")}',
+            supervision=f'label maps of {self.label_maps}'
+            if self.label_maps
+            else 'image labels',
+            epochs=self.cfg.train_cfg.max_epochs,
+            batch_size=loader.batch_size,
+            initial_weights=str(backbone.get('pretrained') or 'none, from scratch'),
+        )
