@@ -26,7 +26,7 @@ def main() -> None:
         cfg = load_config(args.config, parse_options(args.cfg_options))
         if args.data_root:
             set_everywhere(cfg, 'data_root', args.data_root)
-        check_config(cfg)
+        check_config(cfg.to_dict())
         if cfg.get('test_dataloader') is None:
             for part in ('dataloader', 'evaluator', 'cfg'):
                 cfg[f'test_{part}'] = cfg.get(f'val_{part}')

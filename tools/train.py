@@ -33,7 +33,7 @@ def main() -> None:
         if 'model' not in cfg:
             tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
             raise ConfigError(f"{args.config} has no 'model' to train: use {tool}")
-        check_config(cfg)
+        check_config(cfg.to_dict())
         work_dir = Path(args.work_dir or default_work_dir(args.config))
         claim(work_dir, experiment_name(Path(args.config)))
         save_model_config(cfg.model, work_dir)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import errno
+import importlib
+import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ def run_tool(main: Callable[[], None]) -> None:
     """
     try:
         check_environment()
+        _import_quietly()
         main()
     except UserError as error:
         _leave(str(error))
@@ -38,6 +43,13 @@ def run_tool(main: Callable[[], None]) -> None:
         if message is None:
             raise
         _leave(message)
+
+
+def _import_quietly() -> None:
+    """Imports mmseg without its notes on optional packages that nothing here needs."""
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+    with contextlib.redirect_stdout(io.StringIO()):
+        importlib.import_module('mmseg.datasets')
 
 
 def _leave(message: str, code: int = 2) -> None:

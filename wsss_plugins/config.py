@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.config.lazy import LazyObject
 
 from wsss_plugins.errors import ConfigError, near_names
-from wsss_plugins.registry import all_registries, check_arguments, plugin_names, resolve
+from wsss_plugins.registry import (
+    all_registries,
+    check_arguments,
+    plugin_names,
+    unknown_type,
+)
 
+# Keys that mmengine's builders take out before the class sees them.
 BUILDER_KEYS = frozenset(
-    # Keys that mmengine's builders take out before the class sees them.
-    ('by_epoch', 'convert_to_iter_based', 'constructor', 'paramwise_cfg', 'init_cfg')
-    + ('verbose', '_delete_', 'priority')
+    {
+        'by_epoch',
+        'constructor',
+        'convert_to_iter_based',
+        'init_cfg',
+        'paramwise_cfg',
+        'priority',
+    }
 )
 
 
@@ -98,24 +108,26 @@ def check_config(cfg: Any) -> None:
         ConfigError: The first mistake found; lists near names.
     """
     for node in typed_nodes(cfg):
-        cls = _find(node['type'])
-        if inspect.isclass(cls) and not issubclass(cls, (dict, list)):
+        cls = find_type(node['type'])
+        if inspect.isclass(cls):
             check_arguments(cls, node, also=BUILDER_KEYS)
 
 
-def _find(given: object) -> Any:
-    """The class that ``type=given`` means, looked up in every registry."""
-    registries = [registry for _, registry in all_registries()]
+def find_type(given: object) -> Any:
+    """The class that ``type=given`` means, looked up in every registry.
+
+    Raises:
+        ConfigError: Nothing is registered under that name.
+    """
     if not isinstance(given, str):
-        return resolve(registries[0], given)
+        return given
+    registries = [registry for _, registry in all_registries()]
     for registry in registries:
         found = registry.get(given)
         if found is not None:
             return found
     names = [name for registry in registries for name in plugin_names(registry)]
-    raise ConfigError(
-        f"unknown type '{given}': {near_names(given, names)}", token=given
-    )
+    raise unknown_type('type', given, names)
 
 
 def plain(node: Any) -> Any:
@@ -124,8 +136,6 @@ def plain(node: Any) -> Any:
         return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [plain(value) for value in node]
-    if isinstance(node, LazyObject):
-        return str(node)
     if inspect.isclass(node) or inspect.isroutine(node):
         return f'{node.__module__}.{node.__qualname__}'
     if isinstance(node, Path):

@@ -10,11 +10,10 @@ weakly-supervised segmentation has are root registries of their own:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import mmseg.registry as mmseg_registry
-from mmengine.config.lazy import LazyObject
 from mmengine.registry import Registry
 
 from wsss_plugins.errors import ConfigError, near_names
@@ -116,7 +115,7 @@ def resolve(registry: Registry, given: object) -> Any:
 
     Args:
         registry: Where a name is looked up.
-        given: A name, a class, or the lazy import of a config.
+        given: A name, a dotted path, or a class.
 
     Returns:
         The class or callable.
@@ -124,25 +123,23 @@ def resolve(registry: Registry, given: object) -> Any:
     Raises:
         ConfigError: No plug-in of that name; lists near names.
     """
-    if isinstance(given, LazyObject):
-        try:
-            return given.build()
-        except ImportError as error:
-            raise ConfigError(
-                str(error).replace('\n', ' '), token=str(given).rsplit('.', 1)[-1]
-            ) from error
-    if isinstance(given, str):
-        found = registry.get(given)
-        if found is None:
-            raise ConfigError(
-                f"unknown {registry.name} '{given}': {near_names(given, plugin_names(registry))}",
-                token=given,
-            )
-        return found
     if callable(given):
         return given
-    raise ConfigError(
-        f'type of a {registry.name} must be a name or a class, not {given!r}'
+    if not isinstance(given, str):
+        raise ConfigError(
+            f'type of a {registry.name} must be a name or a class, not {given!r}'
+        )
+    found = registry.get(given)
+    if found is None:
+        raise unknown_type(registry.name, given, plugin_names(registry))
+    return found
+
+
+def unknown_type(kind: str, given: str, allowed: Iterable[str]) -> ConfigError:
+    """The error for a ``type`` that nothing is registered under."""
+    name = given.rsplit('.', 1)[-1]
+    return ConfigError(
+        f"unknown {kind} '{given}': {near_names(name, allowed)}", token=name
     )
 
 

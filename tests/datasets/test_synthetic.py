@@ -45,9 +45,14 @@ def sha256(arrays) -> str:
 @pytest.mark.parametrize(
     ('spec', 'split', 'image_hash', 'label_hash'),
     [
-        (SPEC, 'train', 'IMG0', 'LAB0'),
-        (SPEC, 'val', 'IMG1', 'LAB1'),
-        (SyntheticSpec(size=(48, 96), seed=3), 'train', 'IMG2', 'LAB2'),
+        (SPEC, 'train', '68938ec023e54d1e', '7fc98ca6b8d560b2'),
+        (SPEC, 'val', 'c3a273a9055fc637', 'bb28ebec2cc79301'),
+        (
+            SyntheticSpec(size=(48, 96), seed=3),
+            'train',
+            '5ce80fb002b72281',
+            '2a204160a309f2a4',
+        ),
     ],
 )
 def test_pixels_are_pinned(spec, split, image_hash, label_hash):
@@ -137,6 +142,28 @@ def test_later_polygons_lie_on_top_and_leave_the_canvas():
     expected[:, :3] = 1
     expected[2:, 2:] = 2
     np.testing.assert_array_equal(got, expected)
+
+
+def test_what_is_left_of_a_hidden_object_is_ignored():
+    strict = SyntheticSpec(min_visible=150)
+    dropped = 0
+    for index in range(40):
+        scene, label = render_scene(strict, 'train', index), scenes()[index].label
+        ignored = scene.label == IGNORE
+        assert (label[ignored] > 0).all()
+        np.testing.assert_array_equal(scene.label[~ignored], label[~ignored])
+        dropped += len(scenes()[index].objects) - len(scene.objects)
+        assert ignored.any() == (len(scenes()[index].objects) > len(scene.objects))
+    assert dropped > 5
+
+
+def test_headless_objects_differ_by_a_small_part_only():
+    whole, bare = SyntheticSpec(headless=0), SyntheticSpec(headless=1)
+    changed = []
+    for index in range(20):
+        images = [render(spec, 'val', index)[0].astype(int) for spec in (whole, bare)]
+        changed.append(np.mean(np.abs(images[0] - images[1]).max(2) > 30))
+    assert np.median(changed) > 0.003 and max(changed) < 0.05
 
 
 def test_ignore_border_rings_the_objects():

@@ -97,12 +97,12 @@ class TimmViT(TokenBackbone):
 
     def attention_modules(self) -> list[nn.Module]:
         """The dropout after the softmax of each block: its output is what meets V."""
-        return [block.attn.attn_drop for block in self.vit.blocks]
+        return [layer.attn_drop for layer in self._attention()]
 
     @contextmanager
     def explicit_attention(self) -> Iterator[None]:
         """Switches timm's fused attention off in every block; undone on exit."""
-        layers = [block.attn for block in self.vit.blocks]
+        layers = self._attention()
         fused = [layer.fused_attn for layer in layers]
         try:
             for layer in layers:
@@ -111,6 +111,9 @@ class TimmViT(TokenBackbone):
         finally:
             for layer, was in zip(layers, fused, strict=True):
                 layer.fused_attn = was
+
+    def _attention(self) -> list[Any]:
+        return [block.attn for block in self.vit.blocks]
 
     def _embed(
         self, images: Tensor, grid: tuple[int, int], keep: Tensor | None
@@ -122,7 +125,7 @@ class TimmViT(TokenBackbone):
         tokens = [getattr(vit, name, None) for name in names]
         prefix = torch.cat([t for t in tokens if t is not None], 1)  # (1, P, D)
         on_prefix = 0 if vit.no_embed_class else self.num_prefix
-        table = vit.pos_embed
+        table: Any = vit.pos_embed  # (1, P + trained patches, D)
         patch = patch + self._resample(table[:, on_prefix:], grid)
         if on_prefix:
             prefix = prefix + table[:, :on_prefix]

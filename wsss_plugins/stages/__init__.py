@@ -6,6 +6,7 @@ from wsss_plugins.stages.pipeline import Pipeline
 from wsss_plugins.stages.predict import PredictStage
 from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.stages.refine import RefineStage
+from wsss_plugins.stages.report import ReportStage
 from wsss_plugins.stages.runner import (
     EpochSeedHook,
     ProgressHook,
@@ -23,6 +24,7 @@ __all__ = [
     'PredictStage',
     'ProgressHook',
     'RefineStage',
+    'ReportStage',
     'ResumePointHook',
     'SeedStage',
     'Stage',

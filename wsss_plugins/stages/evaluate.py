@@ -133,7 +133,7 @@ class EvaluateLabelStage(_MaskStage):
         dataset = self._each(measure)
         classes = list(dataset.metainfo['classes'])
         parts = gather((_sum(confusions, len(classes)), _image_miou(confusions)))
-        scores = SegmentationScores(sum(part[0] for part in parts))
+        scores = SegmentationScores(np.sum([part[0] for part in parts], axis=0))
         if rank() == 0:
             save_json(out / SCORES_FILE, dict(classes=classes) | scores.to_dict())
             per_image = {name: iou for part in parts for name, iou in part[1].items()}
@@ -148,7 +148,7 @@ class EvaluateLabelStage(_MaskStage):
 
 def _sum(confusions: dict[str, np.ndarray], classes: int) -> np.ndarray:
     zero = np.zeros((classes, classes), np.int64)
-    return sum(confusions.values(), start=zero)
+    return np.sum([zero, *confusions.values()], axis=0)
 
 
 def _image_miou(confusions: dict[str, np.ndarray]) -> dict[str, float]:

@@ -15,9 +15,9 @@ from mmengine.config import Config
 
 from wsss_plugins.config import (
     check_config,
+    find_type,
     load_config,
     plain,
-    resolve,
     set_everywhere,
     typed_nodes,
 )
@@ -67,7 +67,10 @@ class Pipeline:
             )
         self.experiment = experiment_name(Path(cfg.filename))
         self.seed = int(cfg.get('seed', 0))
-        configs = [_with_training_config(c, Path(cfg.filename)) for c in cfg.pipeline]
+        configs = [
+            _with_training_config(c, Path(cfg.filename))
+            for c in cfg.to_dict()['pipeline']
+        ]
         if data_root is not None:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
@@ -175,7 +178,10 @@ class Pipeline:
 
 
 class _DataDigests:
-    """Digest of every data set that a config names; each is made once."""
+    """Digest of every data set that a config names; each is made once.
+
+    Label maps to train on are left out: a stage makes them.
+    """
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -183,10 +189,12 @@ class _DataDigests:
     def __call__(self, config: dict[str, Any]) -> list[str]:
         digests = []
         for node in typed_nodes(config):
-            cls = resolve(DATASETS, node['type']) if _is_dataset(node) else None
-            if cls is None:
+            if not _is_dataset(node):
                 continue
-            bare = {k: v for k, v in node.items() if k != 'pipeline'}
+            leave = (
+                {'pipeline'} if node.get('test_mode') else {'pipeline', 'label_maps'}
+            )
+            bare = {k: v for k, v in node.items() if k not in leave}
             key = json.dumps(plain(bare), sort_keys=True, default=str)
             if key not in self.known:
                 self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
@@ -195,11 +203,7 @@ class _DataDigests:
 
 
 def _is_dataset(node: Any) -> bool:
-    kind = node['type']
-    if isinstance(kind, str):
-        kind = DATASETS.get(kind)
-    elif not isinstance(kind, type):
-        kind = resolve(DATASETS, kind)
+    kind = find_type(node['type'])
     return isinstance(kind, type) and issubclass(kind, WSSSDataset)
 
 
@@ -208,10 +212,8 @@ def _with_training_config(config: dict[str, Any], pipeline: Path) -> dict[str, A
     if isinstance(config.get('config'), str):
         options = dict(config.get('options', {}))
         cfg = load_config(pipeline.parent / config['config'], options)
-        content = {k: v for k, v in cfg.items() if not k.startswith('_')}
-        config = {k: v for k, v in config.items() if k != 'options'} | {
-            'config': content
-        }
+        config = {k: v for k, v in config.items() if k != 'options'}
+        config['config'] = cfg.to_dict()
     return dict(config)
 
 

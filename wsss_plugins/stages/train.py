@@ -24,6 +24,7 @@ from wsss_plugins.stages.runner import (
     ProgressHook,
     ResumePointHook,
     WSSSRunner,
+    worker_init,
 )
 from wsss_plugins.structures import atomic_path
 
@@ -55,7 +56,9 @@ def build_runner(
         raise ConfigError('train_cfg must count epochs (by_epoch=True), not iterations')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader) is not None:
-            cfg[loader].setdefault('worker_init_fn', dict(type='worker_init'))
+            cfg[loader].setdefault(
+                'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
+            )
     hooks = dict(checkpoint=dict(type=ResumePointHook), **cfg.get('default_hooks', {}))
     more = [dict(type=EpochSeedHook), dict(type=ProgressHook, description=description)]
     resume_point = work_dir / RESUME_FILE

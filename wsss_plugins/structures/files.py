@@ -36,11 +36,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise UserError(
-                f'no space left to write {path}: free some space, then run the same command again'
+                f'no space left to write {path}: free some space, then run the same '
+                'command again'
             ) from error
         raise
     finally:
@@ -50,7 +51,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes ``arrays`` as a compressed .npz, whole or not at all."""
     with atomic_path(path) as part:
-        np.savez_compressed(part, **dict(arrays))
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
 
 
 def load_npz(path: Path | str) -> dict[str, np.ndarray]:
@@ -67,7 +68,8 @@ def load_npz(path: Path | str) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f'{path} is no readable .npz of plain arrays ({reason}): delete it and run the stage again'
+            f'{path} is no readable .npz of plain arrays ({reason}): delete it and '
+            'run the stage again'
         ) from error
 
 

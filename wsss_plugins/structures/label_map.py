@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ IGNORE = 255
 """The label of pixels that no metric and no loss looks at."""
 
 
+@lru_cache(1)
 def voc_palette() -> np.ndarray:
     """The 256 colours of Pascal VOC: the bits of the index, spread over red, green and blue.
 
@@ -73,6 +75,7 @@ def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarr
         wrong = np.unique(label_map[(label_map >= num_classes) & (label_map != IGNORE)])
         if wrong.size:
             raise DataError(
-                f'mask {path} has the value {wrong[0]}: allowed are 0 to {num_classes - 1} and {IGNORE} (ignored)'
+                f'mask {path} has the value {wrong[0]}: allowed are 0 to '
+                f'{num_classes - 1} and {IGNORE} (ignored)'
             )
     return label_map

@@ -81,7 +81,8 @@ class Seed:
         """
         if self.background is None:
             raise DataError(
-                'this seed has no background score yet: put a background policy first in the list of refiners'
+                'this seed has no background score yet: put a background policy first '
+                'in the list of refiners'
             )
         return torch.cat([self.background[None], self.scores])
 

@@ -1,0 +1,179 @@
+"""The pictures of the report, arranged: a card for each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import DataError
+from wsss_plugins.stages.refine import label_path
+from wsss_plugins.stages.report_markup import number, tag
+from wsss_plugins.stages.report_pictures import (
+    CRISP,
+    data_uri,
+    heat_picture,
+    label_picture,
+    photo_picture,
+)
+from wsss_plugins.stages.seed import seed_path
+from wsss_plugins.structures import IGNORE, Seed, load_label_map, voc_palette
+
+
+@dataclass(frozen=True)
+class LabelLayer:
+    """Label maps to show beside the ground truth.
+
+    Attributes:
+        title: Such as ``'pseudo label'``.
+        folder: The stage that wrote them.
+        mious: mIoU of each image by id, in percent.
+    """
+
+    title: str
+    folder: Path
+    mious: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Album:
+    """The images of one data set and all that can be shown of them.
+
+    Attributes:
+        dataset: With ground truth.
+        layers: Label maps.
+        heads: Folder of each seed stage, by the name of its head.
+        chosen: The head of which every class is shown.
+    """
+
+    dataset: WSSSDataset
+    layers: Sequence[LabelLayer]
+    heads: dict[str, Path] = field(default_factory=dict)
+    chosen: str | None = None
+
+    def spread(self, count: int) -> list[str]:
+        """Ids of ``count`` images, evenly spaced through the data set."""
+        ids = self.dataset.ids
+        places = np.linspace(0, len(ids) - 1, min(count, len(ids)))
+        return [ids[round(place)] for place in places]
+
+    def cards(self, ids: Iterable[str]) -> list[str]:
+        """A card for each image: photo, ground truth, seeds and label maps.
+
+        Raises:
+            DataError: An image that is not of the data set.
+        """
+        index_of = {name: i for i, name in enumerate(self.dataset.ids)}
+        cards = []
+        for name in ids:
+            if name not in index_of:
+                raise DataError(
+                    f"image '{name}' was evaluated but is not in the report's data set "
+                    f'({self.dataset.root} {self.dataset.split}): give both the same'
+                )
+            cards.append(self._card(index_of[name], name))
+        return cards
+
+    def _card(self, index: int, name: str) -> str:
+        photo, truth = self.dataset.load_image(index), self.dataset.load_mask(index)
+        present = np.flatnonzero(self.dataset.labels(index)).tolist()
+        maps = {'ground truth': truth}
+        notes = {'ground truth': ''}
+        classes = len(self.dataset.metainfo['classes'])
+        for layer in self.layers:
+            path = label_path(layer.folder, name)
+            maps[layer.title] = load_label_map(path, classes)
+            notes[layer.title] = number(layer.mious.get(name))
+        labels = [
+            tile(label_picture(m), title, f'{title} of {name}', notes[title])
+            for title, m in maps.items()
+        ]
+        first = tile(photo_picture(photo), 'photo', f'photo {name}')
+        seeds, others = self._seeds(photo, name, truth, present)
+        content = tag('h3', tag('code', escape(name)), self._legend(maps.values()))
+        tiles = ''.join([first, labels[0], *seeds, *labels[1:]])
+        content += tag('div', tiles, class_='tiles')
+        if others:
+            content += tag('div', *others, class_='tiles more')
+        return tag('article', content, class_='card')
+
+    def _seeds(
+        self, photo: np.ndarray, name: str, truth: np.ndarray, present: Sequence[int]
+    ) -> tuple[list[str], list[str]]:
+        """Heat maps: every class of the chosen head, the largest of the others."""
+        if not present:
+            return [], []
+        largest = max(present, key=lambda c: int((truth == c + 1).sum()))
+        chosen: list[str] = []
+        others: list[str] = []
+        for head, folder in self.heads.items():
+            seed = Seed.load(seed_path(folder, name))
+            of = dict(zip(seed.classes.tolist(), seed.scores.numpy(), strict=True))
+            for c in present if head == self.chosen else [largest]:
+                if c in of:
+                    title = f'{head}: {self.dataset.foreground_classes[c]}'
+                    picture = heat_picture(photo, of[c])
+                    one = tile(picture, title, f'heat map of {title} in {name}')
+                    (chosen if head == self.chosen else others).append(one)
+        return chosen, others
+
+    def _legend(self, maps: Iterable[np.ndarray]) -> str:
+        """The colours of the classes that the maps show."""
+        classes, palette = self.dataset.metainfo['classes'], voc_palette()
+        values = sorted({int(v) for m in maps for v in np.unique(m)} - {0})
+        items = ''
+        for value in values:
+            colour = '#' + ''.join(f'{channel:02x}' for channel in palette[value])
+            title = 'not counted' if value == IGNORE else classes[value]
+            sample = tag('span', class_='swatch', style=f'background:{colour}')
+            items += tag('span', sample, escape(title), class_='chip')
+        return items
+
+
+def tile(image: Image.Image, title: str, alt: str, note: str = '') -> str:
+    """A picture with its caption.
+
+    Args:
+        image: The picture.
+        title: Its caption.
+        alt: What it shows, for those who cannot see it.
+        note: A number behind the caption, bold.
+
+    Returns:
+        A ``figure``.
+    """
+    picture = tag(
+        'img',
+        src=data_uri(image),
+        alt=alt,
+        width=image.width,
+        height=image.height,
+        class_='crisp' if max(image.size) <= CRISP else None,
+    )
+    caption = escape(title) + (f' {tag("b", escape(note))}' if note else '')
+    return tag('figure', picture, tag('figcaption', caption))
+
+
+def extremes(mious: dict[str, float], count: int = 4) -> tuple[list[str], list[str]]:
+    """The ids of the worst and of the best images, no image in both.
+
+    Args:
+        mious: mIoU of each image by id; those without a number are left out.
+        count: How many of each, at most.
+
+    Returns:
+        Worst, the worst first; best, the best first.
+    """
+    known = {
+        name: v for name, v in mious.items() if v is not None and not math.isnan(v)
+    }
+    ranked = sorted(known, key=lambda name: known[name])
+    worst = ranked[: min(count, (len(ranked) + 1) // 2)]
+    best = ranked[len(worst) :][-count:]
+    return worst, best[::-1]

@@ -1,0 +1,219 @@
+"""The sections of the report and the page that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from wsss_plugins.stages.record import StageRecord
+from wsss_plugins.stages.report_charts import Curve, bar_charts, curve_chart
+from wsss_plugins.stages.report_gallery import Album, extremes
+from wsss_plugins.stages.report_markup import duration, number, section, table, tag
+from wsss_plugins.stages.report_pictures import heat_scale
+from wsss_plugins.stages.report_results import Results, Row, describe
+
+ABSENT = 'Classes that are nowhere, in truth or prediction, count as 0 in a mean.'
+
+
+def page(title: str, notes: str, results: Results, sections: Sequence[str]) -> str:
+    """The whole page, without any external resource.
+
+    Args:
+        title: Plain text.
+        notes: Introduction, plain text; an empty line begins a paragraph.
+        results: For the header.
+        sections: HTML.
+
+    Returns:
+        An HTML document.
+    """
+    folder = Path(__file__).parent
+    template = Template((folder / 'report_template.html').read_text('utf-8'))
+    paragraphs = [p for p in notes.split('\n\n') if p.strip()]
+    return template.substitute(
+        title=escape(title),
+        style=(folder / 'report_style.css').read_text('utf-8'),
+        notes=''.join(tag('p', escape(p)) for p in paragraphs),
+        facts=_facts(list(results.records.values())),
+        sections='\n'.join(s for s in sections if s),
+    )
+
+
+def _facts(records: Sequence[StageRecord]) -> str:
+    """When, where and from which source the stages ran."""
+    facts = {
+        'finished': max(r.finished for r in records).replace('T', ' '),
+        'took': duration(sum(r.seconds for r in records)),
+        'seed': _several(r.seed for r in records),
+        'commit': _several(r.environment.get('commit') for r in records),
+        'machine': _several(r.environment.get('device') for r in records),
+        'workers': _several(r.environment.get('workers') for r in records),
+    }
+    items = (
+        tag('div', tag('dt', key), tag('dd', escape(value)))
+        for key, value in facts.items()
+        if value
+    )
+    return tag('dl', *items, class_='facts')
+
+
+def _several(values: Any) -> str:
+    """The different values, in order."""
+    return ', '.join(dict.fromkeys(str(v) for v in values if v is not None))
+
+
+def numbers(results: Results) -> str:
+    """Section of the numbers: the main ones large, all of them in a table."""
+    rows = results.rows()
+    main = {results.best_seeds, results.labels, results.predictions}
+    large = [r for r in rows if r.stage in main or 'mAP' in r.measure]
+    tiles = ''.join(
+        tag(
+            'div',
+            tag('b', number(row.score)),
+            tag('span', escape(row.what)),
+            tag('small', escape(row.measure)),
+        )
+        for row in large
+    )
+    head = ('what', '#result', 'measure', '#FP', '#FN', 'how it was made')
+    cells = [_cells(row, best=row.stage == results.best_seeds) for row in rows]
+    caption = 'All numbers in percent; FP and FN are shares of the union. ' + ABSENT
+    return section(
+        'numbers',
+        'The numbers',
+        tag('div', tiles, class_='main'),
+        table(head, cells, caption),
+    )
+
+
+def _cells(row: Row, best: bool) -> list[str]:
+    what = escape(row.what)
+    if best:
+        what += ' ' + tag('span', 'best seeds', class_='badge')
+    how = ''.join(
+        tag(
+            'li',
+            tag('code', escape(stage)),
+            ' ',
+            escape('; '.join(words) or 'see below'),
+        )
+        for stage, words in row.how
+    )
+    rates = [number(row.metrics.get(key)) for key in ('fp_rate', 'fn_rate')]
+    score = tag('b', number(row.score))
+    return [what, score, escape(row.measure), *rates, tag('ul', how, class_='how')]
+
+
+def curves(results: Results) -> str:
+    """Section of the threshold sweeps."""
+    lines = []
+    for name in results.seeds:
+        scores = results.scores(name)
+        lines.append(Curve(results.head(name), scores['thresholds'], scores['miou']))
+    if not lines:
+        return ''
+    text = (
+        'How the seeds score when every pixel below the threshold is background. The '
+        'best threshold is known only with ground truth, so each top is an upper bound.'
+    )
+    return section('curves', 'Seeds by threshold', tag('p', text), curve_chart(lines))
+
+
+def classes(results: Results) -> str:
+    """Section of the IoU of each class."""
+    series = {}
+    if results.chosen_seeds:
+        name = f'{results.head(results.chosen_seeds)} seeds, best threshold'
+        series[name] = results.class_ious(results.chosen_seeds)
+    for title, stage in (
+        ('pseudo labels', results.labels),
+        ('predictions', results.predictions),
+    ):
+        if stage:
+            series[title] = results.class_ious(stage)
+    text = 'IoU in percent; a dash where a class is neither in truth nor in prediction.'
+    splits = dict.fromkeys(
+        str(results.records[s].provenance.get('data'))
+        for s in (results.labels, results.predictions)
+        if s
+    )
+    if len(splits) > 1:
+        text += (
+            ' Pseudo labels and predictions are of different images '
+            f'({" and ".join(splits)}), so compare them with care.'
+        )
+    return section(
+        'classes', 'Class by class', tag('p', escape(text)), bar_charts(series)
+    )
+
+
+def gallery(album: Album, anchor: str, title: str, count: int) -> str:
+    """Section of images evenly spaced through a data set."""
+    cards = album.cards(album.spread(count))
+    text = escape(
+        f'{len(cards)} of the {len(album.dataset)} images of the split '
+        f'{Path(album.dataset.split).stem}, evenly spaced through its list, not picked. '
+        'A number beside a caption is the mIoU of that image.'
+    )
+    scale = ''
+    if album.heads:
+        bar = tag('span', class_='bar', style=f'background:{heat_scale()}')
+        scale = tag('p', 'Seeds: 0 ', bar, ' 1', class_='scale')
+    kind = 'cards' if album.heads else 'cards small'
+    return section(
+        anchor, title, tag('p', text), scale, tag('div', *cards, class_=kind)
+    )
+
+
+def worst_and_best(albums: Sequence[Album]) -> str:
+    """Section of the images with the lowest and highest mIoU of each layer."""
+    content = ''
+    for album in albums:
+        for layer in album.layers:
+            bare = Album(album.dataset, [layer])
+            for title, ids in zip(
+                ('Worst', 'Best'), extremes(layer.mious), strict=True
+            ):
+                cards = bare.cards(ids)
+                if cards:
+                    content += tag('h3', escape(f'{title} {layer.title}s'))
+                    content += tag('div', *cards, class_='cards small')
+    return section('extremes', 'The worst and the best images', content)
+
+
+def pipeline(results: Results) -> str:
+    """Section of the stages, and the versions they ran with."""
+    rows = []
+    for record in results.records.values():
+        measured = {
+            key: number(value, 2) if isinstance(value, float) else str(value)
+            for key, value in record.metrics.items()
+        }
+        found = ', '.join(f'{key} {value}' for key, value in measured.items())
+        rows.append(
+            [
+                tag('code', escape(record.stage)),
+                escape(record.kind),
+                escape(', '.join(record.inputs) or '–'),
+                escape('; '.join(describe(record.provenance)) or '–'),
+                escape(found or '–'),
+                number(record.seconds),
+                tag('code', escape(record.fingerprint)),
+            ]
+        )
+    head = ('stage', 'kind', 'reads', 'how', 'found', '#seconds', 'fingerprint')
+    caption = 'The stages in order; seconds are of the last run of each.'
+    environments = dict.fromkeys(_versions(r) for r in results.records.values())
+    versions = ''.join(
+        tag('p', escape(v), class_='versions') for v in environments if v
+    )
+    return section('pipeline', 'The pipeline', table(head, rows, caption), versions)
+
+
+def _versions(record: StageRecord) -> str:
+    versions = record.environment.get('versions', {})
+    return ', '.join(f'{name} {version}' for name, version in versions.items())

@@ -1,0 +1,82 @@
+"""The pictures of the report, as data URIs: photos, label maps and heat maps."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from wsss_plugins.structures import voc_palette
+
+SIDE = 240
+"""Longest side of a picture, in pixels; larger ones are reduced."""
+
+CRISP = 128
+"""Pictures of at most this side are shown enlarged with sharp pixels."""
+
+HEAT = matplotlib.colormaps['inferno']
+
+
+def photo_picture(photo: np.ndarray) -> Image.Image:
+    """A photo ``(H, W, 3)`` uint8, reduced."""
+    image = Image.fromarray(photo)
+    return image.resize(_reduced(image.size), Image.Resampling.LANCZOS)
+
+
+def label_picture(label_map: np.ndarray) -> Image.Image:
+    """A label map ``(H, W)`` uint8 in the colours of VOC, reduced."""
+    image = Image.fromarray(np.ascontiguousarray(label_map, np.uint8))
+    image = image.resize(_reduced(image.size), Image.Resampling.NEAREST).convert('L')
+    image.putpalette(voc_palette().ravel().tolist())
+    return image
+
+
+def heat_picture(photo: np.ndarray, scores: np.ndarray) -> Image.Image:
+    """Scores in [0, 1] as colours over the greyed photo, reduced.
+
+    Args:
+        photo: ``(H, W, 3)`` uint8.
+        scores: ``(H, W)``.
+
+    Returns:
+        The picture.
+    """
+    size = _reduced((photo.shape[1], photo.shape[0]))
+    grey = np.asarray(Image.fromarray(photo).convert('L').resize(size), np.float32)
+    clipped = np.clip(scores, 0, 1).astype(np.float32)
+    values = np.asarray(
+        Image.fromarray(clipped).resize(size, Image.Resampling.BILINEAR)
+    )
+    colours = 255 * HEAT(values)[..., :3]
+    mixed = 0.35 * grey[..., None] + 0.65 * colours
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def data_uri(image: Image.Image) -> str:
+    """The picture as PNG when it is small or indexed, else as JPEG."""
+    buffer = BytesIO()
+    lossless = image.mode == 'P' or max(image.size) <= CRISP
+    if lossless:
+        image.save(buffer, 'PNG', optimize=True)
+    else:
+        image.save(buffer, 'JPEG', quality=80)
+    kind = 'png' if lossless else 'jpeg'
+    return f'data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}'
+
+
+def heat_scale(steps: int = 8) -> str:
+    """The colours of the heat maps from 0 to 1, as a CSS gradient."""
+    colours = (
+        f'rgb({",".join(str(round(255 * c)) for c in HEAT(v)[:3])})'
+        for v in np.linspace(0, 1, steps)
+    )
+    return f'linear-gradient(90deg,{",".join(colours)})'
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """``(width, height)`` with no side over :data:`SIDE`."""
+    factor = min(1.0, SIDE / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
