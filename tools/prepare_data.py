@@ -1,14 +1,13 @@
-"""Prepares a data set: ``tools/prepare_data.py synthetic --out DIR``."""
+#!/usr/bin/env python
+"""Prepares a data set: tools/prepare_data.py synthetic --out data/synthetic."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from wsss_plugins.cli import run_tool
+from wsss_plugins.datasets import write_coco_label_maps
 from wsss_plugins.datasets.synthetic import (
     SyntheticSpec,
     save_preview,
@@ -52,11 +51,32 @@ def synthetic(args: argparse.Namespace) -> None:
     print(f'{args.out / "VOC2012"}: {"written" if written else "already complete"}')
 
 
+def add_coco_masks(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``coco-masks``."""
+    parser = commands.add_parser(
+        'coco-masks', help='draw the label maps of a COCO instances file, to evaluate on'
+    )
+    parser.add_argument(
+        '--data-root', type=Path, required=True, help='folder with annotations/'
+    )
+    parser.add_argument('--split', required=True, help='e.g. train2014 or val2014')
+    parser.add_argument(
+        '--out', type=Path, help='SegmentationClass/ goes here (default: the data root)'
+    )
+    parser.set_defaults(command=coco_masks)
+
+
+def coco_masks(args: argparse.Namespace) -> None:
+    """Draws label maps of 80 classes and background."""
+    print(f'{write_coco_label_maps(args.data_root, args.split, args.out)}: written')
+
+
 def main() -> None:
     """Parses the command line and runs the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='DATASET')
     add_synthetic(commands)
+    add_coco_masks(commands)
     args = parser.parse_args()
     args.command(args)
 

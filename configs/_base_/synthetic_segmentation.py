@@ -46,4 +46,4 @@ val_dataloader = dict(
         ],
     ),
 )
-val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'])
+val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')

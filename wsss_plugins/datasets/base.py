@@ -40,8 +40,8 @@ class WSSSDataset(BaseDataset, ABC):
     Args:
         data_root: The folder of the data set.
         split: Which of its images, such as 'train'.
-        label_maps: Folder of ``<id>.png`` label maps, absolute or below
-            ``data_root``: pseudo labels to train on, ground truth to evaluate.
+        label_maps: Folder of ``<id>.png`` label maps, below ``data_root`` or any
+            other: pseudo labels to train on, ground truth to evaluate.
         pipeline: Transforms, as dicts or objects.
         test_mode: Not for training: ground truth is allowed.
         indices: Keep only the first ``indices`` images, or those at ``indices``.
@@ -192,6 +192,8 @@ class WSSSDataset(BaseDataset, ABC):
         if given is None:
             return None
         folder = self.root / given
+        if not folder.is_dir() and Path(given).is_dir():
+            folder = Path(given)
         parts = {*Path(given).parts, *folder.resolve().parts, folder.name}
         is_ground_truth = not parts.isdisjoint(self.ground_truth_folders)
         if is_ground_truth and not (self.test_mode or allow_ground_truth):

@@ -22,6 +22,7 @@ MARKERS = (
     'M0 -5.5L5.5 0L0 5.5L-5.5 0Z',
     'M0 -5L5 4H-5Z',
 )
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 BAR, GAP = 10, 9
 ROWS_OF_A_CHART = 20
 
@@ -72,12 +73,22 @@ class Axes:
 
 
 def axes_of(curves: Sequence[Curve]) -> Axes:
-    """Axes that hold all curves: 0 to a multiple of 10, all thresholds."""
+    """Axes that hold all curves and end at round numbers."""
     ends = [t for curve in curves for t in (curve.thresholds[0], curve.thresholds[-1])]
-    low, high = min(ends), max(ends)
+    step = _step(max(ends) - min(ends))
+    low, high = _floor(min(ends), step), -_floor(-max(ends), step)
     highest = max(curve.best[1] for curve in curves)
     top = max(10.0, float(np.ceil(highest / 10) * 10))
-    return Axes(low, high if high > low else low + 1, top)
+    return Axes(low, high if high > low else low + step, top)
+
+
+def _step(span: float, most: int = 6) -> float:
+    """A round distance of ticks of which at most ``most`` cover ``span``."""
+    return next((s for s in STEPS if span / s <= most), span / most)
+
+
+def _floor(value: float, step: float) -> float:
+    return float(np.floor(round(value / step, 6)) * step)
 
 
 def curve_chart(curves: Sequence[Curve]) -> str:
@@ -101,7 +112,10 @@ def curve_chart(curves: Sequence[Curve]) -> str:
     legend = ''.join(_key(curve, i) for i, curve in enumerate(curves))
     caption = tag('figcaption', 'The mark on each line is its best threshold.')
     return tag(
-        'figure', chart, tag('ul', legend, class_='legend'), caption, class_='chart'
+        'figure',
+        chart,
+        tag('div', tag('ul', legend, class_='legend'), caption),
+        class_='chart curves',
     )
 
 
@@ -154,12 +168,12 @@ def _key(curve: Curve, index: int) -> str:
 def _frame(axes: Axes) -> str:
     """Grid lines, ticks and titles of both axes."""
     parts, foot = [], HEIGHT - BOTTOM
-    step = 5 if axes.top <= 30 else 10 if axes.top <= 60 else 20
-    for percent in np.arange(0, axes.top + 1, step):
+    for percent in np.arange(0, axes.top + 1, _step(axes.top)):
         y = axes.y(float(percent))
         parts.append(tag('path', d=f'M{LEFT} {y:.1f}H{WIDTH - RIGHT}', class_='grid'))
         parts.append(_text(LEFT - 5, y + 3.5, f'{percent:g}', 'end'))
-    for threshold in np.linspace(axes.low, axes.high, 6):
+    step = _step(axes.high - axes.low)
+    for threshold in np.arange(axes.low, axes.high + step / 2, step):
         x = axes.x(float(threshold))
         parts.append(tag('path', d=f'M{x:.1f} {foot}v4', class_='axis'))
         parts.append(_text(x, foot + 14, f'{threshold:.2g}', 'middle'))

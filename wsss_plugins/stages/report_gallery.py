@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.errors import DataError
 from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.report_markup import number, tag
+from wsss_plugins.stages.report_markup import number, tag, words
 from wsss_plugins.stages.report_pictures import (
     CRISP,
     data_uri,
@@ -63,6 +63,15 @@ class Album:
         places = np.linspace(0, len(ids) - 1, min(count, len(ids)))
         return [ids[round(place)] for place in places]
 
+    def extremes(self, layer: LabelLayer) -> tuple[list[str], list[str]]:
+        """Ids of the worst and the best images; those without any class say nothing."""
+        known = {
+            name: layer.mious.get(name)
+            for i, name in enumerate(self.dataset.ids)
+            if self.dataset.labels(i).any()
+        }
+        return extremes(known or layer.mious)
+
     def cards(self, ids: Iterable[str]) -> list[str]:
         """A card for each image: photo, ground truth, seeds and label maps.
 
@@ -98,9 +107,10 @@ class Album:
         seeds, others = self._seeds(photo, name, truth, present)
         content = tag('h3', tag('code', escape(name)), self._legend(maps.values()))
         tiles = ''.join([first, labels[0], *seeds, *labels[1:]])
-        content += tag('div', tiles, class_='tiles')
+        columns = f'--n:{max(1 + len(labels) + len(seeds), len(others))}'
+        content += tag('div', tiles, class_='tiles', style=columns)
         if others:
-            content += tag('div', *others, class_='tiles more')
+            content += tag('div', *others, class_='tiles more', style=columns)
         return tag('article', content, class_='card')
 
     def _seeds(
@@ -148,23 +158,27 @@ def tile(image: Image.Image, title: str, alt: str, note: str = '') -> str:
     Returns:
         A ``figure``.
     """
+    kinds = ['crisp'] if max(image.size) <= CRISP else []
+    kinds += ['map'] if image.mode == 'P' else []
     picture = tag(
         'img',
         src=data_uri(image),
         alt=alt,
         width=image.width,
         height=image.height,
-        class_='crisp' if max(image.size) <= CRISP else None,
+        class_=' '.join(kinds) or None,
     )
-    caption = escape(title) + (f' {tag("b", escape(note))}' if note else '')
+    caption = words(title) + (f' {tag("b", escape(note))}' if note else '')
     return tag('figure', picture, tag('figcaption', caption))
 
 
-def extremes(mious: dict[str, float], count: int = 4) -> tuple[list[str], list[str]]:
+def extremes(
+    mious: Mapping[str, float | None], count: int = 4
+) -> tuple[list[str], list[str]]:
     """The ids of the worst and of the best images, no image in both.
 
     Args:
-        mious: mIoU of each image by id; those without a number are left out.
+        mious: mIoU of each image by id; an image without a number is left out.
         count: How many of each, at most.
 
     Returns:

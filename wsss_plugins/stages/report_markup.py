@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-VOID = frozenset({'img', 'meta', 'br'})
+VOID = frozenset({'img', 'wbr'})
 """Elements without an end tag."""
 
 
@@ -54,13 +55,24 @@ def duration(seconds: float) -> str:
     return f'{minutes // 60} h {minutes % 60} min'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+def words(name: str) -> str:
+    """A name, escaped, that may break before each of its capitals."""
+    return re.sub(r'(?<=[a-z])(?=[A-Z])', tag('wbr'), escape(name))
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    below: Sequence[str] = (),
+) -> str:
     """A table in a box of its own that scrolls when the screen is narrow.
 
     Args:
         head: Titles of the columns, plain text; one that begins with ``#`` is of numbers.
         rows: Cells as HTML; the first of each row is its heading.
         caption: Plain text.
+        below: HTML to put under each row, over its whole width.
 
     Returns:
         HTML.
@@ -71,11 +83,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> s
         for title, kind in zip(head, kinds, strict=True)
     )
     body = ''
-    for first, *others in rows:
+    for i, (first, *others) in enumerate(rows):
         cells = tag('th', first, scope='row')
         for cell, kind in zip(others, kinds[1:], strict=True):
             cells += tag('td', cell, class_=kind)
         body += tag('tr', cells)
+        if below:
+            body += tag('tr', tag('td', below[i], colspan=len(head)), class_='below')
     content = tag('caption', escape(caption))
     content += tag('thead', tag('tr', titles)) + tag('tbody', body)
     return tag(

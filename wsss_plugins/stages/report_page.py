@@ -10,10 +10,17 @@ from typing import Any
 
 from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.stages.report_charts import Curve, bar_charts, curve_chart
-from wsss_plugins.stages.report_gallery import Album, extremes
-from wsss_plugins.stages.report_markup import duration, number, section, table, tag
+from wsss_plugins.stages.report_gallery import Album
+from wsss_plugins.stages.report_markup import (
+    duration,
+    number,
+    section,
+    table,
+    tag,
+    words,
+)
 from wsss_plugins.stages.report_pictures import heat_scale
-from wsss_plugins.stages.report_results import Results, Row, describe
+from wsss_plugins.stages.report_results import Results, Row
 
 ABSENT = 'Classes that are nowhere, in truth or prediction, count as 0 in a mean.'
 
@@ -79,33 +86,37 @@ def numbers(results: Results) -> str:
         )
         for row in large
     )
-    head = ('what', '#result', 'measure', '#FP', '#FN', 'how it was made')
+    head = ('what', '#result', '#threshold', '#FP', '#FN')
     cells = [_cells(row, best=row.stage == results.best_seeds) for row in rows]
-    caption = 'All numbers in percent; FP and FN are shares of the union. ' + ABSENT
+    how = [_how(row) for row in rows]
+    caption = (
+        'Results in percent, below each how it was made; FP and FN are shares of the union. '
+        + ABSENT
+    )
     return section(
         'numbers',
         'The numbers',
         tag('div', tiles, class_='main'),
-        table(head, cells, caption),
+        table(head, cells, caption, how),
     )
 
 
 def _cells(row: Row, best: bool) -> list[str]:
-    what = escape(row.what)
+    what = words(row.what)
     if best:
         what += ' ' + tag('span', 'best seeds', class_='badge')
-    how = ''.join(
-        tag(
-            'li',
-            tag('code', escape(stage)),
-            ' ',
-            escape('; '.join(words) or 'see below'),
-        )
-        for stage, words in row.how
-    )
+    what += tag('small', escape(row.measure))
     rates = [number(row.metrics.get(key)) for key in ('fp_rate', 'fn_rate')]
-    score = tag('b', number(row.score))
-    return [what, score, escape(row.measure), *rates, tag('ul', how, class_='how')]
+    return [what, tag('b', number(row.score)), number(row.threshold, 2), *rates]
+
+
+def _how(row: Row) -> str:
+    """How a number was made, stage by stage."""
+    items = (
+        tag('li', tag('code', escape(stage)), ' ', escape('; '.join(said)))
+        for stage, said in row.how
+    )
+    return tag('ul', *items, class_='how')
 
 
 def curves(results: Results) -> str:
@@ -135,7 +146,10 @@ def classes(results: Results) -> str:
     ):
         if stage:
             series[title] = results.class_ious(stage)
-    text = 'IoU in percent; a dash where a class is neither in truth nor in prediction.'
+    text = (
+        'IoU in percent, ordered by the last bar; a dash where a class is neither in '
+        'truth nor in prediction.'
+    )
     splits = dict.fromkeys(
         str(results.records[s].provenance.get('data'))
         for s in (results.labels, results.predictions)
@@ -157,7 +171,8 @@ def gallery(album: Album, anchor: str, title: str, count: int) -> str:
     text = escape(
         f'{len(cards)} of the {len(album.dataset)} images of the split '
         f'{Path(album.dataset.split).stem}, evenly spaced through its list, not picked. '
-        'A number beside a caption is the mIoU of that image.'
+        'A number beside a caption is the mIoU of that image. '
+        'Label maps leave the background grey.'
     )
     scale = ''
     if album.heads:
@@ -176,13 +191,16 @@ def worst_and_best(albums: Sequence[Album]) -> str:
         for layer in album.layers:
             bare = Album(album.dataset, [layer])
             for title, ids in zip(
-                ('Worst', 'Best'), extremes(layer.mious), strict=True
+                ('Worst', 'Best'), album.extremes(layer), strict=True
             ):
                 cards = bare.cards(ids)
                 if cards:
                     content += tag('h3', escape(f'{title} {layer.title}s'))
                     content += tag('div', *cards, class_='cards small')
-    return section('extremes', 'The worst and the best images', content)
+    text = tag('p', 'By the mIoU of the image; images without any class are left out.')
+    if not content:
+        return ''
+    return section('extremes', 'The worst and the best images', text, content)
 
 
 def pipeline(results: Results) -> str:
@@ -197,15 +215,15 @@ def pipeline(results: Results) -> str:
         rows.append(
             [
                 tag('code', escape(record.stage)),
-                escape(record.kind),
+                words(record.kind),
                 escape(', '.join(record.inputs) or '–'),
-                escape('; '.join(describe(record.provenance)) or '–'),
                 escape(found or '–'),
+                escape(record.finished.replace('T', ' ')),
                 number(record.seconds),
                 tag('code', escape(record.fingerprint)),
             ]
         )
-    head = ('stage', 'kind', 'reads', 'how', 'found', '#seconds', 'fingerprint')
+    head = ('stage', 'kind', 'reads', 'found', 'finished', '#seconds', 'fingerprint')
     caption = 'The stages in order; seconds are of the last run of each.'
     environments = dict.fromkeys(_versions(r) for r in results.records.values())
     versions = ''.join(

@@ -27,7 +27,7 @@ def photo_picture(photo: np.ndarray) -> Image.Image:
 
 
 def label_picture(label_map: np.ndarray) -> Image.Image:
-    """A label map ``(H, W)`` uint8 in the colours of VOC, reduced."""
+    """A label map ``(H, W)`` uint8 in the colours of VOC, the background clear, reduced."""
     image = Image.fromarray(np.ascontiguousarray(label_map, np.uint8))
     image = image.resize(_reduced(image.size), Image.Resampling.NEAREST).convert('L')
     image.putpalette(voc_palette().ravel().tolist())
@@ -60,7 +60,8 @@ def data_uri(image: Image.Image) -> str:
     buffer = BytesIO()
     lossless = image.mode == 'P' or max(image.size) <= CRISP
     if lossless:
-        image.save(buffer, 'PNG', optimize=True)
+        clear = {'transparency': 0} if image.mode == 'P' else {}
+        image.save(buffer, 'PNG', optimize=True, **clear)
     else:
         image.save(buffer, 'JPEG', quality=80)
     kind = 'png' if lossless else 'jpeg'

@@ -13,7 +13,7 @@ from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.structures import load_json
 
 HEADLINES = {
-    'best_miou': 'best mIoU',
+    'best_miou': 'mIoU at the best threshold',
     'miou': 'mIoU',
     'mIoU': 'validation mIoU',
     'mAP': 'validation mAP',
@@ -43,6 +43,7 @@ class Row:
         what: What was measured.
         measure: Which measure.
         score: The number, in percent.
+        threshold: The background threshold it was made with.
         metrics: Everything the stage measured.
         how: How it was made: a stage and what it did, from the last stage backwards.
     """
@@ -51,6 +52,7 @@ class Row:
     what: str
     measure: str
     score: float | None
+    threshold: float | None
     metrics: dict[str, Any]
     how: list[tuple[str, list[str]]]
 
@@ -168,10 +170,18 @@ class Results:
         for name, record in self.records.items():
             key = _headline(record.metrics)
             if key:
-                measure = HEADLINES[key.rsplit('/', 1)[-1]]
-                how = [(stage, self._words(stage)) for stage in self._chain(name)]
-                score, metrics = record.metrics[key], record.metrics
-                rows.append(Row(name, self.what(name), measure, score, metrics, how))
+                chain = self._chain(name)
+                rows.append(
+                    Row(
+                        stage=name,
+                        what=self.what(name),
+                        measure=HEADLINES[key.rsplit('/', 1)[-1]],
+                        score=record.metrics[key],
+                        threshold=self._threshold(chain),
+                        metrics=record.metrics,
+                        how=[(stage, self._words(stage)) for stage in chain],
+                    )
+                )
         return rows
 
     def what(self, stage: str) -> str:
@@ -194,6 +204,13 @@ class Results:
             inputs = self.records[name].inputs
             chain += [s for s in inputs if s not in told and s not in chain]
         return chain
+
+    def _threshold(self, chain: Sequence[str]) -> float | None:
+        for stage in chain:
+            for key in ('best_threshold', 'threshold'):
+                if key in self.records[stage].metrics:
+                    return self.records[stage].metrics[key]
+        return None
 
     def _words(self, stage: str) -> list[str]:
         """What a stage did, in plain words."""

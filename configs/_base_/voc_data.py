@@ -1,0 +1,52 @@
+"""Pascal VOC 2012, train_aug, as the released ACR code prepares it."""
+
+from mmcv.transforms import RandomFlip
+from mmengine.dataset import DefaultSampler
+
+from wsss_plugins.datasets import (
+    VOC12,
+    LoadImage,
+    PackClassInputs,
+    RandomCropPad,
+    ResizeLongSide,
+)
+from wsss_plugins.metrics import MultiLabelAP
+
+data_root = 'data/VOCdevkit/VOC2012'
+num_classes = 20
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    sampler=dict(type=DefaultSampler, shuffle=True),
+    dataset=dict(
+        type=VOC12,
+        data_root=data_root,
+        split='train_aug',
+        pipeline=[
+            dict(type=LoadImage),
+            dict(type=ResizeLongSide, low=345, high=438),
+            dict(type=RandomFlip, prob=0.5),
+            dict(type=RandomCropPad, size=384),
+            dict(type=PackClassInputs),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(
+        type=VOC12,
+        data_root=data_root,
+        split='val',
+        test_mode=True,
+        pipeline=[
+            dict(type=LoadImage),
+            dict(type=ResizeLongSide, low=384, high=384),
+            dict(type=RandomCropPad, size=384),
+            dict(type=PackClassInputs),
+        ],
+    ),
+)
+val_evaluator = dict(type=MultiLabelAP)
