@@ -31,11 +31,8 @@ def main() -> None:
             raise ConfigError(f'--import {module}: {error}') from error
     root = Path(__file__).resolve().parent.parent
     for title, registry in all_registries():
-        names = plugin_names(registry) if args.all else sorted(registry.module_dict)
-        if not args.all:
-            registry.import_from_location()
-            names = sorted(registry.module_dict)
-        for name in names:
+        everything = plugin_names(registry)  # imports what registers
+        for name in everything if args.all else sorted(registry.module_dict):
             cls = registry.get(name)
             doc = (inspect.getdoc(cls) or '').split('\n', 1)[0]
             file = Path(inspect.getsourcefile(cls) or '?')

@@ -18,6 +18,9 @@ from typing import Any
 from wsss_plugins.environment import check_environment
 from wsss_plugins.errors import ConfigError, UserError
 
+# Here, since the processes that a tool spawns import its script and with it this module.
+warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+
 
 def run_tool(main: Callable[[], None]) -> None:
     """Runs a tool; what the user can mend becomes one line and exit code 2.
@@ -30,6 +33,8 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         _leave(str(error))
+    except BrokenPipeError:  # the reader of a pipe (head, less) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -47,7 +52,6 @@ def run_tool(main: Callable[[], None]) -> None:
 
 def _import_quietly() -> None:
     """Imports mmseg without its notes on optional packages that nothing here needs."""
-    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
     with contextlib.redirect_stdout(io.StringIO()):
         importlib.import_module('mmseg.datasets')
 
@@ -121,4 +125,6 @@ def with_place(error: ConfigError, config: str) -> ConfigError:
     from wsss_plugins.config import locate
 
     place = locate(config, error.token) if error.token else None
+    if place is None and config in str(error):
+        return error
     return ConfigError(f'{place or config}: {error}')

@@ -53,12 +53,25 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
         )
     try:
         cfg = Config.fromfile(str(path), lazy_import=True)
+    except SyntaxError as error:
+        raise _syntax_error(path) from error
     except Exception as error:  # a config is a program: anything may come out of it
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ConfigError(f'config {path} cannot be read: {reason}') from error
     for key, value in (overrides or {}).items():
         _override(cfg, key, value)
     return cfg
+
+
+def _syntax_error(path: Path) -> ConfigError:
+    """The error of a config that is no Python, or that reads one that is none."""
+    try:
+        for _ in _syntax_trees(path):
+            pass
+    except SyntaxError as error:
+        place = f'{error.filename}:{error.lineno}'
+        return ConfigError(f'{place}: no valid Python: {error.msg}')
+    return ConfigError(f'config {path} cannot be read: it is no valid Python')
 
 
 def _override(cfg: Config, key: str, value: Any) -> None:
@@ -78,7 +91,7 @@ def _override(cfg: Config, key: str, value: Any) -> None:
 
 def set_everywhere(node: Any, key: str, value: Any) -> None:
     """Replaces the value of ``key`` in every dict below ``node`` that has it."""
-    if isinstance(node, Mapping):
+    if isinstance(node, (Mapping, Config)):
         for name in list(node):
             if name == key:
                 node[name] = value  # type: ignore[index]
@@ -153,24 +166,32 @@ def locate(path: Path | str, token: str) -> str | None:
     Returns:
         ``'file:line'``, or None.
     """
-    pending, seen = [Path(path)], set()
+    for file, tree in _syntax_trees(Path(path)):
+        for node in ast.walk(tree):
+            if token in _words(node) and hasattr(node, 'lineno'):
+                return f'{file}:{node.lineno}'
+    return None
+
+
+def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.AST]]:
+    """Yields a config and the configs it reads, each with its syntax tree.
+
+    Raises:
+        SyntaxError: One is no Python; names its file.
+    """
+    pending, seen = [path], set[Path]()
     while pending:
         file = pending.pop(0)
         if file in seen or not file.is_file():
             continue
         seen.add(file)
-        tree = ast.parse(file.read_text(encoding='utf-8'))
+        tree = ast.parse(file.read_text(encoding='utf-8'), filename=str(file))
+        yield file, tree
         for node in ast.walk(tree):
-            if token in _words(node) and hasattr(node, 'lineno'):
-                return f'{file}:{node.lineno}'
             if isinstance(node, ast.ImportFrom) and node.level:
-                base = file.parent
-                for _ in range(node.level - 1):
-                    base = base.parent
-                pending.append(
-                    base.joinpath(*(node.module or '').split('.')).with_suffix('.py')
-                )
-    return None
+                base = file.parents[node.level - 1]
+                parts = (node.module or '').split('.')
+                pending.append(base.joinpath(*parts).with_suffix('.py'))
 
 
 def _words(node: ast.AST) -> tuple[object, ...]:

@@ -193,6 +193,20 @@ def check_arguments(
             )
 
 
+def _check_complete(cls: Any, given: Mapping[str, Any]) -> None:
+    """Refuses a config that leaves out what ``cls`` itself must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [
+        p.name
+        for p in inspect.signature(cls).parameters.values()
+        if p.kind in kinds and p.default is p.empty and p.name not in given
+    ]
+    if missing:
+        name = getattr(cls, '__name__', str(cls))
+        names = ', '.join(f"'{word}'" for word in missing)
+        raise ConfigError(f'{name} needs also {names}', token=name)
+
+
 def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) -> T:
     """Builds ``cfg`` from ``registry`` and insists on its kind.
 
@@ -225,6 +239,7 @@ def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) ->
             token=name,
         )
     check_arguments(cls, cfg)
+    _check_complete(cls, cfg)
     with registry.switch_scope_and_registry(SCOPE):
         built = registry.build(dict(cfg, type=cls))
     if not isinstance(built, kind):

@@ -27,7 +27,7 @@ from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage, fingerprint
 from wsss_plugins.stages.distributed import barrier, rank, world_size
 from wsss_plugins.stages.record import StageRecord, environment
-from wsss_plugins.structures import load_json, save_json
+from wsss_plugins.structures import PART_FILES, load_json, save_json
 
 IDENTITY_FILE = 'experiment.json'
 PREVIOUS = '.previous'
@@ -162,6 +162,8 @@ class Pipeline:
         )
         barrier()
         if rank() == 0:
+            for part in out.rglob(PART_FILES):
+                part.unlink()  # of a run that was killed
             record.save(out)
         begin = time.monotonic()
         folders = {name: work_dir / name for name in stage.inputs}

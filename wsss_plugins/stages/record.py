@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def environment(workers: int) -> dict[str, Any]:
     )
 
 
+@cache
 def _commit() -> str:
     """The commit of the source tree, with ``+changes`` when it has any."""
     folder = Path(wsss_plugins.__file__).parent

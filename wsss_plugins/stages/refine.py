@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,14 @@ class RefineStage(Stage):
     def _map(self, jobs: list[tuple[Path, Path, Path]]) -> Any:
         workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
         if workers == 1 or len(jobs) < 2 * workers:
-            _prepare(self.refiners, threads=None)
+            _prepare(self.refiners)
             yield from map(_refine_one, jobs)
             return
         context = get_context('spawn')
         with ProcessPoolExecutor(
             workers,
             mp_context=context,
-            initializer=_prepare,
+            initializer=_prepare_worker,
             initargs=(plain(self.refiners),),
         ) as pool:
             yield from pool.map(_refine_one, jobs, chunksize=8)
@@ -120,11 +121,24 @@ _CHAIN = RefinerChain()
 """The refiners of this worker process."""
 
 
-def _prepare(configs: list[dict[str, Any]], threads: int | None = 1) -> None:
+def _prepare(configs: list[dict[str, Any]]) -> None:
     global _CHAIN
-    if threads is not None:
-        torch.set_num_threads(threads)
     _CHAIN = RefinerChain(configs)
+
+
+def _prepare_worker(configs: list[dict[str, Any]]) -> None:
+    """Prepares a process of the pool; it uses one thread and dies with its parent."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _prepare(configs)
+
+
+def _leave_with_parent() -> None:
+    """Ends this process when its parent was killed; the pool alone would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _refine_one(job: tuple[Path, Path, Path]) -> None:

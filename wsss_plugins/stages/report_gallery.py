@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.errors import DataError
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.report_markup import number, tag, words
 from wsss_plugins.stages.report_pictures import (
@@ -65,29 +64,22 @@ class Album:
 
     def extremes(self, layer: LabelLayer) -> tuple[list[str], list[str]]:
         """Ids of the worst and the best images; those without any class say nothing."""
-        known = {
-            name: layer.mious.get(name)
-            for i, name in enumerate(self.dataset.ids)
+        mious = {name: layer.mious.get(name) for name in self.dataset.ids}
+        labelled = {
+            name: miou
+            for i, (name, miou) in enumerate(mious.items())
             if self.dataset.labels(i).any()
         }
-        return extremes(known or layer.mious)
+        return extremes(labelled or mious)
 
     def cards(self, ids: Iterable[str]) -> list[str]:
         """A card for each image: photo, ground truth, seeds and label maps.
 
         Raises:
-            DataError: An image that is not of the data set.
+            DataError: A seed or label map is missing.
         """
         index_of = {name: i for i, name in enumerate(self.dataset.ids)}
-        cards = []
-        for name in ids:
-            if name not in index_of:
-                raise DataError(
-                    f"image '{name}' was evaluated but is not in the report's data set "
-                    f'({self.dataset.root} {self.dataset.split}): give both the same'
-                )
-            cards.append(self._card(index_of[name], name))
-        return cards
+        return [self._card(index_of[name], name) for name in ids]
 
     def _card(self, index: int, name: str) -> str:
         photo, truth = self.dataset.load_image(index), self.dataset.load_mask(index)
@@ -100,7 +92,12 @@ class Album:
             maps[layer.title] = load_label_map(path, classes)
             notes[layer.title] = number(layer.mious.get(name))
         labels = [
-            tile(label_picture(m), title, f'{title} of {name}', notes[title])
+            tile(
+                label_picture(m),
+                title,
+                f'{title} of {name}: {", ".join(self._names(m).values()) or "background"}',
+                notes[title],
+            )
             for title, m in maps.items()
         ]
         first = tile(photo_picture(photo), 'photo', f'photo {name}')
@@ -135,15 +132,23 @@ class Album:
 
     def _legend(self, maps: Iterable[np.ndarray]) -> str:
         """The colours of the classes that the maps show."""
-        classes, palette = self.dataset.metainfo['classes'], voc_palette()
-        values = sorted({int(v) for m in maps for v in np.unique(m)} - {0})
-        items = ''
-        for value in values:
+        items, palette = '', voc_palette()
+        for value, title in self._names(
+            np.concatenate([m.ravel() for m in maps])
+        ).items():
             colour = '#' + ''.join(f'{channel:02x}' for channel in palette[value])
-            title = 'not counted' if value == IGNORE else classes[value]
             sample = tag('span', class_='swatch', style=f'background:{colour}')
             items += tag('span', sample, escape(title), class_='chip')
         return items
+
+    def _names(self, labels: np.ndarray) -> dict[int, str]:
+        """Names of the labels that occur, without background."""
+        classes = self.dataset.metainfo['classes']
+        return {
+            int(v): 'not counted' if v == IGNORE else classes[v]
+            for v in np.unique(labels)
+            if v != 0
+        }
 
 
 def tile(image: Image.Image, title: str, alt: str, note: str = '') -> str:

@@ -22,7 +22,10 @@ from wsss_plugins.stages.report_markup import (
 from wsss_plugins.stages.report_pictures import heat_scale
 from wsss_plugins.stages.report_results import Results, Row
 
-ABSENT = 'Classes that are nowhere, in truth or prediction, count as 0 in a mean.'
+ABSENT = (
+    'Classes that are nowhere, in truth or prediction, count as 0 in the means of the '
+    'evaluation stages.'
+)
 
 
 def page(title: str, notes: str, results: Results, sections: Sequence[str]) -> str:

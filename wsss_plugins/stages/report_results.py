@@ -71,6 +71,7 @@ class Results:
 
     Raises:
         DataError: A stage has left no record.
+        ConfigError: A stage that measured something else.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Results:
         for name in (*seeds, labels, predictions):
             if name is not None:
                 self._follow(name)
+                self._check(name)
 
     def _follow(self, name: str) -> None:
         """Reads the record of a stage after those of the stages it reads."""
@@ -102,6 +104,16 @@ class Results:
             self._follow(source)
         self.records[name] = record
 
+    def _check(self, evaluation: str) -> None:
+        metrics = self.records[evaluation].metrics
+        for key, kind in (('best_miou', 'Seed'), ('miou', 'Label')):
+            if (kind == 'Seed') is (evaluation in self.seeds) and key not in metrics:
+                raise ConfigError(
+                    f"the report needs an Evaluate{kind}Stage, but '{evaluation}' is of "
+                    f'kind {self.records[evaluation].kind}: correct seeds, labels or '
+                    'predictions'
+                )
+
     def source(self, evaluation: str) -> str:
         """The stage that an evaluation stage measured."""
         return next(iter(self.records[evaluation].inputs))
@@ -112,18 +124,7 @@ class Results:
 
     def scores(self, evaluation: str) -> dict[str, Any]:
         """What an evaluation stage wrote; of a sweep, ``best`` holds the measures."""
-        scores = load_json(self.work_dir / evaluation / SCORES_FILE)
-        if (evaluation in self.seeds) is not ('thresholds' in scores):
-            kind = (
-                'EvaluateSeedStage'
-                if evaluation in self.seeds
-                else 'EvaluateLabelStage'
-            )
-            raise ConfigError(
-                f"the report takes '{evaluation}' for an {kind}, but its kind is "
-                f'{self.records[evaluation].kind}: correct seeds, labels and predictions'
-            )
-        return scores
+        return load_json(self.work_dir / evaluation / SCORES_FILE)
 
     def class_ious(self, evaluation: str) -> dict[str, float | None]:
         """IoU of each class, in percent; None where a class is nowhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import load_weights, read_checkpoint, read_weights
-from wsss_plugins.errors import CheckpointError
+from wsss_plugins.errors import CheckpointError, UserError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import HOOKS, RUNNERS
 from wsss_plugins.stages.distributed import device, rank
@@ -182,7 +183,7 @@ class EpochSeedHook(Hook):
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how far training is, with the loss.
+    """Shows how far training is, with the loss, and stops when that is no number.
 
     Args:
         description: A few words in front of the bar.
@@ -207,13 +208,19 @@ class ProgressHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Counts one step."""
-        if self._bar is not None:
-            loss = (
-                float(outputs['loss'])
-                if outputs and 'loss' in outputs
-                else float('nan')
+        """Counts one step; refuses to go on when the loss is no number.
+
+        Raises:
+            UserError: The loss is infinite or NaN.
+        """
+        loss = float(outputs['loss'].detach())
+        if not math.isfinite(loss):
+            raise UserError(
+                f'{self.description}: the loss is {loss} in epoch {runner.epoch + 1}, '
+                f'iteration {batch_idx + 1}: lower the learning rate (optim_wrapper.'
+                'optimizer.lr) or clip gradients (optim_wrapper.clip_grad), then run again'
             )
+        if self._bar is not None:
             self._bar.advance(note=f'loss {loss:.3f}')
 
     def after_train(self, runner: Runner) -> None:

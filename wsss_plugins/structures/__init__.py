@@ -1,6 +1,7 @@
 """What passes between stages: seeds, label maps, and the files they are kept in."""
 
 from wsss_plugins.structures.files import (
+    PART_FILES,
     atomic_path,
     load_json,
     load_npz,
@@ -18,6 +19,7 @@ from wsss_plugins.structures.seed import Seed
 
 __all__ = [
     'IGNORE',
+    'PART_FILES',
     'ClassSample',
     'Seed',
     'atomic_path',

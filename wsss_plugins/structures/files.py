@@ -15,6 +15,10 @@ import numpy as np
 from wsss_plugins.errors import DataError, UserError
 
 
+PART_FILES = '.*.part*'
+"""Pattern of the names of files that are not whole yet."""
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that is renamed to it on success.

@@ -1,0 +1,397 @@
+"""What the user gets wrong: one line, exit code 2, and nothing done is lost."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from wsss_plugins.structures import load_label_map, save_label_map
+
+BROKEN = b'\xff\xd8\xff no jpeg at all'
+
+
+@pytest.fixture
+def refused(capfd, monkeypatch):
+    """Runs a tool in this process; the one line it says on leaving with code 2."""
+
+    def run(tool: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        monkeypatch.chdir(tiny.ROOT)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(tiny.TOOLS / tool), run_name='__main__')
+        *before, last = capfd.readouterr().err.splitlines()
+        assert left.value.code == 2, last
+        assert last.startswith('error: '), last
+        assert not any('Traceback' in line or 'error: ' in line for line in before)
+        return last.removeprefix('error: ')
+
+    return run
+
+
+@pytest.fixture
+def own_data(data_root, tmp_path) -> Path:
+    """A copy of the data set to break."""
+    return Path(shutil.copytree(data_root, tmp_path / 'data/VOC2012'))
+
+
+@pytest.fixture
+def pipeline(refused, data_root, tmp_path):
+    """Runs the tiny pipeline, which must be refused."""
+
+    def run(*options: str, data: Path = data_root, work_dir: Path | None = None) -> str:
+        work_dir = work_dir or tmp_path / 'work'
+        return refused('run_pipeline.py', *tiny.arguments(data, work_dir, *options))
+
+    return run
+
+
+@pytest.fixture
+def work_dir(finished, tmp_path) -> Path:
+    """A copy of the finished work dir."""
+    return Path(shutil.copytree(finished, tmp_path / 'work'))
+
+
+def train(data_root: Path, work_dir: Path, *options: str) -> list[str]:
+    """The command line of ``tools/train.py`` on the tiny classifier."""
+    small = tiny.small_options(tiny.CLASSIFIER)
+    return [
+        str(tiny.CLASSIFIER), '--data-root', str(data_root), '--work-dir', str(work_dir),
+        '--cfg-options', *(f'{key}={value}' for key, value in small.items()), *options,
+    ]  # fmt: skip
+
+
+def write_config(folder: Path, body: str) -> Path:
+    """A config of our own whose first line is ``# a config``."""
+    path = folder / 'mine.py'
+    path.write_text(f'# a config\n{body}')
+    return path
+
+
+STAGE = "pipeline = [\n    dict(type='{type}', name='x', {rest})\n]\n"
+IMAGES = "dict(type='VOC12', data_root='{root}', split='train')"
+
+
+# Data ---------------------------------------------------------------------------------
+
+
+def test_missing_data_root(pipeline, tmp_path) -> None:
+    root = tmp_path / 'nowhere/VOC2012'
+    message = pipeline(data=root)
+    assert f'data root {root} does not exist' in message
+    make = f'python tools/prepare_data.py synthetic --out {root.parent}'
+    assert message.endswith(make)
+
+
+def test_empty_id_list(pipeline, own_data) -> None:
+    path = own_data / 'ImageSets/Segmentation/train.txt'
+    path.write_text('\n')
+    assert pipeline(data=own_data) == (
+        f'{path} lists no images: give a list with at least one id'
+    )
+
+
+def test_id_without_image(pipeline, own_data) -> None:
+    path = own_data / 'JPEGImages/train_000003.jpg'
+    path.unlink()
+    message = pipeline(data=own_data)
+    assert message.startswith(f'image {path} does not exist: it is listed in')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_image_that_cannot_be_decoded(refused, own_data, tmp_path, workers) -> None:
+    path = own_data / 'JPEGImages/train_000003.jpg'
+    path.write_bytes(BROKEN)
+    option = f'train_dataloader.num_workers={workers}'
+    message = refused('train.py', *train(own_data, tmp_path / 'work', option))
+    assert message == (
+        f'image {path} cannot be decoded (no known format): '
+        'replace the file or take its id out of the list'
+    )
+
+
+def test_broken_image_in_the_pool_of_the_refiner(
+    pipeline, own_data, work_dir
+) -> None:
+    """The stages before it keep what they have done, and so does it."""
+    path = own_data / 'JPEGImages/train_000020.jpg'
+    whole = path.read_bytes()
+    path.write_bytes(BROKEN)
+    before = tiny.finish_times(work_dir)
+    shutil.rmtree(work_dir / 'pseudo')
+    two = f'pipeline.{tiny.position("pseudo")}.workers=2'
+    one = f'pipeline.{tiny.position("pseudo")}.workers=1'
+    for workers in (two, one):
+        message = pipeline(workers, data=own_data, work_dir=work_dir)
+        assert message.startswith(f'image {path} cannot be decoded')
+    after = tiny.finish_times(work_dir)
+    assert {n for n in before if after.get(n) != before[n]} == {'pseudo'}
+    assert list((work_dir / 'pseudo/labels').glob('*.png'))
+    path.write_bytes(whole)
+
+
+def test_label_file_with_an_unknown_class(pipeline, own_data) -> None:
+    path = own_data / 'Annotations/train_000000.xml'
+    path.write_text('<annotation><object><name>birt</name></object></annotation>')
+    message = pipeline(data=own_data)
+    assert message.startswith(
+        f"{path} names the unknown class 'birt': did you mean 'bird'?"
+    )
+
+
+def test_mask_with_a_value_outside_the_classes(pipeline, own_data, work_dir) -> None:
+    path = own_data / 'SegmentationClass/val_000002.png'
+    mask = load_label_map(path).copy()
+    mask[0, 0] = 7
+    save_label_map(path, mask)
+    before = tiny.finish_times(work_dir)
+    shutil.rmtree(work_dir / 'prediction_score')
+    message = pipeline(data=own_data, work_dir=work_dir)
+    assert message == (
+        f'mask {path} has the value 7: allowed are 0 to 6 and 255 (ignored)'
+    )
+    after = tiny.finish_times(work_dir)
+    assert {n: after[n] for n in before if n != 'prediction_score'} == {
+        n: before[n] for n in before if n != 'prediction_score'
+    }
+
+
+# Checkpoints --------------------------------------------------------------------------
+
+
+def test_checkpoint_of_another_model(refused, finished, data_root, tmp_path) -> None:
+    config, *options = train(data_root, tmp_path / 'work')
+    other = finished / 'segmentor/weights.safetensors'
+    message = refused('test.py', config, other, *options)
+    assert message.startswith(
+        f'checkpoint {other} is of another model than ACRClassifier: 0 loaded; '
+    )
+    assert message.endswith('give the checkpoint that belongs to this config')
+    assert message == refused('train.py', config, *options, f'load_from={other}')
+
+
+class Planted:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize('name', ['planted.pth', 'planted.pkl'])
+def test_planted_pickle_does_not_run(refused, data_root, tmp_path, name) -> None:
+    trace, path = tmp_path / 'it_ran', tmp_path / name
+    content = dict(state_dict=Planted(trace))
+    if name.endswith('.pth'):
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    config, *options = train(data_root, tmp_path / 'work')
+    message = refused('test.py', config, path, *options)
+    assert message == (
+        f'checkpoint {path} holds more than weights (or is damaged) and was not loaded: '
+        'it could run code; export its tensors as .safetensors'
+    )
+    assert not trace.exists()
+    refused('train.py', config, *options, f'load_from={path}')
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(content))
+    assert trace.exists(), 'it would have'
+
+
+def test_planted_resume_point_does_not_run(refused, data_root, tmp_path) -> None:
+    work_dir, trace = tmp_path / 'work', tmp_path / 'it_ran'
+    work_dir.mkdir()
+    torch.save(dict(meta=Planted(trace)), work_dir / 'resume.pth')
+    message = refused('train.py', *train(data_root, work_dir))
+    assert f'checkpoint {work_dir / "resume.pth"} holds more than weights' in message
+    assert not trace.exists()
+
+
+def test_checkpoint_that_does_not_exist(refused, data_root, tmp_path) -> None:
+    config, *options = train(data_root, tmp_path / 'work')
+    path = tmp_path / 'no.pth'
+    assert refused('test.py', config, path, *options) == (
+        f'checkpoint {path} does not exist'
+    )
+
+
+# Work dir, disk, numbers --------------------------------------------------------------
+
+
+def test_work_dir_of_another_config(refused, pipeline, work_dir, data_root) -> None:
+    before = {p: p.stat().st_mtime_ns for p in work_dir.rglob('*')}
+    message = refused('train.py', *train(data_root, work_dir))
+    assert message == (
+        f"work dir {work_dir} belongs to 'acr/synthetic_pipeline', not 'acr/synthetic': "
+        'choose another with --work-dir'
+    )
+    assert {p: p.stat().st_mtime_ns for p in work_dir.rglob('*')} == before
+
+
+def test_work_dir_that_is_a_file(pipeline, tmp_path) -> None:
+    path = tmp_path / 'file'
+    path.write_text('')
+    message = pipeline(work_dir=path)
+    assert message == f'--work-dir {path} is a file: name a folder'
+
+
+@pytest.mark.parametrize(
+    'stage, pattern',
+    [('classifier', 'resume.pth'), ('cam', '.npz'), ('pseudo', '.png')],
+)
+def test_no_space_left(
+    pipeline, work_dir, finished, monkeypatch, stage, pattern
+) -> None:
+    names = [s['name'] for s in tiny.stages()]
+    for name in names[names.index(stage) :]:
+        shutil.rmtree(work_dir / name)
+    replace, written = Path.replace, []
+
+    def full(self: Path, target: Path) -> Path:
+        if str(target).endswith(pattern):
+            written.append(target)
+            if len(written) == 2:
+                raise OSError(errno.ENOSPC, 'No space left on device')
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'replace', full)
+        message = pipeline(work_dir=work_dir)
+    assert message == (
+        f'no space left to write {written[1]}: free some space, then run the same '
+        'command again'
+    )
+    assert written[0].is_file() and not list(work_dir.rglob('.*.part*'))
+    assert not tiny.records(work_dir)[stage].done
+    earlier = names[: names.index(stage)]
+    if earlier:
+        tiny.assert_same_results(finished, work_dir, earlier)
+
+
+def test_full_disk_while_logging(pipeline, tmp_path, monkeypatch) -> None:
+    """Where no file of ours is written, e.g. in mmengine's log."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez_compressed', full)
+    monkeypatch.setattr('wsss_plugins.stages.train.build_runner', full)
+    assert pipeline(work_dir=tmp_path / 'new') == (
+        'no space left on the disk: free some space, then run the same command again'
+    )
+
+
+def test_loss_that_is_no_number(refused, data_root, tmp_path) -> None:
+    options = train(data_root, tmp_path, 'optim_wrapper.optimizer.lr=1e30')
+    message = refused('train.py', *options)
+    assert message.startswith('train: the loss is ')
+    assert ' in epoch 1, iteration ' in message or ' in epoch 2, iteration ' in message
+    assert 'lower the learning rate (optim_wrapper.optimizer.lr)' in message
+
+
+# Configs ------------------------------------------------------------------------------
+
+
+def test_config_that_does_not_exist(refused) -> None:
+    message = refused('run_pipeline.py', 'configs/acr/sinthetic_pipeline.py')
+    assert message.startswith('config configs/acr/sinthetic_pipeline.py does not exist')
+    assert "did you mean 'synthetic_pipeline.py'?" in message
+
+
+def test_config_with_a_syntax_error(refused, tmp_path) -> None:
+    path = write_config(tmp_path, 'pipeline = [\n')
+    message = refused('run_pipeline.py', path)
+    assert message.startswith(f'{path}:2: ') and 'was never closed' in message
+
+
+MISTAKES = {
+    'key': (
+        STAGE.format(type='SeedStage', rest="model='m', haed=dict(type='CAM')"),
+        "SeedStage takes no argument 'haed': did you mean 'head'?",
+    ),
+    'type': (
+        STAGE.format(type='SedStage', rest="model='m'"),
+        "unknown type 'SedStage': did you mean 'SeedStage'?",
+    ),
+    'type of a part': (
+        STAGE.format(type='SeedStage', rest="head=dict(type='CAMM'), model='m'"),
+        "unknown type 'CAMM': did you mean 'CAM'?",
+    ),
+    'key of a part': (
+        STAGE.format(
+            type='SeedStage',
+            rest="head=dict(type='ACRGradientMap', afinity=True), model='m'",
+        ),
+        "ACRGradientMap takes no argument 'afinity': did you mean 'affinity'?",
+    ),
+    'kind': (
+        STAGE.format(
+            type='SeedStage',
+            rest="head=dict(type='DenseCRF'), model='m', dataset={images}",
+        ),
+        "DenseCRF is no seed head: a subclass of SeedHead is needed",
+    ),
+    'stage': (
+        STAGE.format(type='EvaluateSeedStage', rest="seeds='camm', dataset={images}"),
+        "stage 'x' reads 'camm', which is no earlier stage",
+    ),
+    'argument left out': (
+        STAGE.format(type='SeedStage', rest="model='m'"),
+        'SeedStage needs',
+    ),
+    'no list': ('pipeline = dict(a=1)\n', "has no list 'pipeline' of stages"),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistake_in_a_config(refused, data_root, tmp_path, mistake) -> None:
+    body, expected = MISTAKES[mistake]
+    images = IMAGES.format(root=data_root)
+    path = write_config(tmp_path, body.replace('{images}', images))
+    message = refused('run_pipeline.py', path, '--work-dir', tmp_path / 'work')
+    assert expected in message
+    line = 2 if mistake == 'no list' else 3
+    assert message.startswith(f'{path}:{line}: '), message
+    assert not (tmp_path / 'work').exists()
+
+
+def test_mistake_in_a_training_config(refused, data_root, tmp_path) -> None:
+    message = refused('train.py', *train(data_root, tmp_path, 'model.drop_patch=0.5'))
+    assert "ACRClassifier takes no argument 'drop_patch': did you mean 'drop_patches'?" in message
+
+
+def test_option_with_an_unknown_path(refused, pipeline) -> None:
+    message = pipeline('pipelin.0.name=x')
+    assert "--cfg-options pipelin.0.name: there is no 'pipelin'" in message
+    assert "did you mean 'pipeline'?" in message
+    assert "there is no '99'" in pipeline('pipeline.99.name=x')
+    assert "--cfg-options takes KEY=VALUE, not 'seed'" in pipeline('seed')
+
+
+def test_tools_that_do_not_fit_their_config(refused, data_root, tmp_path) -> None:
+    message = refused('train.py', tiny.CONFIG, '--work-dir', tmp_path / 'a')
+    assert "has no 'model' to train: use tools/run_pipeline.py" in message
+    message = refused('run_pipeline.py', tiny.CLASSIFIER, '--work-dir', tmp_path / 'b')
+    assert 'to train one model use tools/train.py' in message
+
+
+@pytest.mark.slow
+def test_the_command_itself(tmp_path) -> None:
+    """Once through a process of its own: code 2, nothing but the line."""
+    command = [tiny.CONFIG, '--data-root', tmp_path / 'nowhere']
+    done = tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command, code=2)
+    assert done.stdout == ''
+    assert done.stderr.startswith('error: data root ')
+    assert done.stderr.count('\n') == 1
