@@ -24,7 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', default=CONFIG)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/synthetic_seeds'))
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/synthetic_seeds')
+    )
     parser.add_argument('--out', type=Path, help='also write the table to this file')
     args = parser.parse_args()
 

@@ -10,6 +10,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +162,11 @@ def test_photos_without_code(checkout: Path) -> None:
     with (root / 'train.csv').open('w', newline='') as file:
         csv.writer(file).writerows([('file', 'tags'), *PHOTOS.items()])
     (command,) = [line for line in commands(page) if 'photos_pipeline' in line]
-    # No network here, and no need of ten epochs.
-    options = {'model.backbone.pretrained': False, 'train_cfg.max_epochs': 1}
+    options = {
+        'model.backbone.name': 'deit_tiny_patch16_224',
+        'model.backbone.pretrained': False,  # tests have no network
+        'train_cfg.max_epochs': 1,
+    }
     run(checkout, f'{command} --cfg-options "pipeline.0.options={options}"')
     labels = checkout / 'work_dirs/mine/photos_pipeline/pseudo/labels'
     allowed = {'a': {0, 2, 3}, 'b': {0, 1}, 'c': {0}, 'd': {0, 2}}
@@ -233,9 +237,10 @@ def test_commands_name_what_exists(line: str, options_of) -> None:
 
 
 def check_options(config: str, words: list[str]) -> None:
-    pairs = (
+    """Applies the documented --cfg-options and checks every name of the result."""
+    after = (
         words[words.index('--cfg-options') + 1 :] if '--cfg-options' in words else []
     )
-    pairs = [pair for pair in pairs if 'my_heads' not in pair]
-    cfg = load_config(ROOT / config, parse_options(pairs))
-    check_config(cfg.to_dict())
+    pairs = takewhile(lambda word: not word.startswith('--'), after)
+    known = [pair for pair in pairs if 'my_heads' not in pair]
+    check_config(load_config(ROOT / config, parse_options(known)).to_dict())

@@ -20,7 +20,7 @@ from wsss_plugins.stages import (
     StageRecord,
 )
 from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.report_results import Results
+from wsss_plugins.stages.report.results import Results
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 

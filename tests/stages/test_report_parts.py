@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from wsss_plugins.stages.report_charts import Curve, axes_of, bar_charts, curve_chart
-from wsss_plugins.stages.report_gallery import extremes
-from wsss_plugins.stages.report_markup import duration, number, table, tag
-from wsss_plugins.stages.report_pictures import data_uri, heat_picture, label_picture
-from wsss_plugins.stages.report_results import describe
+from wsss_plugins.stages.report.charts import Curve, axes_of, bar_charts, curve_chart
+from wsss_plugins.stages.report.gallery import extremes
+from wsss_plugins.stages.report.markup import duration, number, table, tag
+from wsss_plugins.stages.report.pictures import data_uri, heat_picture, label_picture
+from wsss_plugins.stages.report.results import describe
 
 
 def test_extremes_leave_out_what_has_no_number() -> None:

@@ -13,8 +13,8 @@ import pytest
 import tiny
 from safetensors.torch import load_file
 
-from wsss_plugins.config import load_config
 from wsss_plugins.cli import parse_options
+from wsss_plugins.config import load_config
 from wsss_plugins.errors import UserError
 from wsss_plugins.stages import Pipeline
 from wsss_plugins.structures import Seed, load_label_map

@@ -14,7 +14,6 @@ import numpy as np
 
 from wsss_plugins.errors import DataError, UserError
 
-
 PART_FILES = '.*.part*'
 """Pattern of the names of files that are not whole yet."""
 

@@ -9,9 +9,9 @@ from string import Template
 from typing import Any
 
 from wsss_plugins.stages.record import StageRecord
-from wsss_plugins.stages.report_charts import Curve, bar_charts, curve_chart
-from wsss_plugins.stages.report_gallery import Album
-from wsss_plugins.stages.report_markup import (
+from wsss_plugins.stages.report.charts import Curve, bar_charts, curve_chart
+from wsss_plugins.stages.report.gallery import Album
+from wsss_plugins.stages.report.markup import (
     duration,
     number,
     section,
@@ -19,8 +19,8 @@ from wsss_plugins.stages.report_markup import (
     tag,
     words,
 )
-from wsss_plugins.stages.report_pictures import heat_scale
-from wsss_plugins.stages.report_results import Results, Row
+from wsss_plugins.stages.report.pictures import heat_scale
+from wsss_plugins.stages.report.results import Results, Row
 
 ABSENT = (
     'Classes that are nowhere, in truth or prediction, count as 0 in the means of the '
@@ -41,11 +41,11 @@ def page(title: str, notes: str, results: Results, sections: Sequence[str]) -> s
         An HTML document.
     """
     folder = Path(__file__).parent
-    template = Template((folder / 'report_template.html').read_text('utf-8'))
+    template = Template((folder / 'template.html').read_text('utf-8'))
     paragraphs = [p for p in notes.split('\n\n') if p.strip()]
     return template.substitute(
         title=escape(title),
-        style=(folder / 'report_style.css').read_text('utf-8'),
+        style=(folder / 'style.css').read_text('utf-8'),
         notes=''.join(tag('p', escape(p)) for p in paragraphs),
         facts=_facts(list(results.records.values())),
         sections='\n'.join(s for s in sections if s),

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from wsss_plugins.stages.report_markup import number, tag
+from wsss_plugins.stages.report.markup import number, tag
 
 WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 34, 10, 10, 34

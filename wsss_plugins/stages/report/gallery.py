@@ -13,8 +13,8 @@ from PIL import Image
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.report_markup import number, tag, words
-from wsss_plugins.stages.report_pictures import (
+from wsss_plugins.stages.report.markup import number, tag, words
+from wsss_plugins.stages.report.pictures import (
     CRISP,
     data_uri,
     heat_picture,

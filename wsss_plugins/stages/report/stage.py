@@ -9,11 +9,11 @@ from typing import Any
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages import report_page as sections
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.distributed import barrier, rank
-from wsss_plugins.stages.report_gallery import Album, LabelLayer
-from wsss_plugins.stages.report_results import Results
+from wsss_plugins.stages.report import page as sections
+from wsss_plugins.stages.report.gallery import Album, LabelLayer
+from wsss_plugins.stages.report.results import Results
 from wsss_plugins.structures import atomic_path
 
 REPORT_FILE = 'report.html'
