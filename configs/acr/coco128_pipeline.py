@@ -66,6 +66,7 @@ pipeline = [
         seeds='cam',
         dataset=images,
         threshold='cam_score',
+        threshold_factor=0.8,
         refiners=[dict(type=ConstantBackground), dict(type=DenseCRF)],
     ),
     dict(type=EvaluateLabelStage, name='pseudo_score', labels='pseudo', dataset=masks),

@@ -63,6 +63,7 @@ pipeline = [
         seeds='cam',
         dataset=images,
         threshold='cam_score',
+        threshold_factor=0.8,  # the CRF takes away from objects: begin with more
         # Widths of the kernels are for photos of 500 px and are scaled to 64.
         refiners=[
             dict(type=ConstantBackground),

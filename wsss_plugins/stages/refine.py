@@ -37,6 +37,8 @@ class RefineStage(Stage):
         refiners: Configs of the refiners, in order; the first gives the background.
         threshold: The ``threshold`` of the first refiner: a number, or the name of an
             evaluation stage whose best threshold is taken. None leaves the refiner's own.
+        threshold_factor: Factor of a best threshold. A dense CRF takes away from objects,
+            so that its best threshold lies below that of the seeds alone.
         workers: Processes, one thread each; by default one per core.
     """
 
@@ -47,6 +49,7 @@ class RefineStage(Stage):
         dataset: dict[str, Any],
         refiners: Sequence[dict[str, Any]],
         threshold: float | str | None = None,
+        threshold_factor: float = 1.0,
         workers: int | None = None,
     ) -> None:
         super().__init__(name)
@@ -56,6 +59,7 @@ class RefineStage(Stage):
             )
         self.seeds = seeds
         self.threshold = threshold
+        self.threshold_factor = threshold_factor
         self.inputs = (seeds, threshold) if isinstance(threshold, str) else (seeds,)
         self.dataset = dataset
         self.refiners = [dict(cfg) for cfg in refiners]
@@ -70,7 +74,8 @@ class RefineStage(Stage):
         """Refines the seeds whose pseudo label is missing."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         if isinstance(self.threshold, str):
-            self.refiners[0]['threshold'] = best_threshold(inputs[self.threshold])
+            best = best_threshold(inputs[self.threshold])
+            self.refiners[0]['threshold'] = round(self.threshold_factor * best, 4)
         names = dataset.ids
         mine = share_of(range(len(names)))
         jobs = [
@@ -96,7 +101,9 @@ class RefineStage(Stage):
         source = (
             'fixed'
             if not isinstance(self.threshold, str)
-            else (f'best on ground truth ({self.threshold})')
+            else (
+                f'{self.threshold_factor:g} x the best on ground truth ({self.threshold})'
+            )
         )
         names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
         return dict(refiners=names, threshold=source)
