@@ -62,7 +62,7 @@ def test_overrides_reach_into_dicts_and_lists(config) -> None:
         (
             'haed.type',
             "--cfg-options haed.type: there is no 'haed'; did you mean 'head'? "
-            'Allowed: head, batch, data, data_root',
+            'Allowed: head, CAM, batch, data, data_root, read_base',
         ),
         (
             'data.2.split',
@@ -103,10 +103,13 @@ def test_syntax_error_names_file_and_line(config, file) -> None:
 
 
 def test_a_config_that_fails_says_why(config) -> None:
-    config.write_text('a = 1 / 0\n')
+    base = config.parent / 'base/data.py'
+    base.write_text('a = 1\nb = a / 0\n')
     with pytest.raises(ConfigError) as error:
         load_config(config)
-    assert str(error.value) == f'config {config} cannot be read: division by zero'
+    assert str(error.value) == (
+        f'{base}:2: config {config} cannot be read: division by zero'
+    )
 
 
 # check_config -------------------------------------------------------------------------

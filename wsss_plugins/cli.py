@@ -32,7 +32,7 @@ def run_tool(main: Callable[[], None]) -> None:
         _import_quietly()
         main()
     except UserError as error:
-        _leave(str(error))
+        _leave(_from_data_worker(error) or str(error))
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from mmengine.config import Config
@@ -14,8 +15,7 @@ from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import (
     all_registries,
     check_arguments,
-    plugin_names,
-    unknown_type,
+    look_up,
 )
 
 # Keys that mmengine's builders take out before the class sees them.
@@ -57,7 +57,9 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
         raise _syntax_error(path) from error
     except Exception as error:  # a config is a program: anything may come out of it
         reason = ' '.join(str(error).split()) or type(error).__name__
-        raise ConfigError(f'config {path} cannot be read: {reason}') from error
+        lines = [f for f in extract_tb(error.__traceback__) if f.name == '<module>']
+        place = f'{lines[-1].filename}:{lines[-1].lineno}: ' if lines else ''
+        raise ConfigError(f'{place}config {path} cannot be read: {reason}') from error
     for key, value in (overrides or {}).items():
         _override(cfg, key, value)
     return cfg
@@ -75,18 +77,31 @@ def _syntax_error(path: Path) -> ConfigError:
 
 
 def _override(cfg: Config, key: str, value: Any) -> None:
-    """Sets the dotted ``key``; only its last part may be new."""
+    """Sets the dotted ``key``; only its last part may be new, and not in a list."""
     *parents, last = key.split('.')
     node: Any = cfg
     for part in parents:
-        try:
-            node = node[int(part)] if isinstance(node, list) else node[part]
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            names = node.keys() if hasattr(node, 'keys') else map(str, range(len(node)))
-            raise ConfigError(
-                f"--cfg-options {key}: there is no '{part}'; {near_names(part, names)}"
-            ) from error
-    node[int(last) if isinstance(node, list) else last] = value
+        node = node[_step(node, part, key)]
+    if isinstance(node, list):
+        node[_step(node, last, key)] = value
+    elif isinstance(node, (Mapping, Config)):
+        node[last] = value  # type: ignore[index]
+    else:
+        raise ConfigError(f"--cfg-options {key}: '{parents[-1]}' has no parts to set")
+
+
+def _step(node: Any, part: str, key: str) -> Any:
+    """What to index ``node`` with to reach ``part`` of the dotted ``key``."""
+    steps: dict[str, Any] = {}
+    if isinstance(node, list):
+        steps = {str(i): i for i in range(len(node))}
+    elif isinstance(node, (Mapping, Config)):
+        steps = {str(name): name for name in node}
+    if part not in steps:
+        raise ConfigError(
+            f"--cfg-options {key}: there is no '{part}'; {near_names(part, steps)}"
+        )
+    return steps[part]
 
 
 def set_everywhere(node: Any, key: str, value: Any) -> None:
@@ -134,13 +149,7 @@ def find_type(given: object) -> Any:
     """
     if not isinstance(given, str):
         return given
-    registries = [registry for _, registry in all_registries()]
-    for registry in registries:
-        found = registry.get(given)
-        if found is not None:
-            return found
-    names = [name for registry in registries for name in plugin_names(registry)]
-    raise unknown_type('type', given, names)
+    return look_up('type', given, [registry for _, registry in all_registries()])
 
 
 def plain(node: Any) -> Any:
@@ -167,13 +176,14 @@ def locate(path: Path | str, token: str) -> str | None:
         ``'file:line'``, or None.
     """
     for file, tree in _syntax_trees(Path(path)):
-        for node in ast.walk(tree):
-            if token in _words(node) and hasattr(node, 'lineno'):
-                return f'{file}:{node.lineno}'
+        nodes = [n for n in ast.walk(tree) if token in _words(n)]
+        if nodes:  # where it is used, rather than where it is imported
+            node: Any = min(nodes, key=lambda n: isinstance(n, ast.alias))
+            return f'{file}:{node.lineno}'
     return None
 
 
-def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.AST]]:
+def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Yields a config and the configs it reads, each with its syntax tree.
 
     Raises:
@@ -194,7 +204,7 @@ def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.AST]]:
                 pending.append(base.joinpath(*parts).with_suffix('.py'))
 
 
-def _words(node: ast.AST) -> tuple[object, ...]:
+def _words(node: Any) -> tuple[object, ...]:
     """What a user wrote at one node of the syntax tree."""
     if isinstance(node, ast.keyword):
         return (node.arg,)

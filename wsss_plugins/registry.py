@@ -10,11 +10,12 @@ weakly-supervised segmentation has are root registries of their own:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import mmseg.registry as mmseg_registry
 from mmengine.registry import Registry
+from torch import nn
 
 from wsss_plugins.errors import ConfigError, near_names
 
@@ -129,18 +130,29 @@ def resolve(registry: Registry, given: object) -> Any:
         raise ConfigError(
             f'type of a {registry.name} must be a name or a class, not {given!r}'
         )
-    found = registry.get(given)
-    if found is None:
-        raise unknown_type(registry.name, given, plugin_names(registry))
-    return found
+    return look_up(registry.name, given, [registry])
 
 
-def unknown_type(kind: str, given: str, allowed: Iterable[str]) -> ConfigError:
-    """The error for a ``type`` that nothing is registered under."""
+def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
+    """The first class that is registered under the name ``given``.
+
+    Args:
+        kind: What is looked for, in a word for the message.
+        given: A name or a dotted path.
+        registries: Where to look, in order.
+
+    Raises:
+        ConfigError: Nothing is registered under that name; lists near names.
+    """
+    found = [registry.get(given) for registry in registries]
+    if not any(found):  # a registry does not import what its parents register
+        names = [name for registry in registries for name in plugin_names(registry)]
+        found = [registry.get(given) for registry in registries]
+    for cls in found:
+        if cls is not None:
+            return cls
     name = given.rsplit('.', 1)[-1]
-    return ConfigError(
-        f"unknown {kind} '{given}': {near_names(name, allowed)}", token=name
-    )
+    raise ConfigError(f"unknown {kind} '{given}': {near_names(name, names)}", token=name)
 
 
 def parameters_of(cls: Any) -> set[str] | None:
@@ -155,7 +167,7 @@ def parameters_of(cls: Any) -> set[str] | None:
         chain = [
             c.__dict__['__init__']
             for c in cls.__mro__
-            if '__init__' in c.__dict__ and c is not object
+            if '__init__' in c.__dict__ and c not in (object, nn.Module)
         ]
     names: set[str] = set()
     for function in chain:

@@ -3,7 +3,7 @@
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper, PolyLR
 from mmengine.runner import EpochBasedTrainLoop, ValLoop
-from mmseg.models.backbones import ResNetV1c
+from mmseg.models.backbones import ResNet
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
@@ -26,13 +26,14 @@ model = dict(
         seg_pad_val=255,
     ),
     backbone=dict(
-        type=ResNetV1c,
+        type=ResNet,
         depth=101,
         strides=(1, 2, 1, 1),  # output stride 8
         dilations=(1, 1, 2, 4),
         out_indices=(3,),
         norm_cfg=dict(type='BN'),
-        norm_eval=True,
+        norm_eval=True,  # statistics of ImageNet, as DeepLab
+        style='caffe',  # stride on the first 1x1 convolution
         contract_dilation=True,
     ),
     decode_head=dict(
@@ -45,6 +46,9 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
+
+# Weights of ImageNet in torchvision's names: resnet101-*.pth, wherever you keep it.
+pretrained = dict(backbone='data/pretrained/resnet101.pth')
 
 max_epochs = 19  # 20,000 steps of 10 images over 10,582
 train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=1000)

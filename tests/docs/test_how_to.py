@@ -10,7 +10,8 @@ import runpy
 import shlex
 import subprocess
 import sys
-from itertools import takewhile
+from dataclasses import dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +39,13 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of the shell blocks, comments left out."""
-    lines = [line for text in blocks(page, 'bash') for line in text.splitlines()]
-    return [line for line in lines if line and not line.startswith('#')]
+    """The commands of the shell blocks; one may go over several lines."""
+    texts = [text.replace('\\\n', ' ') for text in blocks(page, 'bash')]
+    return [' '.join(line.split()) for text in texts for line in text.splitlines()]
 
 
 def how_to(name: str) -> Path:
     return ROOT / 'docs' / 'how-to' / f'{name}.md'
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of the repository with a tiny synthetic data set, to write in."""
-    for name in ('tools', 'tests', 'wsss_plugins', 'pyproject.toml'):
-        (tmp_path / name).symlink_to(ROOT / name)
-    for config in (ROOT / 'configs').rglob('*.py'):
-        copy = tmp_path / config.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(config.read_text('utf-8'), 'utf-8')
-    write_devkit(tmp_path / 'data/synthetic', SyntheticSpec(), 3, 2, workers=1)
-    return tmp_path
 
 
 def write_files(page: Path, folder: Path) -> list[str]:
@@ -74,7 +62,7 @@ def write_files(page: Path, folder: Path) -> list[str]:
 
 
 DRIVER = """
-import json, pathlib, runpy, shlex, sys
+import json, runpy, shlex, sys
 import pytest
 for command in json.loads(sys.argv[1]):
     words = [w for w in shlex.split(command) if w not in ('PYTHONPATH=.', 'python')]
@@ -85,94 +73,115 @@ for command in json.loads(sys.argv[1]):
         sys.argv = words
         runpy.run_path(words[0], run_name='__main__')
 """
+"""Runs commands one after the other in one process, which saves the imports."""
+
+TAGS = {'a.jpg': 'dog;sofa', 'b.jpg': 'cat', 'c.jpg': ''}
+TRAINED_AT_ONCE = {
+    'model.backbone.name': 'deit_tiny_patch16_224',
+    'model.backbone.pretrained': False,  # tests have no network
+    'train_cfg.max_epochs': 1,
+}
 
 
-def run(folder: Path, *commands: str) -> list[str]:
-    """Runs lines of shell blocks in one process; returns what each printed."""
+def make_checkout(folder: Path) -> None:
+    """A copy of the repository with tiny data sets, to write in."""
+    for name in ('tools', 'tests', 'wsss_plugins', 'pyproject.toml'):
+        (folder / name).symlink_to(ROOT / name)
+    for config in (ROOT / 'configs').rglob('*.py'):
+        copy = folder / config.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(config.read_text('utf-8'), 'utf-8')
+    write_devkit(folder / 'data/synthetic', SyntheticSpec(), 3, 2, workers=1)
+    photos = folder / 'data/photos'
+    (photos / 'images').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in TAGS:
+        noise = rng.integers(0, 256, (48, 80, 3), np.uint8)
+        Image.fromarray(noise).resize((160, 96)).save(photos / 'images' / name)
+    with (photos / 'train.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([('file', 'tags'), *TAGS.items()])
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What all how-to pages left behind.
+
+    Attributes:
+        folder: The checkout they were run in.
+        printed: Output of each command, by page.
+    """
+
+    folder: Path
+    printed: dict[str, list[str]]
+
+    def record(self, work_dir: str, stage: str) -> StageRecord:
+        found = StageRecord.load(self.folder / 'work_dirs' / work_dir / stage)
+        assert found is not None and found.done
+        return found
+
+
+@pytest.fixture(scope='module')
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Writes the files of every page and runs its commands as they stand there."""
+    folder = tmp_path_factory.mktemp('checkout')
+    make_checkout(folder)
+    pages = ('add_a_seed_head', 'add_a_refiner', 'add_a_pipeline', 'add_a_data_set')
+    lines = {page: commands(how_to(page)) for page in pages}
+    lines['add_a_data_set'][0] += (
+        f' --cfg-options "pipeline.0.options={TRAINED_AT_ONCE}"'
+    )
+    for page in pages:
+        write_files(how_to(page), folder)
     environment = {'PYTHONPATH': '.', 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'}
     done = subprocess.run(
-        [sys.executable, '-c', DRIVER, json.dumps(commands)],
+        [sys.executable, '-c', DRIVER, json.dumps([*chain(*lines.values())])],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, f'{done.stdout}\n{done.stderr}'
-    return done.stdout.split('$ ')[1:]
-
-
-def metrics(work_dir: Path, stage: str) -> dict[str, float]:
-    record = StageRecord.load(work_dir / stage)
-    assert record is not None and record.done
-    return record.metrics
+    outputs = iter(done.stdout.split('$ ')[1:])
+    return Ran(folder, {page: [next(outputs) for _ in lines[page]] for page in pages})
 
 
 @pytest.mark.slow
-def test_add_a_seed_head(checkout: Path) -> None:
-    page = how_to('add_a_seed_head')
-    assert 'my_heads.py' in write_files(page, checkout)
-    contract, *_ = run(checkout, *commands(page))
+def test_add_a_seed_head(ran: Ran) -> None:
+    contract, *_ = ran.printed['add_a_seed_head']
     assert int(re.search(r'(\d+) passed', contract)[1]) >= 20
-    scores = metrics(checkout / 'work_dirs/mine/attended_pipeline', 'score')
+    scores = ran.record('mine/attended_pipeline', 'score').metrics
     assert 0 < scores['best_miou'] < 100
-    record = StageRecord.load(checkout / 'work_dirs/attended/cam')
-    assert record.provenance['head'] == 'AttendedCAM'
+    assert ran.record('attended', 'cam').provenance['head'] == 'AttendedCAM'
 
 
 @pytest.mark.slow
-def test_add_a_refiner(checkout: Path) -> None:
-    page = how_to('add_a_refiner')
-    assert 'my_refiners.py' in write_files(page, checkout)
-    contract, _ = run(checkout, *commands(page))
+def test_add_a_refiner(ran: Ran) -> None:
+    contract, _ = ran.printed['add_a_refiner']
     assert int(re.search(r'(\d+) passed', contract)[1]) >= 8
-    work_dir = checkout / 'work_dirs/mine/blurred_pipeline'
-    assert 0 < metrics(work_dir, 'score')['miou'] < 100
-    record = StageRecord.load(work_dir / 'pseudo')
-    assert record.provenance['refiners'] == ['PowerBackground', 'BoxBlur']
+    assert 0 < ran.record('mine/blurred_pipeline', 'score').metrics['miou'] < 100
+    made = ran.record('mine/blurred_pipeline', 'pseudo').provenance
+    assert made['refiners'] == ['PowerBackground', 'BoxBlur']
 
 
 @pytest.mark.slow
-def test_add_a_pipeline(checkout: Path) -> None:
-    page = how_to('add_a_pipeline')
-    assert 'my_stages.py' in write_files(page, checkout)
-    dry, full, part = commands(page)
-    plan, first, again, second = run(checkout, dry, full, dry, part)
-    assert plan.count(' new ') == again.count(' done ') == 7
+def test_add_a_pipeline(ran: Ran) -> None:
+    plan, first, second = ran.printed['add_a_pipeline']
+    assert plan.count(' new ') == 7
     assert 'short_pipeline/report/report.html' in first
-    work_dir = checkout / 'work_dirs/mine/short_pipeline'
-    maps = [load_label_map(p) for p in (work_dir / 'pseudo/labels').glob('*.png')]
-    share = 100 * np.mean([m > 0 for m in maps])
-    assert metrics(work_dir, 'coverage')['foreground'] == pytest.approx(share, abs=0.01)
-    assert 'classifier: ' not in second  # done: nothing ran again
-
-
-PHOTOS = {'a.jpg': 'dog;sofa', 'b.jpg': 'cat', 'c.jpg': '', 'd.jpg': 'dog'}
+    folder = ran.folder / 'work_dirs/mine/short_pipeline/pseudo/labels'
+    share = 100 * np.mean([load_label_map(path) > 0 for path in folder.glob('*.png')])
+    coverage = ran.record('mine/short_pipeline', 'coverage').metrics
+    assert coverage['foreground'] == pytest.approx(share, abs=0.01)
+    assert second.split('s in all')[0].count('\n') > 5  # the records of what is done
 
 
 @pytest.mark.slow
-def test_photos_without_code(checkout: Path) -> None:
-    page = how_to('add_a_data_set')
-    write_files(page, checkout)
-    root = checkout / 'data/photos'
-    (root / 'images').mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name in PHOTOS:
-        noise = rng.integers(0, 256, (48, 80, 3), np.uint8)
-        Image.fromarray(noise).resize((160, 96)).save(root / 'images' / name)
-    with (root / 'train.csv').open('w', newline='') as file:
-        csv.writer(file).writerows([('file', 'tags'), *PHOTOS.items()])
-    (command,) = [line for line in commands(page) if 'photos_pipeline' in line]
-    options = {
-        'model.backbone.name': 'deit_tiny_patch16_224',
-        'model.backbone.pretrained': False,  # tests have no network
-        'train_cfg.max_epochs': 1,
-    }
-    run(checkout, f'{command} --cfg-options "pipeline.0.options={options}"')
-    labels = checkout / 'work_dirs/mine/photos_pipeline/pseudo/labels'
-    allowed = {'a': {0, 2, 3}, 'b': {0, 1}, 'c': {0}, 'd': {0, 2}}
-    for name, values in allowed.items():
+def test_photos_without_code(ran: Ran) -> None:
+    labels = ran.folder / 'work_dirs/mine/photos_pipeline/pseudo/labels'
+    for name, values in {'a': {0, 2, 3}, 'b': {0, 1}, 'c': {0}}.items():
         label = load_label_map(labels / f'{name}.png')
         assert label.shape == (96, 160) and set(np.unique(label)) <= values
+    assert 'ClassFolders' in ran.printed['add_a_data_set'][1]
 
 
 def test_data_set_with_code(tmp_path: Path) -> None:
@@ -197,6 +206,14 @@ def test_data_set_with_code(tmp_path: Path) -> None:
             build_as(DATASETS, dict(cfg, split='test'), WSSSDataset)
     finally:
         DATASETS.module_dict.pop('ClassFolders', None)
+
+
+@pytest.mark.slow
+def test_facts_of_the_synthetic_set(capsys: pytest.CaptureFixture[str]) -> None:
+    page = ROOT / 'docs' / 'data.md'
+    (code,) = blocks(page, 'python')
+    exec(compile(code, 'scene_facts.py', 'exec'), {})
+    assert capsys.readouterr().out == blocks(page, 'text')[-1]
 
 
 def documented() -> list[str]:

@@ -45,6 +45,21 @@ def own_data(data_root, tmp_path) -> Path:
 
 
 @pytest.fixture
+def broken():
+    """Replaces the content of a file of the shared data set until the test ends."""
+    whole: dict[Path, bytes] = {}
+
+    def replace(path: Path, content: bytes) -> Path:
+        whole[path] = path.read_bytes()
+        path.write_bytes(content)
+        return path
+
+    yield replace
+    for path, content in whole.items():
+        path.write_bytes(content)
+
+
+@pytest.fixture
 def pipeline(refused, data_root, tmp_path):
     """Runs the tiny pipeline, which must be refused."""
 
@@ -120,23 +135,19 @@ def test_image_that_cannot_be_decoded(refused, own_data, tmp_path, workers) -> N
 
 
 def test_broken_image_in_the_pool_of_the_refiner(
-    pipeline, own_data, work_dir
+    pipeline, work_dir, broken, data_root
 ) -> None:
     """The stages before it keep what they have done, and so does it."""
-    path = own_data / 'JPEGImages/train_000020.jpg'
-    whole = path.read_bytes()
-    path.write_bytes(BROKEN)
+    path = broken(data_root / 'JPEGImages/train_000020.jpg', BROKEN)
     before = tiny.finish_times(work_dir)
     shutil.rmtree(work_dir / 'pseudo')
-    two = f'pipeline.{tiny.position("pseudo")}.workers=2'
-    one = f'pipeline.{tiny.position("pseudo")}.workers=1'
-    for workers in (two, one):
-        message = pipeline(workers, data=own_data, work_dir=work_dir)
+    workers = f'pipeline.{tiny.position("pseudo")}.workers='
+    for count in (2, 1):
+        message = pipeline(f'{workers}{count}', work_dir=work_dir)
         assert message.startswith(f'image {path} cannot be decoded')
     after = tiny.finish_times(work_dir)
     assert {n for n in before if after.get(n) != before[n]} == {'pseudo'}
     assert list((work_dir / 'pseudo/labels').glob('*.png'))
-    path.write_bytes(whole)
 
 
 def test_label_file_with_an_unknown_class(pipeline, own_data) -> None:
@@ -148,21 +159,21 @@ def test_label_file_with_an_unknown_class(pipeline, own_data) -> None:
     )
 
 
-def test_mask_with_a_value_outside_the_classes(pipeline, own_data, work_dir) -> None:
-    path = own_data / 'SegmentationClass/val_000002.png'
-    mask = load_label_map(path).copy()
+def test_mask_with_a_value_outside_the_classes(
+    pipeline, broken, work_dir, data_root, tmp_path
+) -> None:
+    mask = load_label_map(data_root / 'SegmentationClass/val_000002.png').copy()
     mask[0, 0] = 7
-    save_label_map(path, mask)
+    save_label_map(tmp_path / 'wrong.png', mask)
+    wrong = (tmp_path / 'wrong.png').read_bytes()
+    path = broken(data_root / 'SegmentationClass/val_000002.png', wrong)
     before = tiny.finish_times(work_dir)
     shutil.rmtree(work_dir / 'prediction_score')
-    message = pipeline(data=own_data, work_dir=work_dir)
-    assert message == (
+    assert pipeline(work_dir=work_dir) == (
         f'mask {path} has the value 7: allowed are 0 to 6 and 255 (ignored)'
     )
     after = tiny.finish_times(work_dir)
-    assert {n: after[n] for n in before if n != 'prediction_score'} == {
-        n: before[n] for n in before if n != 'prediction_score'
-    }
+    assert {n for n in before if after[n] != before[n]} == {'prediction_score'}
 
 
 # Checkpoints --------------------------------------------------------------------------
@@ -306,14 +317,17 @@ def test_loss_that_is_no_number(refused, data_root, tmp_path) -> None:
 
 def test_config_that_does_not_exist(refused) -> None:
     message = refused('run_pipeline.py', 'configs/acr/sinthetic_pipeline.py')
-    assert message.startswith('config configs/acr/sinthetic_pipeline.py does not exist')
+    assert message.startswith(
+        'config configs/acr/sinthetic_pipeline.py does not exist: did you'
+    )
     assert "did you mean 'synthetic_pipeline.py'?" in message
 
 
 def test_config_with_a_syntax_error(refused, tmp_path) -> None:
     path = write_config(tmp_path, 'pipeline = [\n')
     message = refused('run_pipeline.py', path)
-    assert message.startswith(f'{path}:2: ') and 'was never closed' in message
+    assert message.startswith(f'{path}:2: no valid Python: ')
+    assert 'was never closed' in message
 
 
 MISTAKES = {
@@ -336,12 +350,25 @@ MISTAKES = {
         ),
         "ACRGradientMap takes no argument 'afinity': did you mean 'affinity'?",
     ),
-    'kind': (
+    'kind by name': (
         STAGE.format(
             type='SeedStage',
             rest="head=dict(type='DenseCRF'), model='m', dataset={images}",
         ),
-        "DenseCRF is no seed head: a subclass of SeedHead is needed",
+        "unknown seed head 'DenseCRF': Allowed: ACRGradientMap, ",
+    ),
+    'kind by class': (
+        'from wsss_plugins.refiners import DenseCRF; '
+        + STAGE.format(
+            type='SeedStage',
+            rest="head=dict(type=DenseCRF), model='m', dataset={images}",
+        ),
+        'DenseCRF is no seed head: a subclass of SeedHead is needed; Allowed: ACRGrad',
+    ),
+    'import': (
+        'from wsss_plugins.stages import SedStage; '
+        + STAGE.format(type='SeedStage', rest='').replace("'SeedStage'", 'SedStage'),
+        "unknown type 'wsss_plugins.stages.SedStage': did you mean 'SeedStage'?",
     ),
     'stage': (
         STAGE.format(type='EvaluateSeedStage', rest="seeds='camm', dataset={images}"),
@@ -349,7 +376,7 @@ MISTAKES = {
     ),
     'argument left out': (
         STAGE.format(type='SeedStage', rest="model='m'"),
-        'SeedStage needs',
+        "SeedStage needs also 'head', 'dataset'",
     ),
     'no list': ('pipeline = dict(a=1)\n', "has no list 'pipeline' of stages"),
 }
@@ -362,8 +389,8 @@ def test_mistake_in_a_config(refused, data_root, tmp_path, mistake) -> None:
     path = write_config(tmp_path, body.replace('{images}', images))
     message = refused('run_pipeline.py', path, '--work-dir', tmp_path / 'work')
     assert expected in message
-    line = 2 if mistake == 'no list' else 3
-    assert message.startswith(f'{path}:{line}: '), message
+    place = f'{path} ' if mistake == 'no list' else f'{path}:3: '
+    assert message.startswith(place), message
     assert not (tmp_path / 'work').exists()
 
 

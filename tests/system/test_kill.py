@@ -13,7 +13,7 @@ from wsss_plugins.structures import PART_FILES
 
 DEATHS = [
     ('classifier', '*/classifier/resume.pth', 2),  # in its second epoch
-    ('cam', '*/cam/seeds/*.npz', 9),
+    ('cam', '*/cam/seeds/*.npz', 10),  # in the middle of a batch
     ('pseudo', '*/pseudo/labels/*.png', 7),
     ('segmentor', '*/segmentor/resume.pth', 2),
     ('prediction', '*/prediction/labels/*.png', 5),

@@ -74,6 +74,8 @@ class TimmViT(TokenBackbone):
         self.final_norm = final_norm
         self.vit = _build(name, pretrained is True, stem, arch)
         self.vit.patch_embed.strict_img_size = False
+        if not final_norm:
+            self.vit.norm.requires_grad_(False)  # unused: distributed training would wait
         self.embed_dims = self.vit.embed_dim
         self.stride = int(self.vit.patch_embed.feat_ratio())
         self.num_prefix = self.vit.num_prefix_tokens
@@ -94,6 +96,9 @@ class TimmViT(TokenBackbone):
             height, width = 1, keep.shape[1]
         patch = patch.transpose(1, 2).reshape(len(images), -1, height, width)
         return Tokens(prefix, patch)
+
+    def init_weights(self) -> None:
+        """Does nothing: timm has set the weights, and mmengine would set them anew."""
 
     def attention_modules(self) -> list[nn.Module]:
         """The dropout after the softmax of each block: its output is what meets V."""

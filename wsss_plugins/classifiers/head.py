@@ -46,7 +46,7 @@ class TokenHead(BaseModule):
         pool_fraction: Share of the patches that are averaged; see :func:`pool_top`.
 
     Raises:
-        ConfigError: Unknown source.
+        ConfigError: Unknown source, or a weight that no loss would reach.
     """
 
     def __init__(
@@ -63,6 +63,12 @@ class TokenHead(BaseModule):
         if wrong or not sources:
             raise ConfigError(
                 f'sources must be some of {SOURCES}, not {tuple(sources)}', 'sources'
+            )
+        if not shared and set(sources) != set(SOURCES):
+            raise ConfigError(
+                f'with sources {tuple(sources)} the weights of the other source would '
+                'stay untrained: use both sources, or shared=True',
+                'sources',
             )
         if not 0 < pool_fraction <= 1:
             raise ConfigError(

@@ -10,7 +10,6 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from wsss_plugins.config import plain
@@ -98,13 +97,10 @@ class RefineStage(Stage):
 
     def provenance(self) -> dict[str, Any]:
         """The refiners and where the threshold comes from."""
-        source = (
-            'fixed'
-            if not isinstance(self.threshold, str)
-            else (
-                f'{self.threshold_factor:g} x the best on ground truth ({self.threshold})'
-            )
-        )
+        source = 'fixed'
+        if isinstance(self.threshold, str):
+            factor = self.threshold_factor
+            source = f'{factor:g} x the best on ground truth ({self.threshold})'
         names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
         return dict(refiners=names, threshold=source)
 
@@ -151,12 +147,12 @@ def _leave_with_parent() -> None:
 def _refine_one(job: tuple[Path, Path, Path]) -> None:
     """Refines one seed and writes its label."""
     seed_file, image_file, label_file = job
-    seed = Seed.load(seed_file)
-    image = as_image(read_image(image_file))
-    if len(seed.classes) == 0:
-        save_label_map(label_file, np.zeros(seed.size, np.uint8))
-        return
-    save_label_map(label_file, _CHAIN(image, seed).to_label().numpy())
+    seed, image = Seed.load(seed_file), as_image(read_image(image_file))
+    try:
+        refined = _CHAIN(image, seed)
+    except DataError as error:
+        raise DataError(f'{seed_file}: {error}') from error
+    save_label_map(label_file, refined.to_label().numpy())
 
 
 def label_path(stage: Path, name: str) -> Path:

@@ -35,7 +35,8 @@ class WSSSRunner(Runner):
 
     They load under ``weights_only=True``, are written to a temporary name and renamed.
     Distributed training works on CPUs too, and the console shows progress and
-    warnings only; the log file has everything.
+    warnings only; the log file has everything. The config may have ``pretrained``, a
+    dict of weight files by the name of a part of the model (``{'backbone': FILE}``).
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -61,6 +62,14 @@ class WSSSRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+
+    def _init_model_weights(self) -> None:
+        """As mmengine's, then the files that the config's ``pretrained`` names by part."""
+        super()._init_model_weights()
+        for part, file in self.cfg.get('pretrained', {}).items():
+            module = self.bare_model.get_submodule(part)
+            report = load_weights(module, read_weights(file), file, strict=False)
+            self.logger.info(f'{part} from {file}: {report}')
 
     @property
     def bare_model(self) -> nn.Module:

@@ -66,11 +66,12 @@ class SeedStage(Stage):
         model = load_trained(inputs[self.model], WSSSClassifier)
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         ids = dataset.ids
-        mine = share_of(range(len(ids)))
-        todo = [i for i in mine if not seed_path(out, ids[i]).is_file()]
-        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
-            bar.begin_at(len(mine) - len(todo))
-            for indices in _batches(dataset, todo, self.batch_size):
+        # The same batches whoever makes them: rounding depends on an image's company.
+        mine = share_of(list(_batches(dataset, self.batch_size)))
+        todo = [b for b in mine if any(not seed_path(out, ids[i]).is_file() for i in b)]
+        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
+            bar.begin_at(bar.total - sum(map(len, todo)))
+            for indices in todo:
                 for index, seed in zip(
                     indices, self._seeds(model, dataset, indices), strict=True
                 ):
@@ -122,12 +123,10 @@ def _round_to(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _batches(
-    dataset: WSSSDataset, indices: Sequence[int], batch_size: int
-) -> Iterator[list[int]]:
+def _batches(dataset: WSSSDataset, batch_size: int) -> Iterator[list[int]]:
     """Groups neighbouring images of one size, so that a batch needs no padding."""
     waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index in indices:
+    for index in range(len(dataset)):
         group = waiting[dataset.image_size(index)]
         group.append(index)
         if len(group) == batch_size:

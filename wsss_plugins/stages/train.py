@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmengine.config import Config
+from mmengine.hooks import SyncBuffersHook
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -59,8 +60,12 @@ def build_runner(
             cfg[loader].setdefault(
                 'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
             )
-    hooks = dict(checkpoint=dict(type=ResumePointHook), **cfg.get('default_hooks', {}))
-    more = [dict(type=EpochSeedHook), dict(type=ProgressHook, description=description)]
+    hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
+    more = [
+        dict(type=EpochSeedHook),
+        dict(type=SyncBuffersHook),  # workers then validate and save the same model
+        dict(type=ProgressHook, description=description),
+    ]
     resume_point = work_dir / RESUME_FILE
     if resume_point.is_file():
         cfg.update(resume=True, load_from=str(resume_point))
@@ -150,6 +155,7 @@ class TrainStage(Stage):
         """Data, epochs, batch size and initial weights."""
         loader = self.cfg.train_dataloader
         backbone = self.cfg.model.get('backbone', {})
+        weights = self.cfg.get('pretrained') or backbone.get('pretrained')
         return dict(
             data=f'{loader.dataset.get("data_root")} {loader.dataset.get("split")}',
             supervision=f'label maps of {self.label_maps}'
@@ -157,5 +163,5 @@ class TrainStage(Stage):
             else 'image labels',
             epochs=self.cfg.train_cfg.max_epochs,
             batch_size=loader.batch_size,
-            initial_weights=str(backbone.get('pretrained') or 'none, from scratch'),
+            initial_weights=str(weights or 'none, from scratch'),
         )

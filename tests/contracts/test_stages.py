@@ -1,0 +1,63 @@
+"""What every stage of STAGES must keep to; see also tests/system/test_tiny_pipeline.py."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import wsss_plugins.stages  # noqa: F401  (registers)
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.registry import STAGES, build_as, resolve
+from wsss_plugins.stages import Stage
+
+VALUES = dict(
+    config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
+    head=dict(type='CAM'),
+    dataset=dict(type='VOC12', data_root='data', split='train'),
+    refiners=[dict(type='ConstantBackground')],
+)
+"""Arguments that a stage may ask for; any other one names an earlier stage."""
+
+
+@pytest.fixture(params=sorted(STAGES.module_dict))
+def config(request) -> dict:
+    """A config of the stage with what it must be given."""
+    parameters = inspect.signature(resolve(STAGES, request.param)).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty]
+    assert needed[0] == 'name'
+    given = {key: VALUES.get(key, f'the_{key}') for key in needed[1:]}
+    if request.param == 'ReportStage':
+        given |= dict(title='Mine', seeds=['the_seeds'])  # at least one
+    return dict(type=request.param, name='mine', **given)
+
+
+def test_reads_the_stages_it_is_told_to(config) -> None:
+    stage = build_as(STAGES, config, Stage)
+    assert stage.name == 'mine' and stage.seed == 0
+    words = [w for v in config.values() for w in (v if isinstance(v, list) else [v])]
+    told = {w for w in words if isinstance(w, str) and w.startswith('the_')}
+    assert told == set(stage.inputs)
+    assert len(set(stage.inputs)) == len(stage.inputs)
+
+
+def test_leaves_its_config_alone(config) -> None:
+    before = repr(config)
+    build_as(STAGES, config, Stage)
+    assert repr(config) == before
+
+
+def test_name_must_be_a_word(config) -> None:
+    with pytest.raises(ConfigError) as error:
+        build_as(STAGES, dict(config, name='../mine'), Stage)
+    assert str(error.value) == (
+        "a stage's name must be letters, digits and _, not '../mine'"
+    )
+
+
+def test_says_what_it_is_and_runs_as_the_contract_says(config) -> None:
+    cls = resolve(STAGES, config['type'])
+    assert (cls.__doc__ or '').splitlines()[0].endswith(('.', ':'))
+    expected = inspect.signature(Stage.run)
+    assert inspect.signature(cls.run) == expected
+    assert 'run' in cls.__dict__ or any('run' in base.__dict__ for base in cls.__mro__[1:-2])

@@ -1,0 +1,129 @@
+"""Two CPU processes: every stage, one training, one measurement, and the gradients."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from torch import multiprocessing
+
+from wsss_plugins.backbones import TimmViT
+from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
+from wsss_plugins.structures import ClassSample
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> str:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def test_every_stage_of_a_pipeline(finished, data_root, tmp_path) -> None:
+    """Stages that do not train give what one worker gives."""
+    work_dir = Path(shutil.copytree(finished, tmp_path / 'work'))
+    names = [stage['name'] for stage in tiny.stages()]
+    for name in names:
+        if name != 'classifier':
+            shutil.rmtree(work_dir / name)
+    config, *options = tiny.arguments(data_root, work_dir)
+    tiny.run('bash', tiny.TOOLS / 'dist_train.sh', config, 2, *options, PORT=free_port())
+    records = tiny.records(work_dir)
+    assert list(records) == names and all(r.done for r in records.values())
+    assert records['cam'].environment['workers'] == 2
+    assert records['segmentor'].environment['workers'] == 2
+    before_training = names[: names.index('segmentor')]
+    tiny.assert_same_results(finished, work_dir, before_training)
+    assert len(list((work_dir / 'prediction/labels').iterdir())) == 12
+
+
+def test_training_and_measuring(data_root, tmp_path) -> None:
+    small = tiny.small_options(tiny.CLASSIFIER)
+    options = ['--data-root', data_root, '--cfg-options']
+    options += [f'{key}={value}' for key, value in small.items()]
+    train, test = (tiny.TOOLS / f'dist_{part}.sh' for part in ('train', 'test'))
+    place = ['--work-dir', tmp_path]
+    trained = tiny.run(
+        'bash', train, tiny.CLASSIFIER, 2, *place, *options, PORT=free_port()
+    )
+    weights = tmp_path / 'weights.safetensors'
+    assert weights.is_file() and (tmp_path / 'resume.pth').is_file()
+    two = tiny.run(
+        'bash', test, tiny.CLASSIFIER, weights, 2, *options, PORT=free_port()
+    )
+    one = tiny.run_python(tiny.TOOLS / 'test.py', tiny.CLASSIFIER, weights, *options)
+    assert one.stdout.startswith('multilabel/mAP ')
+    assert two.stdout == one.stdout == trained.stdout
+
+
+def make_classifier(kind: type[WSSSClassifier]) -> WSSSClassifier:
+    """A model without batch norm and dropout: images do not meet in it."""
+    torch.manual_seed(0)
+    size = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
+    return kind(
+        backbone=TimmViT(**size), head=dict(type='TokenHead', num_classes=5)
+    ).double()
+
+
+def train_steps(
+    rank: int, workers: int, kind: type[WSSSClassifier], file: str, port: str
+) -> None:
+    """Three steps on this worker's share of a global batch of 8; writes the weights."""
+    from mmengine.model import MMDistributedDataParallel
+    from mmengine.optim import OptimWrapper
+
+    model = make_classifier(kind)
+    if workers > 1:
+        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        torch.distributed.init_process_group('gloo', rank=rank, world_size=workers)
+        model = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+    torch.set_num_threads(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    wrapper = OptimWrapper(optimizer)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        images = torch.rand(8, 3, 32, 40, generator=generator, dtype=torch.float64)
+        labels = torch.randint(0, 2, (8, 5), generator=generator).double()
+        mine = slice(rank, None, workers)
+        samples = [ClassSample() for _ in labels[mine]]
+        for sample, label in zip(samples, labels[mine], strict=True):
+            sample.gt_label = label
+        data = dict(inputs=list(images[mine] * 255), data_samples=samples)
+        # The preprocessor gives float32; a double model keeps the comparison sharp.
+        bare = model.module if workers > 1 else model
+        bare.data_preprocessor = ToDouble()
+        model.train_step(data, wrapper)
+    state = (model.module if workers > 1 else model).state_dict()
+    torch.save(state, f'{file}.{rank}')
+    if workers > 1:
+        torch.distributed.destroy_process_group()
+
+
+class ToDouble(torch.nn.Module):
+    """Stacks and scales images without leaving float64."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        return dict(data, inputs=torch.stack(data['inputs']) / 255)
+
+
+@pytest.mark.parametrize('kind', [WSSSClassifier, ACRClassifier])
+def test_gradients_are_averaged(kind, tmp_path) -> None:
+    """Two workers on half the batch each do what one worker does on all of it."""
+    two, one = str(tmp_path / 'two'), str(tmp_path / 'one')
+    train_steps(0, 1, kind, one, '')
+    multiprocessing.spawn(train_steps, (2, kind, two, free_port()), nprocs=2)
+    expected = torch.load(f'{one}.0', weights_only=True)
+    states = [torch.load(f'{two}.{rank}', weights_only=True) for rank in (0, 1)]
+    first = make_classifier(kind).state_dict()
+    for key, value in expected.items():
+        assert torch.equal(states[0][key], states[1][key]), key
+        torch.testing.assert_close(states[0][key], value, rtol=1e-9, atol=1e-10)
+    moved = [k for k in expected if not torch.equal(expected[k], first[k])]
+    assert len(moved) > 10, 'the steps changed the weights'

@@ -1,0 +1,137 @@
+"""Every config: it loads, dumps and reloads, builds, and trains on no ground truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+
+from wsss_plugins.config import check_config, load_config, plain, typed_nodes
+from wsss_plugins.datasets import COCO14, VOC12
+from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, resolve
+from wsss_plugins.stages import Stage
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+FILES = sorted(
+    path.relative_to(CONFIGS).as_posix()
+    for path in CONFIGS.rglob('*.py')
+    if '_base_' not in path.parts
+)
+GROUND_TRUTH = {*VOC12.ground_truth_folders, *COCO14.ground_truth_folders}
+
+
+@pytest.fixture(params=FILES)
+def cfg(request) -> Config:
+    return load_config(CONFIGS / request.param)
+
+
+def training_configs(cfg: Config) -> list[dict[str, Any]]:
+    """The config itself, or the training configs that its stages name."""
+    if 'pipeline' not in cfg:
+        return [cfg.to_dict()]
+    found = []
+    for stage in cfg.to_dict()['pipeline']:
+        named = stage.get('config')
+        if isinstance(named, str):
+            file = Path(cfg.filename).parent / named
+            found.append(load_config(file, stage.get('options')).to_dict())
+        elif named is not None:
+            found.append(named)
+    return found
+
+
+def ground_truth_in_training(cfg: dict[str, Any]) -> list[str]:
+    """Folders of ground-truth masks that the training data of a config name."""
+    loader = cfg.get('train_dataloader') or {}
+    words = [str(v) for node in typed_nodes(loader) for v in node.values()]
+    words += [str(node.get('labels')) for node in typed_nodes(loader)]
+    named = [word for word in words if GROUND_TRUTH & set(Path(word).parts)]
+    return named + [
+        word
+        for node in typed_nodes(loader)
+        for word in ('test_mode', 'allow_ground_truth')
+        if node.get(word)
+    ]
+
+
+def test_there_are_configs() -> None:
+    assert {'acr/synthetic.py', 'acr/synthetic_pipeline.py'} <= set(FILES)
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda p: p.stem)
+def test_file_names_are_identifiers(path) -> None:
+    assert all(part.isidentifier() for part in path.relative_to(CONFIGS).with_suffix('').parts)
+    assert path.read_text().startswith('"""'), 'says what it is'
+
+
+def test_types_and_arguments_are_right(cfg) -> None:
+    check_config(cfg.to_dict())
+
+
+def test_dumped_and_reloaded_it_is_the_same(cfg, tmp_path) -> None:
+    path = tmp_path / 'dumped.py'
+    content = plain(cfg.to_dict())
+    Config(content).dump(str(path))
+    assert plain(Config.fromfile(str(path), lazy_import=False).to_dict()) == content
+    cfg.dump(str(path))
+    again = plain(load_config(path).to_dict())
+    keys = [key for key in content if key in again]
+    assert {'pipeline', 'model'} & set(keys)
+    assert {key: again[key] for key in keys} == {key: content[key] for key in keys}
+
+
+def test_models_build(cfg) -> None:
+    init_default_scope(SCOPE)
+    for config in training_configs(cfg):
+        _without_downloads(config['model'])
+        model = build_as(MODELS, config['model'], BaseModel)
+        assert sum(p.numel() for p in model.parameters()) > 1000
+
+
+def _without_downloads(model: dict[str, Any]) -> None:
+    """Builds what a config describes where its pretrained weights are not."""
+    backbone = model['backbone']
+    if 'pretrained' in backbone:
+        backbone['pretrained'] = False
+    for part in (model, backbone):
+        if part.get('init_cfg'):
+            part['init_cfg'] = None
+
+
+def test_stages_build_in_order(cfg) -> None:
+    """What a stage reads was made by an earlier one; no data is needed for that."""
+    if 'pipeline' not in cfg:
+        pytest.skip('trains one model')
+    names: list[str] = []
+    for config in cfg.to_dict()['pipeline']:
+        if isinstance(config.get('config'), str):
+            config = dict(config, config=training_configs(cfg)[0])
+            config.pop('options', None)
+        stage = build_as(STAGES, config, Stage)
+        assert set(stage.inputs) <= set(names)
+        names.append(stage.name)
+    assert len(names) == len(set(names)) > 3
+
+
+def test_training_names_no_ground_truth(cfg) -> None:
+    for config in training_configs(cfg):
+        assert ground_truth_in_training(config) == []
+    for stage in cfg.get('pipeline', []):
+        if stage['type'].__name__ in ('SeedStage', 'RefineStage'):
+            assert GROUND_TRUTH.isdisjoint(str(stage.dataset.get('label_maps')).split('/'))
+
+
+def test_the_law_would_be_noticed() -> None:
+    """The check itself, on configs that break the law."""
+    cfg = load_config(CONFIGS / 'deeplabv2/synthetic.py').to_dict()
+    assert ground_truth_in_training(cfg) == []
+    data = cfg['train_dataloader']['dataset']
+    assert resolve(DATASETS, data['type']) is VOC12
+    data['label_maps'] = 'data/VOC2012/SegmentationClass'
+    assert ground_truth_in_training(cfg) == ['data/VOC2012/SegmentationClass']
+    data.update(label_maps='pseudo', allow_ground_truth=True)
+    assert ground_truth_in_training(cfg) == ['allow_ground_truth']
