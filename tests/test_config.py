@@ -31,7 +31,7 @@ def config(tmp_path) -> Path:
         'from wsss_plugins.seeds import CAM\n'
         'with read_base():\n'
         '    from .base.data import *\n'
-        "head = dict(type=CAM)\n"
+        'head = dict(type=CAM)\n'
         "data = [dict(data_root=data_root, split='train'), dict(split='val')]\n"
     )
     return path

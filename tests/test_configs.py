@@ -64,7 +64,9 @@ def test_there_are_configs() -> None:
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda p: p.stem)
 def test_file_names_are_identifiers(path) -> None:
-    assert all(part.isidentifier() for part in path.relative_to(CONFIGS).with_suffix('').parts)
+    assert all(
+        part.isidentifier() for part in path.relative_to(CONFIGS).with_suffix('').parts
+    )
     assert path.read_text().startswith('"""'), 'says what it is'
 
 
@@ -122,7 +124,9 @@ def test_training_names_no_ground_truth(cfg) -> None:
         assert ground_truth_in_training(config) == []
     for stage in cfg.get('pipeline', []):
         if stage['type'].__name__ in ('SeedStage', 'RefineStage'):
-            assert GROUND_TRUTH.isdisjoint(str(stage.dataset.get('label_maps')).split('/'))
+            assert GROUND_TRUTH.isdisjoint(
+                str(stage.dataset.get('label_maps')).split('/')
+            )
 
 
 def test_the_law_would_be_noticed() -> None:

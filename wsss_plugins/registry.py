@@ -152,7 +152,9 @@ def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
         if cls is not None:
             return cls
     name = given.rsplit('.', 1)[-1]
-    raise ConfigError(f"unknown {kind} '{given}': {near_names(name, names)}", token=name)
+    raise ConfigError(
+        f"unknown {kind} '{given}': {near_names(name, names)}", token=name
+    )
 
 
 def parameters_of(cls: Any) -> set[str] | None:

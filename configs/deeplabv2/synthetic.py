@@ -43,7 +43,11 @@ model = dict(
         num_classes=num_classes,
         dilations=(1, 2, 3, 4),  # an 8x8 grid has no room for rates of 6 to 24
         # Nine pixels in ten are background.
-        loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]),
+        loss_decode=dict(
+            type=CrossEntropyLoss,
+            avg_non_ignore=True,
+            class_weight=[0.4, 1, 1, 1, 1, 1, 1],
+        ),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

@@ -41,7 +41,7 @@ model = dict(
         in_channels=2048,
         in_index=0,
         num_classes=num_classes,
-        loss_decode=dict(type=CrossEntropyLoss),
+        loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

@@ -203,6 +203,8 @@ def test_conv_stem_takes_the_place_of_the_patch_projection() -> None:
     images = torch.randn(2, 3, 24, 40)
     assert vit(images).patch.shape == (2, 24, 3, 5)
     moved = torch.roll(images, 8, dims=3)
-    first, second = (vit.vit.patch_embed(x).reshape(2, 3, 5, 24) for x in (images, moved))
+    first, second = (
+        vit.vit.patch_embed(x).reshape(2, 3, 5, 24) for x in (images, moved)
+    )
     # A stem sees past its stride, so only inner patches move with the image.
     torch.testing.assert_close(first[:, :, 1:3], second[:, :, 2:4])

@@ -14,10 +14,14 @@ from wsss_plugins.errors import CheckpointError
 STATE = {'a': torch.arange(3.0), 'b': torch.ones(2, 2)}
 
 
-@pytest.mark.parametrize('wrapper', [None, 'state_dict', 'model', 'model_state', 'teacher'])
+@pytest.mark.parametrize(
+    'wrapper', [None, 'state_dict', 'model', 'model_state', 'teacher']
+)
 def test_wrappers_are_taken_off(tmp_path, wrapper) -> None:
     content = {f'module.{k}': v for k, v in STATE.items()} | {'epoch': 3}
-    torch.save({wrapper: content, 'meta': {}} if wrapper else content, tmp_path / 'x.pth')
+    torch.save(
+        {wrapper: content, 'meta': {}} if wrapper else content, tmp_path / 'x.pth'
+    )
     weights = read_weights(tmp_path / 'x.pth')
     assert set(weights) == {'a', 'b'}
     assert torch.equal(weights['a'], STATE['a'])

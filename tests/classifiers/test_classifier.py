@@ -104,7 +104,9 @@ def test_losses_by_their_formula(model, images, samples) -> None:
         torch.testing.assert_close(losses[name], expected)
 
 
-def test_predict_fills_in_scores_and_tensor_gives_logits(model, images, samples) -> None:
+def test_predict_fills_in_scores_and_tensor_gives_logits(
+    model, images, samples
+) -> None:
     predicted = model(images, samples, mode='predict')
     assert predicted[1] is samples[1]
     logits = model(images)

@@ -60,4 +60,6 @@ def test_says_what_it_is_and_runs_as_the_contract_says(config) -> None:
     assert (cls.__doc__ or '').splitlines()[0].endswith(('.', ':'))
     expected = inspect.signature(Stage.run)
     assert inspect.signature(cls.run) == expected
-    assert 'run' in cls.__dict__ or any('run' in base.__dict__ for base in cls.__mro__[1:-2])
+    assert 'run' in cls.__dict__ or any(
+        'run' in base.__dict__ for base in cls.__mro__[1:-2]
+    )

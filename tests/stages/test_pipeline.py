@@ -45,7 +45,9 @@ def registered():
     STAGES.module_dict.pop('Number')
 
 
-def make(tmp_path: Path, seed: int = 0, file: str = 'mine.py', **changes: Any) -> Pipeline:
+def make(
+    tmp_path: Path, seed: int = 0, file: str = 'mine.py', **changes: Any
+) -> Pipeline:
     """a -> b -> d and a -> c; ``changes`` give stages another value."""
     stages = [
         dict(type='Number', name='a', value=1),
@@ -81,7 +83,9 @@ def test_edit_reruns_descendants_and_undo_restores(tmp_path) -> None:
     work_dir = tmp_path / 'work'
     first = make(tmp_path).run(work_dir)
     edited = make(tmp_path, b=20)
-    assert states(edited, work_dir) == dict(a='done', b='changed', c='done', d='changed')
+    assert states(edited, work_dir) == dict(
+        a='done', b='changed', c='done', d='changed'
+    )
     RUNS.clear()
     assert edited.run(work_dir)['d'].metrics['total'] == 1021
     assert RUNS == ['b', 'd']
@@ -96,12 +100,16 @@ def test_a_stage_that_fails_keeps_the_earlier_ones_and_goes_on(tmp_path) -> None
     pipeline = make(tmp_path, c='fail')
     with pytest.raises(UserError, match='on purpose'):
         pipeline.run(work_dir)
-    assert states(pipeline, work_dir) == dict(a='done', b='done', c='interrupted', d='new')
+    assert states(pipeline, work_dir) == dict(
+        a='done', b='done', c='interrupted', d='new'
+    )
     (work_dir / 'c/.n.1.part.json').touch()
     RUNS.clear()
     make(tmp_path).run(work_dir)
     assert RUNS == ['c', 'd']
-    interrupted = StageRecord.load(work_dir / '.previous' / f'c-{pipeline.steps[2].fingerprint}')
+    interrupted = StageRecord.load(
+        work_dir / '.previous' / f'c-{pipeline.steps[2].fingerprint}'
+    )
     assert interrupted is not None and not interrupted.done
 
 
@@ -127,7 +135,9 @@ def test_damaged_record_means_new(tmp_path) -> None:
 def test_fingerprint_follows_from_config_seed_and_inputs() -> None:
     base = fingerprint(dict(a=1, b=(2, 3)), 0, dict(x='1'))
     assert len(base) == 16 and int(base, 16) >= 0
-    assert fingerprint(dict(b=[2, 3], a=1), 0, dict(x='1')) == base, 'order is no matter'
+    assert fingerprint(dict(b=[2, 3], a=1), 0, dict(x='1')) == base, (
+        'order is no matter'
+    )
     others = [
         fingerprint(dict(a=2, b=(2, 3)), 0, dict(x='1')),
         fingerprint(dict(a=1, b=(2, 3)), 1, dict(x='1')),

@@ -122,7 +122,7 @@ def experiment(tmp_path_factory) -> tuple[Path, dict]:
             made[made == 255] = 0
             made[:, : 4 + 2 * (i - right) ** 2] = 0
             save_label_map(label_path(work / stage, name), made)
-    source = dict(refiners=['DenseCRF'], threshold='best on ground truth (eval_roll)')
+    source = dict(refiners=['DenseCRF'], threshold='the best on ground truth (eval_roll)')
     record(work, 'pseudo', ['roll', 'eval_roll'], dict(threshold=0.37), source)
     evaluate(work, EvaluateLabelStage('eval_pseudo', 'pseudo', data))
     record(work, 'segmentor', ['pseudo'], {'mIoU': 33.3})
@@ -233,7 +233,7 @@ def test_how_each_number_was_made(html: str) -> None:
     assert 'maps of CAM; scales 0.5, 1; with mirrored images' in text
     assert 'the best on these ground-truth masks: an upper bound' in text
     assert (
-        'refiners: DenseCRF; threshold chosen on ground truth (eval_roll); at 0.37'
+        'refiners: DenseCRF; threshold the best on ground truth (eval_roll); at 0.37'
         in text
     )
     assert '8 epochs; rubber: duck' in text

@@ -192,3 +192,19 @@ def test_shares_of_workers_are_all_there_is(monkeypatch, workers) -> None:
     assert sorted(sum(shares, [])) == items
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert distributed.gather('x') == ['x']
+
+
+def test_loaded_weights_survive_mmengines_initialisation(
+    tiny_classifier, tmp_path
+) -> None:
+    """mmengine initialises every module of a model when training begins, timm's too."""
+    from wsss_plugins.backbones import TimmViT
+
+    first = tiny_classifier()
+    torch.save(first.backbone.state_dict(), tmp_path / 'vit.pth')
+    arch = dict(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3)
+    second = tiny_classifier()
+    second.backbone = TimmViT(pretrained=str(tmp_path / 'vit.pth'), **arch)
+    second.init_weights()
+    for name, value in first.backbone.state_dict().items():
+        torch.testing.assert_close(second.backbone.state_dict()[name], value, msg=name)

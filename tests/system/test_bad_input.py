@@ -396,7 +396,10 @@ def test_mistake_in_a_config(refused, data_root, tmp_path, mistake) -> None:
 
 def test_mistake_in_a_training_config(refused, data_root, tmp_path) -> None:
     message = refused('train.py', *train(data_root, tmp_path, 'model.drop_patch=0.5'))
-    assert "ACRClassifier takes no argument 'drop_patch': did you mean 'drop_patches'?" in message
+    assert (
+        "ACRClassifier takes no argument 'drop_patch': did you mean 'drop_patches'?"
+        in message
+    )
 
 
 def test_option_with_an_unknown_path(refused, pipeline) -> None:

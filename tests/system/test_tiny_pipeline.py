@@ -24,7 +24,9 @@ NAMES = [stage['name'] for stage in tiny.stages()]
 # What stands and falls with the refiners: the pseudo labels and all that read them.
 DESCENDANTS = {'pseudo'}
 for stage in tiny.stages():
-    reads = {v for k, v in stage.items() if k in ('labels', 'label_maps', 'model', 'seeds')}
+    reads = {
+        v for k, v in stage.items() if k in ('labels', 'label_maps', 'model', 'seeds')
+    }
     if reads & DESCENDANTS:
         DESCENDANTS.add(stage['name'])
 
@@ -156,3 +158,25 @@ def test_seed_changes_weights_and_is_part_of_every_fingerprint(
     same = (finished / weights).read_bytes()
     assert (tmp_path / 'zero' / weights).read_bytes() == same
     assert (tmp_path / 'one' / weights).read_bytes() != same
+
+
+def test_every_stage_writes_below_its_own_folder_only(data_root, tmp_path) -> None:
+    """And reports numbers that JSON knows."""
+    work_dir = tmp_path / 'work'
+    tool = pipeline(data_root)
+
+    def files() -> dict[Path, int]:
+        folders = (work_dir, data_root)
+        found = [p for folder in folders for p in folder.rglob('*') if p.is_file()]
+        return {p: p.stat().st_mtime_ns for p in found}
+
+    for name in NAMES:
+        before = files()
+        records = tool.run(work_dir, start=name, stop=name)
+        after = files()
+        touched = {p for p in before | after if before.get(p) != after.get(p)}
+        touched -= {work_dir / 'experiment.json'}
+        assert touched and all(p.is_relative_to(work_dir / name) for p in touched)
+        assert json.loads(json.dumps(records[name].metrics)) == records[name].metrics
+        assert json.loads(json.dumps(records[name].provenance))
+    assert {p.name for p in work_dir.iterdir()} == {'experiment.json', *NAMES}

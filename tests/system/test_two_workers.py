@@ -34,7 +34,9 @@ def test_every_stage_of_a_pipeline(finished, data_root, tmp_path) -> None:
         if name != 'classifier':
             shutil.rmtree(work_dir / name)
     config, *options = tiny.arguments(data_root, work_dir)
-    tiny.run('bash', tiny.TOOLS / 'dist_train.sh', config, 2, *options, PORT=free_port())
+    tiny.run(
+        'bash', tiny.TOOLS / 'dist_train.sh', config, 2, *options, PORT=free_port()
+    )
     records = tiny.records(work_dir)
     assert list(records) == names and all(r.done for r in records.values())
     assert records['cam'].environment['workers'] == 2

@@ -100,7 +100,8 @@ class RefineStage(Stage):
         source = 'fixed'
         if isinstance(self.threshold, str):
             factor = self.threshold_factor
-            source = f'{factor:g} x the best on ground truth ({self.threshold})'
+            part = '' if factor == 1 else f'{factor:g} times '
+            source = f'{part}the best on ground truth ({self.threshold})'
         names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
         return dict(refiners=names, threshold=source)
 

@@ -244,8 +244,7 @@ def describe(provenance: dict[str, Any]) -> list[str]:
         if key == 'flip':
             words.append('with mirrored images' if value else 'not mirrored')
         elif key == 'threshold':
-            said = str(value).replace('best on ground truth', 'chosen on ground truth')
-            words.append(f'threshold {said}')
+            words.append(f'threshold {value}')
         elif key in PHRASES:
             words.append(PHRASES[key].format(_plain(value)))
         else:
