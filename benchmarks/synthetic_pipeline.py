@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The numbers of the synthetic pipeline over several seeds, as a Markdown table.
 
-    python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --out docs/results_synthetic.md
+    python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --out docs/generated/synthetic_seeds.md
 
 Runs what is missing in work_dirs/synthetic_seeds/seed_N and prints mean and spread
 (sample standard deviation) of every metric. Interrupt it and run it again: it goes on.

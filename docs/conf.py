@@ -10,9 +10,9 @@ copyright = f'2026, {author}'
 release = wsss_plugins.__version__
 
 extensions = ['myst_parser']
-myst_enable_extensions = ['dollarmath', 'colon_fence']
+myst_enable_extensions = ['colon_fence']
 myst_heading_anchors = 3
-exclude_patterns = ['_build']
+exclude_patterns = ['_build', 'generated']
 
 html_theme = 'furo'
 html_title = f'{project} {release}'

@@ -82,7 +82,9 @@ def val_row(work_dir: Path, index: int) -> list:
     data = VOC12(DATA, 'val', label_maps='SegmentationClass', test_mode=True)
     name, photo = data.ids[index], data.load_image(index)
     prediction = load_label_map(work_dir / 'prediction/labels' / f'{name}.png')
-    pictures = [label_picture(m).convert('RGB') for m in (data.load_mask(index), prediction)]
+    pictures = [
+        label_picture(m).convert('RGB') for m in (data.load_mask(index), prediction)
+    ]
     return [photo_picture(photo), *pictures]
 
 

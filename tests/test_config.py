@@ -117,8 +117,12 @@ def test_a_config_that_fails_says_why(config) -> None:
 
 def test_right_configs_pass() -> None:
     check_config(
-        [dict(type='CAM'), dict(type='RandomFlip', prob=0.5), dict(type=CAM)]
-        + [dict(type='IoUMetric', iou_metrics=['mIoU'])]
+        [
+            dict(type='CAM'),
+            dict(type=CAM),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='IoUMetric', iou_metrics=['mIoU']),
+        ]
     )
 
 

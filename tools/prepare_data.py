@@ -54,7 +54,8 @@ def synthetic(args: argparse.Namespace) -> None:
 def add_coco_masks(commands: argparse._SubParsersAction) -> None:
     """Adds the sub-command ``coco-masks``."""
     parser = commands.add_parser(
-        'coco-masks', help='draw the label maps of a COCO instances file, to evaluate on'
+        'coco-masks',
+        help='draw the label maps of a COCO instances file, to evaluate on',
     )
     parser.add_argument(
         '--data-root', type=Path, required=True, help='folder with annotations/'

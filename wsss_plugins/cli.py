@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from wsss_plugins.errors import ConfigError, UserError
 
 # Here, since the processes that a tool spawns import its script and with it this module.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+# mmseg says so also with class weights, where it does leave ignored pixels out.
+warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -57,6 +60,9 @@ def _import_quietly() -> None:
 
 
 def _leave(message: str, code: int = 2) -> None:
+    if int(os.environ.get('RANK', 0)) > 0:
+        # When the first worker errs too, it ends this one before it speaks.
+        time.sleep(3)
     sys.stderr.write(f'error: {" ".join(message.split())}\n')
     sys.stderr.flush()
     if 'RANK' in os.environ:

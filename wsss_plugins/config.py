@@ -25,8 +25,10 @@ BUILDER_KEYS = frozenset(
         'constructor',
         'convert_to_iter_based',
         'init_cfg',
+        'override',
         'paramwise_cfg',
         'priority',
+        'requires_grad',
     }
 )
 

@@ -42,9 +42,7 @@ model = dict(
         in_index=0,
         num_classes=num_classes,
         dilations=(1, 3, 6, 9),  # a 20x20 grid has no room for a rate of 24
-        loss_decode=dict(
-            type=CrossEntropyLoss, avg_non_ignore=True, class_weight=[0.3] + [1.0] * 80
-        ),
+        loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.3] + [1.0] * 80),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

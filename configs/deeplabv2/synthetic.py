@@ -45,7 +45,6 @@ model = dict(
         # Nine pixels in ten are background.
         loss_decode=dict(
             type=CrossEntropyLoss,
-            avg_non_ignore=True,
             class_weight=[0.4, 1, 1, 1, 1, 1, 1],
         ),
     ),

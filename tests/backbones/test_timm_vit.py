@@ -192,7 +192,7 @@ def test_checkpoint_of_another_model(tmp_path) -> None:
     ],
 )  # fmt: skip
 def test_mistakes(config, message) -> None:
-    with pytest.raises(ConfigError, match='.*') as error:
+    with pytest.raises(ConfigError) as error:
         TimmViT(**config)
     assert message in str(error.value)
 

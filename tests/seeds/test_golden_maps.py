@@ -100,7 +100,9 @@ def test_acr_whole_inference(golden):
     np.testing.assert_allclose(got, arrays['cams'], atol=2e-5)
 
 
-@pytest.mark.parametrize('name', ['vit_c_rect_baselines', 'vit_a', 'vit_b', 'vit_c_rect'])
+@pytest.mark.parametrize(
+    'name', ['vit_c_rect_baselines', 'vit_a', 'vit_b', 'vit_c_rect']
+)
 def test_attribution_baselines(golden, name):
     """Rollout, GradCAM and generic relevance in float64 to 1e-9 of the map's maximum."""
     arrays = golden(name)

@@ -122,7 +122,9 @@ def experiment(tmp_path_factory) -> tuple[Path, dict]:
             made[made == 255] = 0
             made[:, : 4 + 2 * (i - right) ** 2] = 0
             save_label_map(label_path(work / stage, name), made)
-    source = dict(refiners=['DenseCRF'], threshold='the best on ground truth (eval_roll)')
+    source = dict(
+        refiners=['DenseCRF'], threshold='the best on ground truth (eval_roll)'
+    )
     record(work, 'pseudo', ['roll', 'eval_roll'], dict(threshold=0.37), source)
     evaluate(work, EvaluateLabelStage('eval_pseudo', 'pseudo', data))
     record(work, 'segmentor', ['pseudo'], {'mIoU': 33.3})

@@ -189,7 +189,7 @@ def test_shares_of_workers_are_all_there_is(monkeypatch, workers) -> None:
     for rank in range(workers):
         monkeypatch.setattr(distributed, 'rank', lambda rank=rank: rank)
         shares.append(list(distributed.share_of(items)))
-    assert sorted(sum(shares, [])) == items
+    assert sorted(x for share in shares for x in share) == items
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert distributed.gather('x') == ['x']
 

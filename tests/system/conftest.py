@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,33 @@ def finished(data_root, tmp_path_factory) -> Path:
     command = tiny.arguments(data_root, work_dir)
     tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command)
     return work_dir
+
+
+@pytest.fixture
+def refused(capfd, monkeypatch):
+    """Runs a tool in this process; the one line it says on leaving with code 2."""
+
+    def run(tool: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        monkeypatch.chdir(tiny.ROOT)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(tiny.TOOLS / tool), run_name='__main__')
+        *before, last = capfd.readouterr().err.splitlines()
+        assert left.value.code == 2, last
+        assert last.startswith('error: '), last
+        assert not any('Traceback' in line or 'error: ' in line for line in before)
+        return last.removeprefix('error: ')
+
+    return run
+
+
+@pytest.fixture
+def pipeline(refused, data_root, tmp_path):
+    """Runs the tiny pipeline, which must be refused."""
+
+    def run(*options: str, data: Path = data_root, work_dir: Path | None = None) -> str:
+        work_dir = work_dir or tmp_path / 'work'
+        return refused('run_pipeline.py', *tiny.arguments(data, work_dir, *options))
+
+    return run

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +15,6 @@ import torch
 from wsss_plugins.structures import load_label_map, save_label_map
 
 BROKEN = b'\xff\xd8\xff no jpeg at all'
-
-
-@pytest.fixture
-def refused(capfd, monkeypatch):
-    """Runs a tool in this process; the one line it says on leaving with code 2."""
-
-    def run(tool: str, *arguments: object) -> str:
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        monkeypatch.chdir(tiny.ROOT)
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            runpy.run_path(str(tiny.TOOLS / tool), run_name='__main__')
-        *before, last = capfd.readouterr().err.splitlines()
-        assert left.value.code == 2, last
-        assert last.startswith('error: '), last
-        assert not any('Traceback' in line or 'error: ' in line for line in before)
-        return last.removeprefix('error: ')
-
-    return run
 
 
 @pytest.fixture
@@ -60,40 +39,9 @@ def broken():
 
 
 @pytest.fixture
-def pipeline(refused, data_root, tmp_path):
-    """Runs the tiny pipeline, which must be refused."""
-
-    def run(*options: str, data: Path = data_root, work_dir: Path | None = None) -> str:
-        work_dir = work_dir or tmp_path / 'work'
-        return refused('run_pipeline.py', *tiny.arguments(data, work_dir, *options))
-
-    return run
-
-
-@pytest.fixture
 def work_dir(finished, tmp_path) -> Path:
     """A copy of the finished work dir."""
     return Path(shutil.copytree(finished, tmp_path / 'work'))
-
-
-def train(data_root: Path, work_dir: Path, *options: str) -> list[str]:
-    """The command line of ``tools/train.py`` on the tiny classifier."""
-    small = tiny.small_options(tiny.CLASSIFIER)
-    return [
-        str(tiny.CLASSIFIER), '--data-root', str(data_root), '--work-dir', str(work_dir),
-        '--cfg-options', *(f'{key}={value}' for key, value in small.items()), *options,
-    ]  # fmt: skip
-
-
-def write_config(folder: Path, body: str) -> Path:
-    """A config of our own whose first line is ``# a config``."""
-    path = folder / 'mine.py'
-    path.write_text(f'# a config\n{body}')
-    return path
-
-
-STAGE = "pipeline = [\n    dict(type='{type}', name='x', {rest})\n]\n"
-IMAGES = "dict(type='VOC12', data_root='{root}', split='train')"
 
 
 # Data ---------------------------------------------------------------------------------
@@ -127,13 +75,14 @@ def test_image_that_cannot_be_decoded(refused, own_data, tmp_path, workers) -> N
     path = own_data / 'JPEGImages/train_000003.jpg'
     path.write_bytes(BROKEN)
     option = f'train_dataloader.num_workers={workers}'
-    message = refused('train.py', *train(own_data, tmp_path / 'work', option))
+    message = refused('train.py', *tiny.train(own_data, tmp_path / 'work', option))
     assert message == (
         f'image {path} cannot be decoded (no known format): '
         'replace the file or take its id out of the list'
     )
 
 
+@pytest.mark.slow
 def test_broken_image_in_the_pool_of_the_refiner(
     pipeline, work_dir, broken, data_root
 ) -> None:
@@ -180,7 +129,7 @@ def test_mask_with_a_value_outside_the_classes(
 
 
 def test_checkpoint_of_another_model(refused, finished, data_root, tmp_path) -> None:
-    config, *options = train(data_root, tmp_path / 'work')
+    config, *options = tiny.train(data_root, tmp_path / 'work')
     other = finished / 'segmentor/weights.safetensors'
     message = refused('test.py', config, other, *options)
     assert message.startswith(
@@ -208,7 +157,7 @@ def test_planted_pickle_does_not_run(refused, data_root, tmp_path, name) -> None
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content))
-    config, *options = train(data_root, tmp_path / 'work')
+    config, *options = tiny.train(data_root, tmp_path / 'work')
     message = refused('test.py', config, path, *options)
     assert message == (
         f'checkpoint {path} holds more than weights (or is damaged) and was not loaded: '
@@ -225,13 +174,13 @@ def test_planted_resume_point_does_not_run(refused, data_root, tmp_path) -> None
     work_dir, trace = tmp_path / 'work', tmp_path / 'it_ran'
     work_dir.mkdir()
     torch.save(dict(meta=Planted(trace)), work_dir / 'resume.pth')
-    message = refused('train.py', *train(data_root, work_dir))
+    message = refused('train.py', *tiny.train(data_root, work_dir))
     assert f'checkpoint {work_dir / "resume.pth"} holds more than weights' in message
     assert not trace.exists()
 
 
 def test_checkpoint_that_does_not_exist(refused, data_root, tmp_path) -> None:
-    config, *options = train(data_root, tmp_path / 'work')
+    config, *options = tiny.train(data_root, tmp_path / 'work')
     path = tmp_path / 'no.pth'
     assert refused('test.py', config, path, *options) == (
         f'checkpoint {path} does not exist'
@@ -243,7 +192,7 @@ def test_checkpoint_that_does_not_exist(refused, data_root, tmp_path) -> None:
 
 def test_work_dir_of_another_config(refused, pipeline, work_dir, data_root) -> None:
     before = {p: p.stat().st_mtime_ns for p in work_dir.rglob('*')}
-    message = refused('train.py', *train(data_root, work_dir))
+    message = refused('train.py', *tiny.train(data_root, work_dir))
     assert message == (
         f"work dir {work_dir} belongs to 'acr/synthetic_pipeline', not 'acr/synthetic': "
         'choose another with --work-dir'
@@ -305,116 +254,11 @@ def test_full_disk_while_logging(pipeline, tmp_path, monkeypatch) -> None:
 
 
 def test_loss_that_is_no_number(refused, data_root, tmp_path) -> None:
-    options = train(data_root, tmp_path, 'optim_wrapper.optimizer.lr=1e30')
+    options = tiny.train(data_root, tmp_path, 'optim_wrapper.optimizer.lr=1e30')
     message = refused('train.py', *options)
     assert message.startswith('train: the loss is ')
     assert ' in epoch 1, iteration ' in message or ' in epoch 2, iteration ' in message
     assert 'lower the learning rate (optim_wrapper.optimizer.lr)' in message
-
-
-# Configs ------------------------------------------------------------------------------
-
-
-def test_config_that_does_not_exist(refused) -> None:
-    message = refused('run_pipeline.py', 'configs/acr/sinthetic_pipeline.py')
-    assert message.startswith(
-        'config configs/acr/sinthetic_pipeline.py does not exist: did you'
-    )
-    assert "did you mean 'synthetic_pipeline.py'?" in message
-
-
-def test_config_with_a_syntax_error(refused, tmp_path) -> None:
-    path = write_config(tmp_path, 'pipeline = [\n')
-    message = refused('run_pipeline.py', path)
-    assert message.startswith(f'{path}:2: no valid Python: ')
-    assert 'was never closed' in message
-
-
-MISTAKES = {
-    'key': (
-        STAGE.format(type='SeedStage', rest="model='m', haed=dict(type='CAM')"),
-        "SeedStage takes no argument 'haed': did you mean 'head'?",
-    ),
-    'type': (
-        STAGE.format(type='SedStage', rest="model='m'"),
-        "unknown type 'SedStage': did you mean 'SeedStage'?",
-    ),
-    'type of a part': (
-        STAGE.format(type='SeedStage', rest="head=dict(type='CAMM'), model='m'"),
-        "unknown type 'CAMM': did you mean 'CAM'?",
-    ),
-    'key of a part': (
-        STAGE.format(
-            type='SeedStage',
-            rest="head=dict(type='ACRGradientMap', afinity=True), model='m'",
-        ),
-        "ACRGradientMap takes no argument 'afinity': did you mean 'affinity'?",
-    ),
-    'kind by name': (
-        STAGE.format(
-            type='SeedStage',
-            rest="head=dict(type='DenseCRF'), model='m', dataset={images}",
-        ),
-        "unknown seed head 'DenseCRF': Allowed: ACRGradientMap, ",
-    ),
-    'kind by class': (
-        'from wsss_plugins.refiners import DenseCRF; '
-        + STAGE.format(
-            type='SeedStage',
-            rest="head=dict(type=DenseCRF), model='m', dataset={images}",
-        ),
-        'DenseCRF is no seed head: a subclass of SeedHead is needed; Allowed: ACRGrad',
-    ),
-    'import': (
-        'from wsss_plugins.stages import SedStage; '
-        + STAGE.format(type='SeedStage', rest='').replace("'SeedStage'", 'SedStage'),
-        "unknown type 'wsss_plugins.stages.SedStage': did you mean 'SeedStage'?",
-    ),
-    'stage': (
-        STAGE.format(type='EvaluateSeedStage', rest="seeds='camm', dataset={images}"),
-        "stage 'x' reads 'camm', which is no earlier stage",
-    ),
-    'argument left out': (
-        STAGE.format(type='SeedStage', rest="model='m'"),
-        "SeedStage needs also 'head', 'dataset'",
-    ),
-    'no list': ('pipeline = dict(a=1)\n', "has no list 'pipeline' of stages"),
-}
-
-
-@pytest.mark.parametrize('mistake', MISTAKES)
-def test_mistake_in_a_config(refused, data_root, tmp_path, mistake) -> None:
-    body, expected = MISTAKES[mistake]
-    images = IMAGES.format(root=data_root)
-    path = write_config(tmp_path, body.replace('{images}', images))
-    message = refused('run_pipeline.py', path, '--work-dir', tmp_path / 'work')
-    assert expected in message
-    place = f'{path} ' if mistake == 'no list' else f'{path}:3: '
-    assert message.startswith(place), message
-    assert not (tmp_path / 'work').exists()
-
-
-def test_mistake_in_a_training_config(refused, data_root, tmp_path) -> None:
-    message = refused('train.py', *train(data_root, tmp_path, 'model.drop_patch=0.5'))
-    assert (
-        "ACRClassifier takes no argument 'drop_patch': did you mean 'drop_patches'?"
-        in message
-    )
-
-
-def test_option_with_an_unknown_path(refused, pipeline) -> None:
-    message = pipeline('pipelin.0.name=x')
-    assert "--cfg-options pipelin.0.name: there is no 'pipelin'" in message
-    assert "did you mean 'pipeline'?" in message
-    assert "there is no '99'" in pipeline('pipeline.99.name=x')
-    assert "--cfg-options takes KEY=VALUE, not 'seed'" in pipeline('seed')
-
-
-def test_tools_that_do_not_fit_their_config(refused, data_root, tmp_path) -> None:
-    message = refused('train.py', tiny.CONFIG, '--work-dir', tmp_path / 'a')
-    assert "has no 'model' to train: use tools/run_pipeline.py" in message
-    message = refused('run_pipeline.py', tiny.CLASSIFIER, '--work-dir', tmp_path / 'b')
-    assert 'to train one model use tools/train.py' in message
 
 
 @pytest.mark.slow

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,3 +41,48 @@ def test_killed_in_every_stage_and_run_again(data_root, finished, tmp_path) -> N
     assert names == [stage['name'] for stage in tiny.stages()]
     tiny.assert_same_results(finished, tmp_path, names)
     assert not list(tmp_path.rglob(PART_FILES)), 'half files were left behind'
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='reads /proc')
+def test_processes_of_the_refiner_do_not_outlive_it(
+    data_root, finished, tmp_path
+) -> None:
+    work_dir = Path(shutil.copytree(finished, tmp_path / 'work'))
+    shutil.rmtree(work_dir / 'pseudo')
+    workers = f'pipeline.{tiny.position("pseudo")}.workers=2'
+    command = [tiny.TOOLS / 'run_pipeline.py']
+    command += tiny.arguments(data_root, work_dir, workers)
+    with (tmp_path / 'log').open('w') as log:
+        tool = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=tiny.ROOT, stdout=log, stderr=log,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        )  # fmt: skip
+    children = Path(f'/proc/{tool.pid}/task/{tool.pid}/children')
+    born: list[str] = []
+    try:
+        wait_for(lambda: list(work_dir.glob('pseudo/labels/*.png')))
+        born = children.read_text().split()
+    finally:
+        tool.kill()
+        tool.wait()
+    assert len(born) >= 2
+    wait_for(lambda: not any(is_python(child) for child in born))
+
+
+def is_python(pid: str) -> bool:
+    """Whether the process is there and no zombie that waits for the system to reap it."""
+    try:
+        return '\nState:\tZ' not in Path(f'/proc/{pid}/status').read_text()
+    except OSError:
+        return False
+
+
+def wait_for(condition) -> None:
+    """Waits up to a minute."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError('it did not happen within a minute')

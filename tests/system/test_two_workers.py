@@ -65,6 +65,16 @@ def test_training_and_measuring(data_root, tmp_path) -> None:
     assert two.stdout == one.stdout == trained.stdout
 
 
+def test_what_the_user_gets_wrong_is_said_once(tmp_path) -> None:
+    options = ['--data-root', tmp_path / 'nowhere', '--work-dir', tmp_path / 'work']
+    script, port = tiny.TOOLS / 'dist_train.sh', free_port()
+    done = tiny.run('bash', script, tiny.CONFIG, 2, *options, code=2, PORT=port)
+    assert done.stderr.startswith('error: data root ')
+    assert done.stderr.count('\n') == 1
+    done = tiny.run('bash', script, tiny.CONFIG, code=2)
+    assert done.stderr == f'usage: {script} CONFIG WORKERS [options]\n'
+
+
 def make_classifier(kind: type[WSSSClassifier]) -> WSSSClassifier:
     """A model without batch norm and dropout: images do not meet in it."""
     torch.manual_seed(0)

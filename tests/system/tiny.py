@@ -89,6 +89,15 @@ def arguments(data_root: Path, work_dir: Path, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
+def train(data_root: Path, work_dir: Path, *options: str) -> list[str]:
+    """The command line of ``tools/train.py`` on the tiny classifier."""
+    small = small_options(CLASSIFIER)
+    return [
+        str(CLASSIFIER), '--data-root', str(data_root), '--work-dir', str(work_dir),
+        '--cfg-options', *(f'{key}={value}' for key, value in small.items()), *options,
+    ]  # fmt: skip
+
+
 def run(
     *command: object, code: int = 0, **env: str
 ) -> subprocess.CompletedProcess[str]:
@@ -125,7 +134,8 @@ def assert_same_results(one: Path, other: Path, names: list[str]) -> None:
     """Weights bit for bit, arrays, label maps byte for byte, scores and metrics."""
     for name in names:
         files = _artefacts(one / name)
-        assert files and files == _artefacts(other / name), name
+        assert files == _artefacts(other / name), name
+        assert files or name == 'report', 'a page is no number'
         for file in files:
             _assert_same_file(one / name / file, other / name / file)
         first, second = StageRecord.load(one / name), StageRecord.load(other / name)

@@ -75,7 +75,9 @@ class TimmViT(TokenBackbone):
         self.vit = _build(name, pretrained is True, stem, arch)
         self.vit.patch_embed.strict_img_size = False
         if not final_norm:
-            self.vit.norm.requires_grad_(False)  # unused: distributed training would wait
+            self.vit.norm.requires_grad_(
+                False
+            )  # unused: distributed training would wait
         self.embed_dims = self.vit.embed_dim
         self.stride = int(self.vit.patch_embed.feat_ratio())
         self.num_prefix = self.vit.num_prefix_tokens

@@ -76,7 +76,7 @@ class LoadReport:
             if keys:
                 more = ', ...' if len(keys) > 3 else ''
                 parts.append(
-                    f'{len(keys)} {title.replace("_", " of ")} ({", ".join(keys[:3])}{more})'
+                    f'{len(keys)} {title.replace("_", " ")} ({", ".join(keys[:3])}{more})'
                 )
         return '; '.join(parts)
 
