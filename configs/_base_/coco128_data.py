@@ -2,7 +2,6 @@
 
 from mmcv.transforms import RandomFlip
 from mmengine.dataset import DefaultSampler
-from mmseg.datasets.transforms import PhotoMetricDistortion
 
 from wsss_plugins.datasets import (
     COCO14,
@@ -28,10 +27,9 @@ train_dataloader = dict(
         split=split,
         pipeline=[
             dict(type=LoadImage),
-            dict(type=ResizeLongSide, low=176, high=288),
-            dict(type=RandomCropPad, size=192),
+            dict(type=ResizeLongSide, low=144, high=208),
+            dict(type=RandomCropPad, size=128),
             dict(type=RandomFlip, prob=0.5),
-            dict(type=PhotoMetricDistortion),
             dict(type=PackClassInputs),
         ],
     ),

@@ -17,7 +17,7 @@ model = dict(
     backbone=dict(
         type=TimmViT,
         stem='conv',
-        img_size=192,
+        img_size=128,
         patch_size=16,
         embed_dim=192,
         depth=4,
@@ -28,10 +28,9 @@ model = dict(
     consistency=dict(
         type=AttentionConsistencyLoss, activation_weight=0.1, affinity_weight=0.1
     ),
-    drop_patches=0.25,
 )
 
-max_epochs = 60
+max_epochs = 150
 train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=1000)
 val_cfg = dict(type=ValLoop)
 optim_wrapper = dict(

@@ -2,7 +2,7 @@
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper, PolyLR
-from mmengine.runner import EpochBasedTrainLoop, ValLoop
+from mmengine.runner import EpochBasedTrainLoop
 from mmseg.models.backbones import ResNetV1c
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
@@ -21,7 +21,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=False,  # LoadImage gives RGB
-        size=(160, 160),
+        size=(128, 128),
         pad_val=0,
         seg_pad_val=255,
     ),
@@ -41,7 +41,7 @@ model = dict(
         in_channels=192,
         in_index=0,
         num_classes=num_classes,
-        dilations=(1, 3, 6, 9),  # a 20x20 grid has no room for a rate of 24
+        dilations=(1, 3, 6, 9),  # a 16x16 grid has no room for a rate of 24
         loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.3] + [1.0] * 80),
     ),
     train_cfg=dict(),
@@ -49,8 +49,8 @@ model = dict(
 )
 
 max_epochs = 60
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=100)
-val_cfg = dict(type=ValLoop)
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs)
+val_cfg = None
 optim_wrapper = dict(
     type=OptimWrapper, optimizer=dict(type=AdamW, lr=1e-3, weight_decay=0.05)
 )

@@ -6,18 +6,38 @@ from torch import Tensor
 
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import SeedHead
+
+FLOORS = ('zero', 'minimum')
 
 
 @SEED_HEADS.register_module()
 class CAM(SeedHead):
-    """The positive part of each patch's class logit.
+    """Each patch's class logit, above a floor.
 
     Source: Zhou et al., Learning Deep Features for Discriminative Localization, 2016,
     eq. 2, on patch tokens.
+
+    Args:
+        floor: What counts as nothing: ``'zero'``, so that the map is the positive part
+            of the logit, as the field does; or the image's own ``'minimum'``. A model
+            that doubts a class has negative logits everywhere, and an empty map then.
+
+    Raises:
+        ConfigError: Unknown floor.
     """
+
+    def __init__(self, floor: str = 'zero') -> None:
+        super().__init__()
+        if floor not in FLOORS:
+            raise ConfigError(f'floor must be one of {FLOORS}, not {floor!r}', 'floor')
+        self.floor = floor
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
         """Patch logits of every class, ``(N, C, h, w)``."""
-        return model.cam_logits(trace.tokens)
+        logits = model.cam_logits(trace.tokens)
+        if self.floor == 'minimum':
+            logits = logits - logits.amin((2, 3), keepdim=True)
+        return logits
