@@ -208,3 +208,23 @@ def test_loaded_weights_survive_mmengines_initialisation(
     second.init_weights()
     for name, value in first.backbone.state_dict().items():
         torch.testing.assert_close(second.backbone.state_dict()[name], value, msg=name)
+
+
+def test_a_trained_model_needs_no_pretrained_file(tiny_classifier, tmp_path) -> None:
+    """The weights a model began with are neither read nor downloaded again."""
+    from safetensors.torch import save_file
+
+    from wsss_plugins.classifiers import WSSSClassifier
+
+    model = tiny_classifier()
+    save_file(model.state_dict(), tmp_path / 'weights.safetensors')
+    arch = dict(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3)
+    config = dict(
+        type='WSSSClassifier',
+        backbone=dict(type='TimmViT', pretrained='gone.pth', **arch),
+        head=dict(type='TokenHead', num_classes=5),
+    )
+    save_model_config(config, tmp_path)
+    loaded = load_trained(tmp_path, WSSSClassifier)
+    torch.testing.assert_close(loaded.head.fc.weight, model.head.fc.weight)
+    assert config['backbone']['pretrained'] == 'gone.pth'

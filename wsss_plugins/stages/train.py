@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, read_weights
-from wsss_plugins.config import plain
+from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.base import Stage
@@ -81,11 +82,14 @@ def build_runner(
     return WSSSRunner.from_cfg(cfg)
 
 
-def save_model_config(model: dict[str, Any], folder: Path) -> None:
-    """Writes the config of a model beside its weights."""
+def save_model_config(model: Mapping[str, Any], folder: Path) -> None:
+    """Writes the config of a model beside its weights, without those it began with."""
     if rank() == 0:
+        content = plain(model)
+        for key in ('pretrained', 'init_cfg'):
+            set_everywhere(content, key, None)
         with atomic_path(folder / MODEL_CONFIG) as part:
-            Config(dict(model=plain(model))).dump(str(part))
+            Config(dict(model=content)).dump(str(part))
 
 
 def load_trained(folder: Path, kind: type[M]) -> M:
