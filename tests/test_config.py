@@ -138,7 +138,7 @@ def test_right_configs_pass() -> None:
         (
             dict(type='ACRGradientMap', start_block=dict(type='CAM', x=1)),
             'x',
-            "CAM takes no argument 'x': Allowed: nothing",
+            "CAM takes no argument 'x': Allowed: floor",
         ),
     ],
 )

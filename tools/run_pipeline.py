@@ -7,19 +7,14 @@ that read it, and an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from wsss_plugins.cli import (
-    config_parser,
-    default_work_dir,
-    parse_options,
-    run_tool,
-    with_place,
-)
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
 
 
 def main() -> None:
@@ -28,28 +23,22 @@ def main() -> None:
     parser.add_argument('--start', help='first stage to run; earlier ones must be done')
     parser.add_argument('--stop', help='last stage to run')
     parser.add_argument('--dry-run', action='store_true', help='show what would run')
-    args = parser.parse_args()
+    run_config(parser.parse_args(), run)
 
-    from wsss_plugins.config import load_config
-    from wsss_plugins.stages.distributed import close_workers, init_workers, rank
-    from wsss_plugins.stages.pipeline import Pipeline
 
-    init_workers()
-    try:
-        cfg = load_config(args.config, parse_options(args.cfg_options))
-        if args.seed is not None:
-            cfg.seed = args.seed
-        pipeline = Pipeline(cfg, data_root=args.data_root)
-        work_dir = Path(args.work_dir or default_work_dir(args.config))
-        if args.dry_run:
-            _show_plan(pipeline, work_dir, pipeline.select(args.start, args.stop))
-            return
-        records = pipeline.run(work_dir, args.start, args.stop)
-    except ConfigError as error:
-        raise with_place(error, args.config) from error
+def run(args: argparse.Namespace, cfg: Any) -> None:
+    """Runs the config's pipeline, or shows what it would do."""
+    from wsss_plugins.stages import Pipeline
+    from wsss_plugins.stages.distributed import rank
+
+    pipeline = Pipeline(cfg, data_root=args.data_root)
+    work_dir = Path(args.work_dir or default_work_dir(args.config))
+    if args.dry_run:
+        _show_plan(pipeline, work_dir, pipeline.select(args.start, args.stop))
+        return
+    records = pipeline.run(work_dir, args.start, args.stop)
     if rank() == 0:
         _show_records(records, work_dir)
-    close_workers()
 
 
 def _show_plan(pipeline, work_dir: Path, steps) -> None:

@@ -126,6 +126,33 @@ def default_work_dir(config: str) -> Path:
     return Path('work_dirs') / path.resolve().parent.name / path.stem
 
 
+def run_config(
+    args: argparse.Namespace, work: Callable[[argparse.Namespace, Any], None]
+) -> None:
+    """Reads the config that a tool was given and does ``work`` on it with all workers.
+
+    Args:
+        args: Of a :func:`config_parser`.
+        work: Called with ``args`` and the config. Its models must not outlive it.
+
+    Raises:
+        ConfigError: A mistake in the config, with the file and line of the word at fault.
+    """
+    from wsss_plugins.config import load_config, set_everywhere
+    from wsss_plugins.stages.distributed import worker_group
+
+    try:
+        cfg = load_config(args.config, parse_options(args.cfg_options))
+        if args.data_root:
+            set_everywhere(cfg, 'data_root', args.data_root)
+        if args.seed is not None:
+            cfg.seed = args.seed
+        with worker_group():
+            work(args, cfg)
+    except ConfigError as error:
+        raise with_place(error, args.config) from error
+
+
 def with_place(error: ConfigError, config: str) -> ConfigError:
     """The error with the file and line of the config where the word at fault stands."""
     from wsss_plugins.config import locate

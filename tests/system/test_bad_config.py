@@ -118,6 +118,6 @@ def test_option_with_an_unknown_path(refused, pipeline) -> None:
 
 def test_tools_that_do_not_fit_their_config(refused, data_root, tmp_path) -> None:
     message = refused('train.py', tiny.CONFIG, '--work-dir', tmp_path / 'a')
-    assert "has no 'model' to train: use tools/run_pipeline.py" in message
+    assert "there is no 'model' to train: use tools/run_pipeline.py" in message
     message = refused('run_pipeline.py', tiny.CLASSIFIER, '--work-dir', tmp_path / 'b')
     assert 'to train one model use tools/train.py' in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -115,6 +116,8 @@ def train_steps(
     state = (model.module if workers > 1 else model).state_dict()
     torch.save(state, f'{file}.{rank}')
     if workers > 1:
+        del model, bare, wrapper, optimizer  # torch may hang when the group goes first
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,24 +15,27 @@ import torch.distributed as dist
 T = TypeVar('T')
 
 
-def init_workers() -> None:
-    """Joins the process group when torchrun started this process; else does nothing.
+@contextmanager
+def worker_group() -> Iterator[None]:
+    """Joins the other workers when torchrun started this process; else does nothing.
 
     mmengine's launcher asks for CUDA; joining before its Runner is built lets CPU
-    workers train through gloo.
+    workers train through gloo. Models must be out of scope when the block ends: torch
+    may hang when the group goes before a distributed model.
+
+    Yields:
+        Nothing.
     """
     if 'RANK' not in os.environ or dist.is_initialized():
+        yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     backend = 'nccl' if torch.cuda.is_available() else 'gloo'
     dist.init_process_group(backend, timeout=timedelta(hours=12))
-
-
-def close_workers() -> None:
-    """Leaves the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    yield
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def rank() -> int:
