@@ -32,6 +32,7 @@ def main() -> None:
 
     from wsss_plugins.config import load_config
     from wsss_plugins.stages import Pipeline
+    from wsss_plugins.structures import atomic_path
 
     runs = []
     for seed in args.seeds:
@@ -40,17 +41,18 @@ def main() -> None:
     text = table(runs, args.config, args.seeds)
     print(text)
     if args.out:
-        args.out.write_text(text, encoding='utf-8')
+        with atomic_path(args.out) as part:
+            part.write_text(text, encoding='utf-8')
 
 
 def table(runs, config: str, seeds: list[int]) -> str:
     """Markdown: one line per metric, mean and spread over the runs."""
-    last = next(reversed(runs[0].values()))
-    place = last.environment
+    places = [record.environment for run in runs for record in run.values()]
+    place, commits = places[-1], sorted({p['commit'] for p in places})
     lines = [
         f'`python benchmarks/synthetic_pipeline.py --seeds {" ".join(map(str, seeds))}` '
         f'on {date.today().isoformat()}, {place["device"]}, {place["threads"]} threads, '
-        f'torch {place["versions"]["torch"]}, commit {place["commit"]}; `{config}`.',
+        f'torch {place["versions"]["torch"]}, commit {", ".join(commits)}; `{config}`.',
         '',
         '| stage | metric | mean ± spread | runs |',
         '|---|---|---|---|',

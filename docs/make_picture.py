@@ -33,8 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dir', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--train', type=int, nargs=3, default=[0, 8, 21])
-    parser.add_argument('--val', type=int, nargs=3, default=[2, 5, 11])
+    parser.add_argument('--train', type=int, nargs=3, default=[0, 667, 1333])
+    parser.add_argument('--val', type=int, nargs=3, default=[0, 133, 267])
     args = parser.parse_args()
     rows = [
         train_row(args.work_dir, train) + val_row(args.work_dir, val)
