@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,14 @@ def test_parse_options() -> None:
 def test_default_work_dir() -> None:
     path = default_work_dir('configs/acr/synthetic_pipeline.py')
     assert path == Path('work_dirs/acr/synthetic_pipeline')
+
+
+def test_a_name_means_mmsegs_class_before_mmcvs() -> None:
+    """Whether or not anything of mmseg was imported before."""
+    code = (
+        'from wsss_plugins.registry import TRANSFORMS, resolve\n'
+        "print(resolve(TRANSFORMS, 'LoadAnnotations').__module__)"
+    )
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == 'mmseg.datasets.transforms.loading'

@@ -102,13 +102,21 @@ def all_registries() -> Iterator[tuple[str, Registry]]:
 
 def plugin_names(registry: Registry) -> list[str]:
     """Names of everything that a config may name in ``registry``, ours and inherited."""
-    names: set[str] = set()
-    node: Registry | None = registry
+    return sorted({name for node in _filled(registry) for name in node.module_dict})
+
+
+def _filled(registry: Registry) -> list[Registry]:
+    """The registry and its parents, after the import of all that registers in them.
+
+    mmengine imports for the registry that is asked only, and would find mmcv's class
+    of a name instead of mmseg's.
+    """
+    nodes, node = [], registry
     while node is not None:
         node.import_from_location()
-        names.update(node.module_dict)
+        nodes.append(node)
         node = node.parent
-    return sorted(names)
+    return nodes
 
 
 def resolve(registry: Registry, given: object) -> Any:
@@ -144,13 +152,11 @@ def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
     Raises:
         ConfigError: Nothing is registered under that name; lists near names.
     """
-    found = [registry.get(given) for registry in registries]
-    if not any(found):  # a registry does not import what its parents register
-        names = [name for registry in registries for name in plugin_names(registry)]
-        found = [registry.get(given) for registry in registries]
-    for cls in found:
-        if cls is not None:
-            return cls
+    for registry in registries:
+        found = _filled(registry)[0].get(given)
+        if found is not None:
+            return found
+    names = [name for registry in registries for name in plugin_names(registry)]
     name = given.rsplit('.', 1)[-1]
     raise ConfigError(
         f"unknown {kind} '{given}': {near_names(name, names)}", token=name
