@@ -90,7 +90,7 @@ def test_missing_file_names_its_siblings(config) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(wrong)
     assert str(error.value) == (
-        f"config {wrong} does not exist: did you mean 'mine.py'? Allowed: mine.py"
+        f"config {wrong} does not exist: did you mean '{config}'? Allowed: {config}"
     )
 
 

@@ -21,13 +21,16 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.config import check_config
     from wsss_plugins.stages import build_runner
     from wsss_plugins.stages.distributed import rank
-    from wsss_plugins.stages.pipeline import claim, experiment_name
+    from wsss_plugins.stages.pipeline import DataDigests, claim, experiment_name
     from wsss_plugins.stages.train import save_model_config
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
         raise ConfigError(f"there is no 'model' to train: use {tool}")
     check_config(cfg.to_dict())
+    DataDigests()(
+        cfg.to_dict()
+    )  # a mistake in the data shows before weights are fetched
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
     save_model_config(cfg.model, work_dir)

@@ -49,9 +49,8 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
     """
     path = Path(path)
     if not path.is_file():
-        siblings = [p.name for p in path.parent.glob('*.py')]
         raise ConfigError(
-            f'config {path} does not exist: {near_names(path.name, siblings)}'
+            f'config {path} does not exist: {near_names(str(path), _configs_near(path))}'
         )
     try:
         cfg = Config.fromfile(str(path), lazy_import=True)
@@ -65,6 +64,16 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
     for key, value in (overrides or {}).items():
         _override(cfg, key, value)
     return cfg
+
+
+def _configs_near(path: Path) -> list[str]:
+    """The configs in the folder of ``path``, or below the next folder that exists."""
+    folder = path.parent
+    if folder.is_dir():
+        return [str(p) for p in folder.glob('*.py')]
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return [str(p) for p in folder.glob('*/*.py') if not p.parent.name.startswith('_')]
 
 
 def _syntax_error(path: Path) -> ConfigError:

@@ -24,7 +24,7 @@ def test_config_that_does_not_exist(refused) -> None:
     assert message.startswith(
         'config configs/acr/sinthetic_pipeline.py does not exist: did you'
     )
-    assert "did you mean 'synthetic_pipeline.py'?" in message
+    assert "did you mean 'configs/acr/synthetic_pipeline.py'?" in message
 
 
 def test_config_with_a_syntax_error(refused, tmp_path) -> None:

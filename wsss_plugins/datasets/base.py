@@ -59,6 +59,11 @@ class WSSSDataset(BaseDataset, ABC):
     how_to_get: ClassVar[str] = ''
     """What to do when ``data_root`` is missing; ``{root}`` is its path."""
 
+    how_to_get_label_maps: ClassVar[str] = (
+        'run the stage that writes it, or correct label_maps'
+    )
+    """What to do when a label map is missing; ``{root}`` and ``{split}`` are filled in."""
+
     def __init__(
         self,
         data_root: str | Path,
@@ -174,9 +179,8 @@ class WSSSDataset(BaseDataset, ABC):
 
     def _add_label_maps(self, samples: list[dict[str, Any]], folder: Path) -> None:
         paths = [folder / f'{sample["img_id"]}.png' for sample in samples]
-        require_files(
-            paths, 'label map', 'run the stage that writes it, or correct label_maps'
-        )
+        hint = self.how_to_get_label_maps.format(root=self.root, split=self.split)
+        require_files(paths, 'label map', hint)
         for sample, path in zip(samples, paths, strict=True):
             sample.update(
                 seg_map_path=str(path),

@@ -63,6 +63,11 @@ class COCO14(WSSSDataset):
     how_to_get: ClassVar[str] = (
         'unpack train2014/, val2014/ and annotations/ of MS COCO 2014 there'
     )
+    how_to_get_label_maps: ClassVar[str] = (
+        'run the stage that writes it, or draw the ground truth with: '
+        'python tools/prepare_data.py coco-masks --data-root {root} --split {split} '
+        '--out FOLDER'
+    )
 
     def __init__(
         self,

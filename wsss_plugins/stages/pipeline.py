@@ -74,7 +74,7 @@ class Pipeline:
         if data_root is not None:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
-        digests = _DataDigests()
+        digests = DataDigests()
         self.steps: list[Step] = []
         for config in configs:
             stage = build_as(STAGES, config, Stage)
@@ -179,7 +179,7 @@ class Pipeline:
         barrier()
 
 
-class _DataDigests:
+class DataDigests:
     """Digest of every data set that a config names; each is made once.
 
     Label maps to train on are left out: a stage makes them.
@@ -189,6 +189,11 @@ class _DataDigests:
         self.known: dict[str, str] = {}
 
     def __call__(self, config: dict[str, Any]) -> list[str]:
+        """Makes every data set that ``config`` names, and so checks it.
+
+        Raises:
+            DataError: A mistake in the data.
+        """
         digests = []
         for node in typed_nodes(config):
             if not _is_dataset(node):
