@@ -96,7 +96,8 @@ pipeline = [
         title='From image-level labels to segmentation',
         notes=(
             'Synthetic images of 64 px, every network from scratch. The classifier saw '
-            'image-level labels only; no network was trained on a ground-truth mask.'
+            'image-level labels only, and no network was trained on a ground-truth mask. '
+            'One number comes from masks: the threshold that the pseudo labels start from.'
         ),
         dataset=masks,
         seeds=[
