@@ -21,11 +21,12 @@ LAYERS = [
     {'environment', 'progress', 'registry'},
     {'config'},
     {'structures'},
-    {'backbones', 'lrp', 'losses', 'affinity'},
+    {'lrp', 'losses', 'affinity'},
+    {'backbones'},
     {'classifiers', 'segmentors'},
     {'seeds', 'refiners', 'datasets', 'metrics'},
     {'stages'},
-    {'cli'},
+    {'explain', 'cli'},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -48,7 +48,8 @@ def test_first_block_by_its_formula(vit, images) -> None:
     with capture(vit, images) as trace:
         pass
     block = vit.vit.blocks[0]
-    tokens = block.norm1(vit._embed(images, (3, 5), None))
+    tokens, positions = vit.embed(images)
+    tokens = block.norm1(tokens + positions)
     qkv = block.attn.qkv(tokens).reshape(2, 16, 3, 3, 8).permute(2, 0, 3, 1, 4)
     expected = (qkv[0] @ qkv[1].transpose(-2, -1) / 8**0.5).softmax(-1)
     torch.testing.assert_close(trace.attn[0], expected)

@@ -35,7 +35,9 @@ def hooks_of(model):
 
 def test_shape_sign_and_absent_classes(head, model, images):
     maps = head(model, images, LABELS)
-    assert maps.shape == (3, 5, images.shape[2] // 8, images.shape[3] // 8)
+    size = tuple(images.shape[-2:])
+    assert maps.shape[:2] == (3, 5)
+    assert tuple(maps.shape[2:]) in {size, (size[0] // 8, size[1] // 8)}
     assert maps.isfinite().all() and (maps >= 0).all()
     assert (maps[LABELS == 0] == 0).all()
     assert (maps[LABELS == 1] > 0).any()
@@ -56,11 +58,28 @@ def test_classes_do_not_meet(head, model, images):
         torch.testing.assert_close(together[:, c], alone[:, c], rtol=1e-9, atol=1e-12)
 
 
+def test_signed_maps_are_the_maps_before_the_clamp(head, model, images):
+    signed = head.signed_maps(model, images, LABELS)
+    torch.testing.assert_close(signed.clamp(min=0), head(model, images, LABELS))
+    assert (signed[LABELS == 0] == 0).all()
+
+
+def test_classes_per_pass_bounds_memory_only(head, model, images):
+    together = head(model, images, LABELS)
+    head.classes_per_pass = 1
+    torch.testing.assert_close(head(model, images, LABELS), together)
+
+
+def forwards_of(model):
+    return [name for name, m in model.named_modules() if 'forward' in vars(m)]
+
+
 def test_leaves_nothing_behind(head, model, images):
     model.train()
     fused = [block.attn.fused_attn for block in model.backbone.vit.blocks]
     maps = head(model, images, LABELS)
     assert hooks_of(model) == 0
+    assert forwards_of(model) == []
     assert not maps.requires_grad
     assert all(p.grad is None for p in model.parameters())
     assert model.training

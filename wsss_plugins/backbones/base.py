@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import DataError, UserError
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,51 @@ class TokenBackbone(BaseModule, ABC):
             Nothing.
         """
         yield
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks in order; each one's output is the whole sequence ``(N, T, D)``.
+
+        None by default: only methods that read the tokens between blocks need them.
+        """
+        return []
+
+    def finish(self, sequence: Tensor, grid: tuple[int, int]) -> Tokens:
+        """What :meth:`forward` does after the last block.
+
+        Args:
+            sequence: ``(N, T, D)``, the output of a block.
+            grid: ``(h, w)`` of the patches.
+
+        Returns:
+            The tokens, after the last norm if there is one.
+
+        Raises:
+            UserError: The backbone does not offer it.
+        """
+        raise UserError(
+            f'{type(self).__name__} does not say how tokens between its blocks become '
+            'its output: use a TimmViT, or write its blocks() and finish()'
+        )
+
+    def explicit(self, start: int | None = None) -> nn.Module:
+        """The same network with every operation a module, for relevance propagation.
+
+        Args:
+            start: First block that relevance passes; the blocks before it run without
+                a graph. None lets it reach the image.
+
+        Returns:
+            A module that shares the weights. Called with images it returns the
+            :class:`Tokens` and the attention ``(N, heads, T, T)`` of each block from
+            ``start`` on; its sub-modules are the layers that relevance passes.
+
+        Raises:
+            UserError: The backbone does not spell its operations out.
+        """
+        raise UserError(
+            f'{type(self).__name__} does not offer its operations one by one, which '
+            'relevance propagation needs: use a TimmViT, or write its explicit()'
+        )
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of the patch grid of ``images``.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.errors import UserError
+from wsss_plugins.lrp import Composite
 
 
 @dataclass
@@ -22,12 +23,16 @@ class Trace:
         attn: Per block, ``(N, heads, T, T)`` attention after softmax (row = query).
         num_prefix: How many of the T tokens stand before the patches.
         grid: ``(h, w)`` of the patches.
+        images: ``(N, 3, H, W)``, the input.
+        hidden: Per block ``(N, T, D)``, its output, where the backbone names its blocks.
     """
 
     tokens: Tokens
     attn: list[Tensor]
     num_prefix: int
     grid: tuple[int, int]
+    images: Tensor
+    hidden: list[Tensor] = field(default_factory=list)
 
     def head_mean(self, start: int = 0) -> Tensor:
         """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``."""
@@ -67,6 +72,26 @@ class Trace:
         )
         return list(gradients)
 
+    def backward(
+        self, scores: Tensor, cotangents: Tensor, of: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Goes back from K weighted sums of ``scores``, one after the other.
+
+        All K share one forward pass; the backward pass stops at the tensors asked for
+        and leaves no ``.grad`` on any weight.
+
+        Args:
+            scores: ``(N, C)`` logits computed from :attr:`tokens`.
+            cotangents: ``(K, N, C)`` weights of the sums, one-hot for single classes.
+            of: Tensors of the forward pass, of :attr:`attn` or :attr:`images`.
+
+        Yields:
+            For each sum the gradient by each tensor; after
+            :func:`capture_relevance` their relevance.
+        """
+        for cotangent in cotangents.to(scores.dtype):
+            yield torch.autograd.grad(scores, of, cotangent, retain_graph=True)
+
 
 @contextmanager
 def capture(
@@ -102,14 +127,50 @@ def capture(
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
             stack.enter_context(backbone.explicit_attention())
-            for module in modules:
+            for module in (*modules, *backbone.blocks()):
                 stack.callback(module.register_forward_hook(remember).remove)
             tokens = backbone(images, keep)
-        if len(seen) != len(modules) or not modules:
+        attn = [seen[module] for module in modules if module in seen]
+        if len(attn) != len(modules) or not modules:
             raise UserError(
-                f'{type(backbone).__name__} showed the attention of {len(seen)} of '
+                f'{type(backbone).__name__} showed the attention of {len(attn)} of '
                 f'{len(modules)} blocks: a block runs fused attention; make '
                 'explicit_attention() switch it off'
             )
         grid = backbone.grid(images)
-        yield Trace(tokens, [seen[m] for m in modules], backbone.num_prefix, grid)
+        hidden = [seen[block] for block in backbone.blocks()]
+        yield Trace(tokens, attn, backbone.num_prefix, grid, images, hidden)
+
+
+@contextmanager
+def capture_relevance(
+    backbone: TokenBackbone,
+    images: Tensor,
+    composite: Composite,
+    start: int | None = None,
+) -> Iterator[Trace]:
+    """Runs ``backbone`` so that going back carries relevance instead of gradients.
+
+    The rules hold for this one forward pass: what computes scores from the tokens needs
+    its own ``with composite(head)``. They are undone before the block begins.
+
+    Args:
+        backbone: The backbone; it must be :meth:`TokenBackbone.explicit`.
+        images: ``(N, 3, H, W)``, normalised.
+        composite: The rule of each layer.
+        start: First block that relevance passes; None lets it reach the images.
+
+    Yields:
+        The trace; its ``attn`` begins with block ``start``.
+
+    Raises:
+        UserError: The backbone does not spell its operations out, or relevance cannot
+            reach the image through its stem.
+        ConfigError: A layer without rule.
+    """
+    view = backbone.explicit(start)
+    images = images.detach().requires_grad_(start is None)
+    with torch.enable_grad():
+        with composite(view):
+            tokens, attn = view(images)
+        yield Trace(tokens, attn, backbone.num_prefix, backbone.grid(images), images)

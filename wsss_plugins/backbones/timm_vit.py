@@ -12,14 +12,19 @@ import timm
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
+from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.backbones.explicit import ExplicitViT
 from wsss_plugins.backbones.stem import ConvStem
-from wsss_plugins.backbones.weights import load_weights, read_weights
+from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError, near_names
 from wsss_plugins.registry import MODELS
+
+MODULES = ('vision_transformer', 'deit', 'vision_transformer_hybrid', 'vitamin')
+"""Modules of timm with plain vision transformers; nothing is fetched for others."""
 
 
 @MODELS.register_module()
@@ -35,7 +40,8 @@ class TimmViT(TokenBackbone):
     Args:
         name: A timm model, e.g. ``'vit_base_patch16_224'``, ``'deit_small_patch16_224'``,
             ``'deit_base_distilled_patch16_384'``, ``'vit_base_r50_s16_384'``. None
-            builds timm's ``VisionTransformer`` from ``arch`` alone.
+            builds timm's ``VisionTransformer`` from ``arch`` alone; a model that is
+            built already is taken as it is.
         pretrained: True for timm's weights of that name, a path for a local file.
         stem: ``'patch'`` or ``'conv'`` (:class:`ConvStem`, custom sizes only).
         final_norm: Whether the tokens pass the last LayerNorm. The released ACR code
@@ -54,7 +60,7 @@ class TimmViT(TokenBackbone):
 
     def __init__(
         self,
-        name: str | None = None,
+        name: str | VisionTransformer | None = None,
         pretrained: bool | str = False,
         stem: str = 'patch',
         final_norm: bool = True,
@@ -72,8 +78,11 @@ class TimmViT(TokenBackbone):
             )
         self.pos_embed = pos_embed
         self.final_norm = final_norm
-        self.vit = _build(name, pretrained is True, stem, arch)
+        if not isinstance(name, VisionTransformer):
+            name = build_vit(name, pretrained is True, stem, **arch)
+        self.vit = name
         self.vit.patch_embed.strict_img_size = False
+        self.vit.patch_embed.flatten = True  # with dynamic_img_size timm keeps a grid
         if not final_norm:
             self.vit.norm.requires_grad_(
                 False
@@ -82,22 +91,38 @@ class TimmViT(TokenBackbone):
         self.stride = int(self.vit.patch_embed.feat_ratio())
         self.num_prefix = self.vit.num_prefix_tokens
         if isinstance(pretrained, str):
-            self._load(pretrained)
+            load_vit(self.vit, pretrained)
+
+    @property
+    def trained_size(self) -> tuple[int, int]:
+        """``(H, W)`` of the images that the position embeddings are for."""
+        height, width = self.vit.patch_embed.img_size
+        return height, width
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
         """See :meth:`TokenBackbone.forward`."""
-        height, width = self.grid(images)
-        tokens = self._embed(images, (height, width), keep)
-        tokens = self.vit.norm_pre(self.vit.pos_drop(tokens))
+        tokens, positions = self.embed(images, keep)
+        tokens = self.vit.norm_pre(self.vit.pos_drop(tokens + positions))
         for block in self.vit.blocks:
             tokens = block(tokens)
+        return self.finish(
+            tokens, self.grid(images) if keep is None else (1, keep.shape[1])
+        )
+
+    def finish(self, sequence: Tensor, grid: tuple[int, int]) -> Tokens:
+        """See :meth:`TokenBackbone.finish`."""
         if self.final_norm:
-            tokens = self.vit.norm(tokens)
-        prefix, patch = tokens[:, : self.num_prefix], tokens[:, self.num_prefix :]
-        if keep is not None:
-            height, width = 1, keep.shape[1]
-        patch = patch.transpose(1, 2).reshape(len(images), -1, height, width)
-        return Tokens(prefix, patch)
+            sequence = self.vit.norm(sequence)
+        prefix, patch = sequence.tensor_split((self.num_prefix,), 1)
+        return Tokens(prefix, patch.transpose(1, 2).unflatten(2, grid))
+
+    def blocks(self) -> list[nn.Module]:
+        """See :meth:`TokenBackbone.blocks`."""
+        return list(self.vit.blocks)
+
+    def explicit(self, start: int | None = None) -> ExplicitViT:
+        """See :meth:`TokenBackbone.explicit`."""
+        return ExplicitViT(self, start)
 
     def init_weights(self) -> None:
         """Does nothing: timm has set the weights, and mmengine would set them anew."""
@@ -122,23 +147,35 @@ class TimmViT(TokenBackbone):
     def _attention(self) -> list[Any]:
         return [block.attn for block in self.vit.blocks]
 
-    def _embed(
-        self, images: Tensor, grid: tuple[int, int], keep: Tensor | None
-    ) -> Tensor:
-        """Patch and prefix tokens with their positions, ``(N, P + n, D)``."""
-        vit = self.vit
+    def embed(
+        self, images: Tensor, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Prefix and patch tokens, and their positions, before these are added.
+
+        Args:
+            images: ``(N, 3, H, W)``, normalised.
+            keep: See :meth:`TokenBackbone.forward`.
+
+        Returns:
+            Tokens and positions, ``(N, P + n, D)`` each.
+        """
+        vit, grid = self.vit, self.grid(images)
         patch = vit.patch_embed(images)  # (N, h * w, D)
         names = ('cls_token', 'dist_token', 'reg_token')
         tokens = [getattr(vit, name, None) for name in names]
         prefix = torch.cat([t for t in tokens if t is not None], 1)  # (1, P, D)
         on_prefix = 0 if vit.no_embed_class else self.num_prefix
         table: Any = vit.pos_embed  # (1, P + trained patches, D)
-        patch = patch + self._resample(table[:, on_prefix:], grid)
-        if on_prefix:
-            prefix = prefix + table[:, :on_prefix]
+        prefix_table = table[:, :on_prefix] if on_prefix else torch.zeros_like(prefix)
+        positions = self._resample(table[:, on_prefix:], grid).expand_as(patch)
         if keep is not None:
-            patch = patch.gather(1, keep[..., None].expand(-1, -1, patch.shape[-1]))
-        return torch.cat([prefix.expand(len(images), -1, -1), patch], 1)
+            index = keep[..., None].expand(-1, -1, patch.shape[-1])
+            patch, positions = patch.gather(1, index), positions.gather(1, index)
+        many = (len(images), -1, -1)
+        return (
+            torch.cat([prefix.expand(*many), patch], 1),
+            torch.cat([prefix_table.expand(*many), positions], 1),
+        )
 
     def _resample(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
         """Position embeddings ``(1, n, D)`` of the trained grid, on ``grid``."""
@@ -155,23 +192,49 @@ class TimmViT(TokenBackbone):
         )
         return square.flatten(2).transpose(1, 2)
 
-    def _load(self, path: str) -> None:
-        weights = read_weights(path)
-        if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
-            self.vit.load_pretrained(path)  # timm reads the JAX layout
-            return
-        weights = {
-            k.removeprefix('backbone.').removeprefix('vit.'): v
-            for k, v in weights.items()
-        }
-        weights = checkpoint_filter_fn(weights, self.vit)
-        report = load_weights(self.vit, weights, path, strict=False)
-        print_log(f'{path}: {report}', logger='current')
+
+def load_vit(vit: VisionTransformer, path: str) -> LoadReport | None:
+    """Fills ``vit`` from a file, its position embeddings resampled where they differ.
+
+    Args:
+        vit: Filled in place; its head too, where it has one.
+        path: Weights of timm, of the authors of DeiT, of a classifier of ours, or the
+            ``.npz`` of the authors of ViT.
+
+    Returns:
+        What was loaded; None for ``.npz``, where everything must be there.
+
+    Raises:
+        CheckpointError: A missing or damaged file, or one of another model.
+    """
+    weights = read_weights(path)
+    if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
+        vit.load_pretrained(path)  # timm reads the JAX layout
+        return None
+    weights = {
+        k.removeprefix('backbone.').removeprefix('vit.'): v for k, v in weights.items()
+    }
+    weights = checkpoint_filter_fn(weights, vit)
+    report = load_weights(vit, weights, path, strict=False)
+    print_log(f'{path}: {report}', logger='current')
+    return report
 
 
-def _build(
-    name: str | None, pretrained: bool, stem: str, arch: dict[str, Any]
+def build_vit(
+    name: str | None, pretrained: bool, stem: str = 'patch', **arch: Any
 ) -> VisionTransformer:
+    """Builds a timm model, without its head unless ``num_classes`` is given.
+
+    Args:
+        name: See :class:`TimmViT`.
+        pretrained: Whether timm fetches its weights.
+        stem: See :class:`TimmViT`.
+        arch: Likewise; ``num_classes=None`` keeps timm's own head.
+
+    Raises:
+        ConfigError: Unknown name or argument, or a model that is no plain ViT.
+        CheckpointError: The weights cannot be fetched.
+    """
     if stem not in ('patch', 'conv') or (stem == 'conv' and name is not None):
         raise ConfigError(
             f"stem must be 'patch', or 'conv' without a timm name; got '{stem}' with "
@@ -186,7 +249,8 @@ def _build(
         allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))
         raise ConfigError(f"timm has no model '{name}': {allowed}", token=name)
     try:
-        vit = timm.create_model(name, pretrained=pretrained, num_classes=0, **arch)
+        pretrained = pretrained and is_model_in_modules(name.split('.')[0], MODULES)
+        vit = timm.create_model(name, pretrained, **{'num_classes': 0, **arch})
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise

@@ -11,21 +11,57 @@ from wsss_plugins.metrics.confusion import (
     mean_iou,
     pixel_accuracy,
 )
+from wsss_plugins.metrics.explanation import (
+    ExplanationScores,
+    ExplanationSegmentation,
+    f1_score,
+    normalise_map,
+    precision_recall,
+    resize_map,
+    segmentation_ap,
+)
+from wsss_plugins.metrics.insertion_deletion import (
+    InsertionDeletion,
+    InsertionDeletionScores,
+    insertion_deletion_probabilities,
+)
+from wsss_plugins.metrics.masking import area_under_curve, masked_logits, pixel_ranks
 from wsss_plugins.metrics.multilabel_ap import MultiLabelAP, average_precision
+from wsss_plugins.metrics.perturbation import (
+    Perturbation,
+    PerturbationScores,
+    perturbed_logits,
+)
 from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult
 
 __all__ = [
+    'ExplanationScores',
+    'ExplanationSegmentation',
+    'InsertionDeletion',
+    'InsertionDeletionScores',
     'MultiLabelAP',
+    'Perturbation',
+    'PerturbationScores',
     'SeedIoU',
     'SegmentationScores',
     'SweepResult',
+    'area_under_curve',
     'average_precision',
     'class_counts',
     'class_mean',
     'confusion_matrix',
+    'f1_score',
     'false_negative_rate',
     'false_positive_rate',
+    'insertion_deletion_probabilities',
     'iou_per_class',
+    'masked_logits',
     'mean_iou',
+    'normalise_map',
+    'perturbed_logits',
     'pixel_accuracy',
+    'pixel_ranks',
+    'precision_recall',
+    'resize_map',
+    'segmentation_ap',
 ]

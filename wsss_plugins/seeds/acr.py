@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,7 @@ class ACRGradientMap(SeedHead):
             paper); ``'grad_s'`` its square; ``'cam_grad'`` mean of (G A)+;
             ``'cam_grad_s'`` mean of (G A)+ times mean of G+.
         affinity: Whether to spread the map along the patch affinity.
+        kwargs: See :class:`SeedHead`.
 
     Raises:
         ConfigError: Unknown variant.
@@ -41,9 +44,13 @@ class ACRGradientMap(SeedHead):
     needs_grad = True
 
     def __init__(
-        self, start_block: int = -2, variant: str = 'grad', affinity: bool = True
+        self,
+        start_block: int = -2,
+        variant: str = 'grad',
+        affinity: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         if variant not in VARIANTS:
             raise ConfigError(
                 f'variant must be one of {VARIANTS}, not {variant!r}', variant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import ConfigError, DataError
 
 
 class SeedHead(nn.Module, ABC):
@@ -19,11 +20,24 @@ class SeedHead(nn.Module, ABC):
     A new method overrides :meth:`class_maps` alone. All images of a batch and all
     classes of an image share one forward pass.
 
+    Args:
+        classes_per_pass: How many classes of an image are differentiated together; it
+            bounds the memory, not the result. All by default.
+
     Attributes:
         needs_grad: Whether :meth:`class_maps` differentiates.
     """
 
     needs_grad: ClassVar[bool] = False
+
+    def __init__(self, classes_per_pass: int | None = None) -> None:
+        super().__init__()
+        if classes_per_pass is not None and classes_per_pass < 1:
+            raise ConfigError(
+                f'classes_per_pass must be 1 or more, not {classes_per_pass}',
+                'classes_per_pass',
+            )
+        self.classes_per_pass = classes_per_pass
 
     @abstractmethod
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
@@ -35,8 +49,15 @@ class SeedHead(nn.Module, ABC):
             labels: ``(N, C)`` in {0, 1}.
 
         Returns:
-            ``(N, C, h, w)``. Negative values and absent classes are set to 0 afterwards.
+            ``(N, C, h, w)`` on the patch grid or finer. Absent classes are set to 0
+            afterwards.
         """
+
+    def look(
+        self, model: WSSSClassifier, images: Tensor
+    ) -> AbstractContextManager[Trace]:
+        """The forward pass that :meth:`class_maps` is shown; hooks end with it."""
+        return capture(model.backbone, images, gradients=self.needs_grad)
 
     def forward(self, model: WSSSClassifier, images: Tensor, labels: Tensor) -> Tensor:
         """Localises the classes that are present.
@@ -47,7 +68,26 @@ class SeedHead(nn.Module, ABC):
             labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
         Returns:
-            ``(N, C, h, w)`` >= 0 on the patch grid; absent classes are exactly 0.
+            ``(N, C, h, w)`` >= 0 on the patch grid or finer; absent classes are
+            exactly 0.
+
+        Raises:
+            DataError: Labels of another shape than ``(N, C)``.
+        """
+        return self.signed_maps(model, images, labels).clamp(min=0)
+
+    def signed_maps(
+        self, model: WSSSClassifier, images: Tensor, labels: Tensor
+    ) -> Tensor:
+        """The maps before negative values are removed, for tests of explanations.
+
+        Args:
+            model: As for :meth:`forward`.
+            images: Likewise.
+            labels: Likewise.
+
+        Returns:
+            ``(N, C, h, w)``; absent classes are exactly 0.
 
         Raises:
             DataError: Labels of another shape than ``(N, C)``.
@@ -61,11 +101,24 @@ class SeedHead(nn.Module, ABC):
         training = model.training
         model.eval()
         try:
-            with capture(model.backbone, images, gradients=self.needs_grad) as trace:
-                maps = self.class_maps(model, trace, labels).detach()
+            with self.look(model, images) as trace:
+                parts = self._passes(labels)
+                maps = [self._present(model, trace, part) for part in parts]
         finally:
             model.train(training)
-        return maps.clamp(min=0) * labels[:, :, None, None].to(maps)
+        return sum(maps[1:], start=maps[0])
+
+    def _present(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        maps = self.class_maps(model, trace, labels).detach()
+        return torch.where(labels[:, :, None, None] != 0, maps, maps.new_zeros(()))
+
+    def _passes(self, labels: Tensor) -> list[Tensor]:
+        """Splits labels ``(N, C)`` so that no part has more classes than allowed."""
+        if self.classes_per_pass is None or not self.needs_grad:
+            return [labels]
+        return [
+            part.sum(0) for part in class_slots(labels).split(self.classes_per_pass)
+        ]
 
 
 def class_slots(labels: Tensor) -> Tensor:

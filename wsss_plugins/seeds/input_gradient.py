@@ -1,0 +1,88 @@
+"""Attribution to the pixels by gradients."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots
+
+
+@SEED_HEADS.register_module()
+class InputXGradient(SeedHead):
+    """The input times the gradient of a class's logit, summed over the channels; signed.
+
+    Source: Shrikumar et al., Not Just a Black Box, 2016, sec. 2.
+
+    Args:
+        kwargs: See :class:`SeedHead`.
+    """
+
+    needs_grad = True
+
+    def look(
+        self, model: WSSSClassifier, images: Tensor
+    ) -> AbstractContextManager[Trace]:
+        """A forward pass that goes back to the pixels."""
+        images = images.detach().requires_grad_()
+        return capture(model.backbone, images, gradients=True)
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The attribution of every pixel, ``(N, C, H, W)``."""
+        slots = class_slots(labels)
+        pixels = trace.images.detach()
+        maps = [(pixels * g).sum(1) for g in _pixel_gradients(model, trace, slots)]
+        return from_slots(torch.stack(maps), slots)
+
+
+@SEED_HEADS.register_module()
+class IntegratedGradients(InputXGradient):
+    """The input times its gradient, averaged on the way from a black image; signed.
+
+    The way goes straight from ``baseline`` to the image in the middles of equal steps.
+    With many steps the map sums to the difference of the logits at both ends.
+
+    Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, 2017, eq. 3.
+
+    Args:
+        steps: How many points on the way.
+        baseline: Value of the normalised pixels at its beginning.
+        kwargs: See :class:`SeedHead`.
+
+    Raises:
+        ConfigError: No step.
+    """
+
+    def __init__(self, steps: int = 20, baseline: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if steps < 1:
+            raise ConfigError(f'steps must be 1 or more, not {steps}', 'steps')
+        self.steps = steps
+        self.baseline = baseline
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The attribution of every pixel, ``(N, C, H, W)``."""
+        slots = class_slots(labels)
+        way = trace.images.detach() - self.baseline
+        total = torch.zeros_like(way).repeat(len(slots), 1, 1, 1, 1)
+        for step in range(self.steps):
+            point = self.baseline + way * ((step + 0.5) / self.steps)
+            with super().look(model, point) as part:
+                for slot, gradient in enumerate(_pixel_gradients(model, part, slots)):
+                    total[slot] += gradient
+        return from_slots((total * way).sum(2) / self.steps, slots)
+
+
+def _pixel_gradients(
+    model: WSSSClassifier, trace: Trace, slots: Tensor
+) -> list[Tensor]:
+    """The gradient ``(N, 3, H, W)`` of each slot's logits by the image."""
+    scores = model.class_logits(trace.tokens)
+    return [g for (g,) in trace.backward(scores, slots, [trace.images])]

@@ -1,0 +1,115 @@
+"""Layer-wise relevance propagation as a map: to the pixels, or to one block's attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.lrp import Composite
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.relevance import RelevanceHead
+
+
+@SEED_HEADS.register_module()
+class FullLRP(RelevanceHead):
+    """Relevance of the pixels, summed over the channels; signed.
+
+    Source: Binder et al., Layer-wise Relevance Propagation for Neural Networks with Local
+    Renormalization Layers, 2016, as the baseline 'LRP' of Chefer et al., Transformer
+    Interpretability Beyond Attention Visualization, 2021.
+
+    Args:
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def __init__(self, rules: str | Composite = 'chefer_lrp', **kwargs: Any) -> None:
+        super().__init__(rules, None, **kwargs)
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The relevance of every pixel for each present class, ``(N, C, H, W)``."""
+        slots = class_slots(labels)
+        back = trace.backward(self.scores(model, trace), slots, [trace.images])
+        return from_slots(torch.stack([pixels.sum(1) for (pixels,) in back]), slots)
+
+
+@SEED_HEADS.register_module()
+class AttnLRP(FullLRP):
+    """Relevance of the pixels by the rules of AttnLRP.
+
+    Source: Achtibat et al., AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for
+    Transformers, 2024, sec. 3.
+
+    Args:
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def __init__(self, rules: str | Composite = 'attnlrp', **kwargs: Any) -> None:
+        super().__init__(rules, **kwargs)
+
+
+@SEED_HEADS.register_module()
+class CPLRP(FullLRP):
+    """Relevance of the pixels with the attention matrices held constant.
+
+    Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
+    Propagation, 2022, sec. 4, with the linear rules of Achtibat et al., 2024.
+
+    Args:
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def __init__(self, rules: str | Composite = 'cp_lrp', **kwargs: Any) -> None:
+        super().__init__(rules, **kwargs)
+
+
+@SEED_HEADS.register_module()
+class PartialLRP(RelevanceHead):
+    """Positive relevance of the class token's attention in one block.
+
+    Source: Voita et al., Analyzing Multi-Head Self-Attention, 2019, as the baseline
+    'partial LRP' of Chefer et al., 2021.
+
+    Args:
+        block: The block; -1 the last one, as the paper, 1 its 'second layer'.
+        ablation: Whether the relevance is multiplied by the gradient of the class's
+            logit before negative values are removed.
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def __init__(
+        self,
+        block: int = -1,
+        ablation: bool = False,
+        rules: str | Composite = 'chefer_lrp',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rules, block, **kwargs)
+        self.ablation = ablation
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The relevance of the class token's attention, ``(N, C, h, w)``."""
+        slots = class_slots(labels)
+        back = trace.backward(self.scores(model, trace), slots, trace.attn[:1])
+        values = [relevance[:, :, 0] for (relevance,) in back]  # (N, heads, T) each
+        if self.ablation:
+            gradients = self._gradients(model, trace, slots)
+            values = [v * g for v, g in zip(values, gradients, strict=True)]
+        rows = torch.stack([value.clamp(min=0).mean(1) for value in values])
+        return from_slots(patch_grid(rows[..., trace.num_prefix :], trace), slots)
+
+    @staticmethod
+    def _gradients(model: WSSSClassifier, trace: Trace, slots: Tensor) -> list[Tensor]:
+        """The class token's row of the gradient by the block's attention, per slot."""
+        with capture(model.backbone, trace.images, gradients=True) as plain:
+            attn = plain.attn[-len(trace.attn)]
+            logits = model.class_logits(plain.tokens)
+            return [g[:, :, 0] for (g,) in plain.backward(logits, slots, [attn])]

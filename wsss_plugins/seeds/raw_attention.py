@@ -1,0 +1,35 @@
+"""The attention of one block as a map."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import SeedHead, patch_grid
+from wsss_plugins.seeds.relevance import block_index
+
+
+@SEED_HEADS.register_module()
+class RawAttention(SeedHead):
+    """How the class token attends to the patches in one block, mean over heads.
+
+    It does not tell classes apart: each present class gets the same map.
+
+    Source: the baseline 'raw attention' of Chefer et al., Transformer Interpretability
+    Beyond Attention Visualization, 2021.
+
+    Args:
+        block: The block; negative counts from the end.
+    """
+
+    def __init__(self, block: int = -1) -> None:
+        super().__init__()
+        self.block = block
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The class token's row of the attention, ``(N, C, h, w)``."""
+        attn = trace.attn[block_index(self.block, len(trace.attn))]
+        row = patch_grid(attn.mean(1)[:, 0, trace.num_prefix :], trace)
+        return row[:, None].expand(-1, labels.shape[1], -1, -1)

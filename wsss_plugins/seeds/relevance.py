@@ -1,0 +1,88 @@
+"""What the heads that propagate relevance share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace, capture_relevance
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.lrp import Composite, composite
+from wsss_plugins.seeds.base import SeedHead
+
+
+class RelevanceHead(SeedHead):
+    """A seed head whose trace goes back with relevance instead of gradients.
+
+    Relevance starts as 1 at the logit of the class.
+
+    Args:
+        rules: The composite, or its name in ``lrp.COMPOSITES``.
+        start_block: First block that relevance passes; negative counts from the end.
+            None lets it reach the image.
+        kwargs: See :class:`SeedHead`.
+
+    Raises:
+        ConfigError: Unknown composite.
+    """
+
+    needs_grad = True
+
+    def __init__(
+        self,
+        rules: str | Composite,
+        start_block: int | None = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rules = composite(rules)
+        self.start_block = start_block
+
+    @contextmanager
+    def look(self, model: WSSSClassifier, images: Tensor) -> Iterator[Trace]:
+        """The forward pass under the rules."""
+        start = self.start_block
+        if start is not None:
+            start = block_index(start, len(model.backbone.attention_modules()))
+        with capture_relevance(model.backbone, images, self.rules, start) as trace:
+            yield trace
+
+    def scores(self, model: WSSSClassifier, trace: Trace) -> Tensor:
+        """Class logits ``(N, C)`` of the trace, from which relevance can go back."""
+        with self.rules(model.head):
+            return model.class_logits(trace.tokens)
+
+
+def block_index(block: int, depth: int) -> int:
+    """The index of a block that may count from the end.
+
+    Raises:
+        ConfigError: There is no such block.
+    """
+    if not -depth <= block < depth:
+        raise ConfigError(
+            f'the backbone has blocks 0 to {depth - 1} (or -{depth} to -1), not {block}',
+            'block',
+        )
+    return block % depth
+
+
+def spread_class_token(blocks: Iterable[Tensor], like: Tensor) -> Tensor:
+    """The class token's row of ``(I + A_L) ... (I + A_1)``, without the whole product.
+
+    Args:
+        blocks: ``(N, T, T)`` of each block, the *last* block first.
+        like: A tensor ``(N, ..., T)``, for size and type.
+
+    Returns:
+        ``(N, T)``.
+    """
+    row = like.new_zeros(len(like), 1, like.shape[-1])
+    row[..., 0] = 1
+    for block in blocks:
+        row = row + row @ block
+    return row[:, 0]

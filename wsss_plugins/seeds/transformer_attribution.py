@@ -1,0 +1,86 @@
+"""Transformer attribution, and the rollout of relevance alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.lrp import Composite
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.relevance import RelevanceHead, spread_class_token
+
+
+@SEED_HEADS.register_module()
+class LRPRollout(RelevanceHead):
+    """Rollout of the positive relevance of the attention, without gradients.
+
+    ``(I + A_L) ... (I + A_s)`` with ``A`` the mean over heads of the positive relevance;
+    the rows are not normalised.
+
+    Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
+    2021, the 'rollout' of its code.
+
+    Args:
+        start_block: s, the first block of the product.
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def __init__(
+        self, start_block: int = 0, rules: str | Composite = 'chefer', **kwargs: Any
+    ) -> None:
+        super().__init__(rules, start_block, **kwargs)
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The relevance that reaches the class token, ``(N, C, h, w)``."""
+        slots = class_slots(labels)
+        scores = self.scores(model, trace)
+        rows = []
+        for relevance in trace.backward(scores, slots, trace.attn):
+            blocks = (r.clamp(min=0).mean(1) for r in reversed(relevance))
+            rows.append(spread_class_token(blocks, trace.attn[0]))
+        patches = torch.stack(rows)[..., trace.num_prefix :]
+        return from_slots(patch_grid(patches, trace), slots)
+
+
+@SEED_HEADS.register_module()
+class TransformerAttribution(LRPRollout):
+    """Rollout of the positive part of gradient times relevance of the attention.
+
+    ``(I + A_L) ... (I + A_s)`` with ``A`` the mean over heads of ``(G R)+``, G the
+    gradient of the class's logit by the attention and R its relevance.
+
+    Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
+    2021, eqs. 13 and 14.
+
+    Args:
+        start_block: s, the first block of the product; 0 in the paper, 1 in its
+            segmentation and perturbation scripts.
+        rules: See :class:`RelevanceHead`.
+        kwargs: See :class:`SeedHead`.
+    """
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The attribution of every patch for each present class, ``(N, C, h, w)``."""
+        slots = class_slots(labels)
+        scores = self.scores(model, trace)
+        rows = []
+        with capture(model.backbone, trace.images, gradients=True) as plain:
+            logits = model.class_logits(plain.tokens)
+            attn = plain.attn[-len(trace.attn) :]
+            both = zip(
+                trace.backward(scores, slots, trace.attn),
+                plain.backward(logits, slots, attn),
+                strict=True,
+            )
+            for relevance, gradient in both:
+                pairs = zip(reversed(relevance), reversed(gradient), strict=True)
+                blocks = ((r * g).clamp_(min=0).mean(1) for r, g in pairs)
+                rows.append(spread_class_token(blocks, trace.attn[0]))
+        patches = torch.stack(rows)[..., trace.num_prefix :]
+        return from_slots(patch_grid(patches, trace), slots)
