@@ -17,14 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
+from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.cli import parse_options
 from wsss_plugins.config import check_config, load_config
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
 from wsss_plugins.errors import DataError
-from wsss_plugins.registry import DATASETS, build_as
+from wsss_plugins.registry import DATASETS, MODELS, build_as
 from wsss_plugins.stages import StageRecord
+from wsss_plugins.stages.train import save_model_config
 from wsss_plugins.structures import load_label_map
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +185,34 @@ def test_photos_without_code(ran: Ran) -> None:
         label = load_label_map(labels / f'{name}.png')
         assert label.shape == (96, 160) and set(np.unique(label)) <= values
     assert 'ClassFolders' in ran.printed['add_a_data_set'][1]
+
+
+@pytest.mark.slow
+def test_explain_a_photo(tmp_path, monkeypatch, capsys) -> None:
+    make_checkout(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'work_dirs/acr/synthetic_pipeline/classifier'
+    cfg = load_config('configs/acr/synthetic.py').model
+    save_model_config(cfg, folder)
+    model = build_as(MODELS, cfg, WSSSClassifier)
+    save_file(model.state_dict(), folder / 'weights.safetensors')
+    photo = Path('data/synthetic/VOC2012/JPEGImages/val_000001.jpg')
+    own, timms = commands(how_to('explain_a_photo'))
+    for command in (own, f'{timms} --untrained'):  # tests have no network
+        _, *words = shlex.split(command)
+        monkeypatch.setattr(sys, 'argv', words)
+        runpy.run_path(words[0], run_name='__main__')
+    said = capsys.readouterr().out
+    assert f'{photo.name}: ' in said and 'bird.png: written' in said
+    assert 'a.jpg: golden retriever ' in said and '%, tabby ' in said
+    with Image.open('bird.png') as two_rows, Image.open('explained.png') as four:
+        assert two_rows.width == four.width + 2 * 332, 'two more methods'
+    (code,) = blocks(how_to('explain_a_photo'), 'python')
+    exec(compile(code, 'explain_a_photo.py', 'exec'), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.sub(r'\d+', 'N', line) for line in lines] == [
+        'class N: N%, most relevant at row N, column N'
+    ] * 2
 
 
 def test_data_set_with_code(tmp_path: Path) -> None:

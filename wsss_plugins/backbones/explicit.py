@@ -91,7 +91,7 @@ class ExplicitViT(nn.Module):
 
     def __init__(self, backbone: TimmViT, start: int | None) -> None:
         super().__init__()
-        vit = backbone.vit
+        vit: Any = backbone.vit
         if start is not None and not 0 <= start < len(vit.blocks):
             raise ConfigError(
                 f'the backbone has blocks 0 to {len(vit.blocks) - 1}, not {start}',
@@ -130,7 +130,7 @@ class ExplicitViT(nn.Module):
 
     def _before(self, backbone: TimmViT, images: Tensor) -> Tensor:
         """The input of block ``start``, where the graph begins."""
-        vit = backbone.vit
+        vit: Any = backbone.vit
         with torch.no_grad():
             tokens, positions = backbone.embed(images)
             tokens = vit.norm_pre(vit.pos_drop(tokens + positions))

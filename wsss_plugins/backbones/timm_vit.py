@@ -256,7 +256,7 @@ def build_vit(
             raise
         raise CheckpointError(
             f'the timm weights of {name} could not be downloaded: fetch them where there '
-            'is a network and give the file as pretrained=FILE'
+            'is a network and give the file as the weights (pretrained=FILE)'
         ) from error
     if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ class WSSSClassifier(BaseModel):
     ``'tensor'``.
 
     Args:
-        backbone: Config of a :class:`TokenBackbone`.
-        head: Config of a :class:`TokenHead`; ``embed_dims`` is filled in.
+        backbone: A :class:`TokenBackbone` or its config.
+        head: A :class:`TokenHead` or its config; ``embed_dims`` is filled in.
         loss: Config of the loss of logits against labels.
         drop_patches: Share of the patches left out of each training image, in [0, 1);
             the same share of the time is saved, and it regularises.
@@ -41,8 +42,8 @@ class WSSSClassifier(BaseModel):
 
     def __init__(
         self,
-        backbone: dict[str, Any],
-        head: dict[str, Any],
+        backbone: dict[str, Any] | TokenBackbone,
+        head: dict[str, Any] | TokenHead,
         loss: dict[str, Any] | None = None,
         drop_patches: float = 0.0,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
@@ -56,8 +57,9 @@ class WSSSClassifier(BaseModel):
                 f'drop_patches must be in [0, 1), not {drop_patches}', 'drop_patches'
             )
         self.backbone = build_as(MODELS, backbone, TokenBackbone)
-        dims = dict(embed_dims=self.backbone.embed_dims)
-        self.head = build_as(MODELS, {**dims, **head}, TokenHead)
+        if isinstance(head, Mapping):
+            head = {'embed_dims': self.backbone.embed_dims, **head}
+        self.head = build_as(MODELS, head, TokenHead)
         loss = loss or dict(type='MultiLabelSoftMarginLoss')
         self.classification_loss = build_as(MODELS, loss, torch.nn.Module)
         self.drop_patches = drop_patches

@@ -11,7 +11,13 @@ from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.base import (
+    SeedHead,
+    block_index,
+    class_slots,
+    from_slots,
+    patch_grid,
+)
 
 VARIANTS = ('grad', 'grad_s', 'cam_grad', 'cam_grad_s')
 
@@ -62,7 +68,7 @@ class ACRGradientMap(SeedHead):
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
         """The map of every present class, ``(N, C, h, w)``."""
         slots = class_slots(labels)
-        start = range(len(trace.attn))[self.start_block]
+        start = block_index(self.start_block, len(trace.attn))
         scores = model.class_logits(trace.tokens)
         gradients = trace.attention_gradients(scores, slots, start=start)
         first = trace.num_prefix

@@ -147,3 +147,17 @@ def from_slots(maps: Tensor, slots: Tensor) -> Tensor:
 def patch_grid(values: Tensor, trace: Trace) -> Tensor:
     """Reshapes values ``(..., n)`` of the patches to ``(..., h, w)``."""
     return values.reshape(*values.shape[:-1], *trace.grid)
+
+
+def block_index(block: int, depth: int) -> int:
+    """The index of a block that may count from the end.
+
+    Raises:
+        ConfigError: There is no such block.
+    """
+    if not -depth <= block < depth:
+        raise ConfigError(
+            f'the backbone has blocks 0 to {depth - 1} (or -{depth} to -1), not {block}',
+            'block',
+        )
+    return block % depth

@@ -11,8 +11,13 @@ from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import UserError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots, patch_grid
-from wsss_plugins.seeds.relevance import block_index
+from wsss_plugins.seeds.base import (
+    SeedHead,
+    block_index,
+    class_slots,
+    from_slots,
+    patch_grid,
+)
 
 
 @SEED_HEADS.register_module()

@@ -7,8 +7,7 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, patch_grid
-from wsss_plugins.seeds.relevance import block_index
+from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 
 
 @SEED_HEADS.register_module()

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from wsss_plugins.backbones import Trace, capture_relevance
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.errors import ConfigError
 from wsss_plugins.lrp import Composite, composite
-from wsss_plugins.seeds.base import SeedHead
+from wsss_plugins.seeds.base import SeedHead, block_index
 
 
 class RelevanceHead(SeedHead):
@@ -55,20 +54,6 @@ class RelevanceHead(SeedHead):
         """Class logits ``(N, C)`` of the trace, from which relevance can go back."""
         with self.rules(model.head):
             return model.class_logits(trace.tokens)
-
-
-def block_index(block: int, depth: int) -> int:
-    """The index of a block that may count from the end.
-
-    Raises:
-        ConfigError: There is no such block.
-    """
-    if not -depth <= block < depth:
-        raise ConfigError(
-            f'the backbone has blocks 0 to {depth - 1} (or -{depth} to -1), not {block}',
-            'block',
-        )
-    return block % depth
 
 
 def spread_class_token(blocks: Iterable[Tensor], like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, patch_grid
+from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 
 
 @SEED_HEADS.register_module()
@@ -23,7 +23,7 @@ class AttentionRollout(SeedHead):
     the baseline of Chefer et al., 2021, computes it.
 
     Args:
-        start_block: First block of the product.
+        start_block: First block of the product; negative counts from the end.
     """
 
     def __init__(self, start_block: int = 0) -> None:
@@ -32,7 +32,8 @@ class AttentionRollout(SeedHead):
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
         """The rollout of the class token, ``(N, C, h, w)``."""
-        flow = rollout(trace.head_mean(self.start_block))
+        start = block_index(self.start_block, len(trace.attn))
+        flow = rollout(trace.head_mean(start))
         row = patch_grid(flow[:, 0, trace.num_prefix :], trace)
         return row[:, None].expand(-1, labels.shape[1], -1, -1)
 

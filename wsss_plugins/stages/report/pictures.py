@@ -1,4 +1,4 @@
-"""The pictures of the report, as data URIs: photos, label maps and heat maps."""
+"""Pictures of photos, label maps and heat maps, and their data URIs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from io import BytesIO
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import Colormap
 from PIL import Image
 
 from wsss_plugins.structures import voc_palette
@@ -18,6 +19,8 @@ CRISP = 128
 """Pictures of at most this side are shown enlarged with sharp pixels."""
 
 HEAT = matplotlib.colormaps['inferno']
+SIGNED = matplotlib.colormaps['RdBu_r']
+"""From against (blue) over nothing (white) to for (red)."""
 
 
 def photo_picture(photo: np.ndarray) -> Image.Image:
@@ -34,24 +37,30 @@ def label_picture(label_map: np.ndarray) -> Image.Image:
     return image
 
 
-def heat_picture(photo: np.ndarray, scores: np.ndarray) -> Image.Image:
+def heat_picture(
+    photo: np.ndarray,
+    scores: np.ndarray,
+    side: int = SIDE,
+    colours: Colormap = HEAT,
+) -> Image.Image:
     """Scores in [0, 1] as colours over the greyed photo, reduced.
 
     Args:
         photo: ``(H, W, 3)`` uint8.
         scores: ``(H, W)``.
+        side: Longest side of the picture.
+        colours: Of the scores.
 
     Returns:
         The picture.
     """
-    size = _reduced((photo.shape[1], photo.shape[0]))
+    size = _reduced((photo.shape[1], photo.shape[0]), side)
     grey = np.asarray(Image.fromarray(photo).convert('L').resize(size), np.float32)
     clipped = np.clip(scores, 0, 1).astype(np.float32)
     values = np.asarray(
         Image.fromarray(clipped).resize(size, Image.Resampling.BILINEAR)
     )
-    colours = 255 * HEAT(values)[..., :3]
-    mixed = 0.35 * grey[..., None] + 0.65 * colours
+    mixed = 0.35 * grey[..., None] + 0.65 * 255 * colours(values)[..., :3]
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
@@ -77,7 +86,7 @@ def heat_scale(steps: int = 8) -> str:
     return f'linear-gradient(90deg,{",".join(colours)})'
 
 
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """``(width, height)`` with no side over :data:`SIDE`."""
-    factor = min(1.0, SIDE / max(size))
+def _reduced(size: tuple[int, int], side: int = SIDE) -> tuple[int, int]:
+    """``(width, height)`` with no side over ``side``."""
+    factor = min(1.0, side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

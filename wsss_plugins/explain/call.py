@@ -1,0 +1,175 @@
+"""One call: the maps of the classes that a model sees in a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from wsss_plugins.backbones import TokenBackbone
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import read_image
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.explain.classes import choose_classes, class_names, first_synonym
+from wsss_plugins.explain.methods import build_method
+from wsss_plugins.explain.models import load_model
+from wsss_plugins.seeds import SeedHead
+
+TRAINED_SIZE = (224, 224)
+"""``(H, W)`` that a backbone is taken to be for, when it does not say."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one method says of K classes of one photo.
+
+    Attributes:
+        maps: ``(K, H, W)`` float32 of the photo's size, relevance for (positive) and
+            against (negative) the class, on the method's own scale.
+        classes: Ids.
+        names: Of these classes.
+        logits: ``(K,)`` float32, what methods with gradients explain.
+        probabilities: ``(K,)`` float32 in [0, 1], what the model predicts.
+        photo: ``(H, W, 3)`` uint8 RGB.
+        method: Name of the seed head in its registry.
+    """
+
+    maps: np.ndarray
+    classes: tuple[int, ...]
+    names: tuple[str, ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    photo: np.ndarray
+    method: str
+
+
+def explain(
+    model: nn.Module | Path | str,
+    image: Path | str | Image.Image | np.ndarray,
+    method: str | Mapping[str, Any] | SeedHead = 'transformer_attribution',
+    classes: Sequence[int | str] | None = None,
+    top: int = 1,
+    size: tuple[int, int] | None = None,
+    weights: Path | str | bool = True,
+    names: Sequence[str] | None = None,
+) -> Explanation:
+    """Shows which parts of a photo speak for a class.
+
+    Args:
+        model: See :func:`load_model`. For several photos load it once.
+        image: A file, a Pillow image, or ``(H, W, 3)`` uint8 RGB.
+        method: See :func:`build_method`.
+        classes: Ids or names; by default the most probable.
+        top: How many of the most probable.
+        size: ``(H, W)`` of the input to the model, multiples of its stride. By default
+            the photo keeps its aspect ratio and gets as many patches as in training.
+        weights: See :func:`load_model`.
+        names: Names of all C classes; those of ImageNet are known.
+
+    Returns:
+        The maps, at the size of the photo.
+
+    Raises:
+        ConfigError: An unknown method, model or class, or a model without attention.
+        CheckpointError: Weights that are missing, do not fit or are no numbers.
+        DataError: An image that cannot be read, or a size that does not fit.
+    """
+    head = build_method(method)
+    classifier = load_model(model, weights)
+    if not classifier.backbone.attention_modules():
+        raise ConfigError(
+            f'{type(head).__name__} reads attention, and {type(classifier.backbone).__name__} '
+            'has none: give a model with a vision transformer, such as TimmViT'
+        )
+    names = _names(classifier, names)
+    photo = read_photo(image)
+    images = _input(classifier, photo, size)
+    logits, probabilities = _answers(classifier, images)
+    chosen = choose_classes(classes, top, probabilities, names)
+    labels = torch.zeros_like(logits)[None]
+    labels[0, chosen] = 1
+    maps = head.signed_maps(classifier, images, labels)[:, chosen]
+    maps = F.interpolate(maps.float(), size=photo.shape[:2], mode='bilinear')
+    return Explanation(
+        maps[0].cpu().numpy(),
+        tuple(chosen),
+        tuple(first_synonym(names[c]) if names else f'class {c}' for c in chosen),
+        logits[chosen].float().cpu().numpy(),
+        probabilities[chosen].float().cpu().numpy(),
+        photo,
+        type(head).__name__,
+    )
+
+
+def read_photo(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
+    """A photo as ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        DataError: A file that cannot be decoded, or an array of another kind.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            'an image must be a file, a Pillow image or an array (H, W, 3) of uint8, '
+            f'not a {type(image).__name__}'
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f'an image must be an array (H, W, 3) of uint8, not {image.shape} of '
+            f'{image.dtype}'
+        )
+    return image
+
+
+def _names(model: WSSSClassifier, names: Sequence[str] | None) -> Sequence[str]:
+    if names is None:
+        return class_names(model)
+    if len(names) != model.num_classes:
+        raise ConfigError(
+            f'{len(names)} class names were given, and the model has '
+            f'{model.num_classes} classes: give one for each, in order'
+        )
+    return names
+
+
+def _input(
+    model: WSSSClassifier, photo: np.ndarray, size: tuple[int, int] | None
+) -> Tensor:
+    """The photo as ``(1, 3, H, W)``, resized as timm does it and normalised."""
+    height, width = size or _fitting_size(model.backbone, photo.shape[:2])
+    if min(height, width) < 1:
+        raise DataError(f'the input size must be positive, not {height} {width}')
+    picture = Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC)
+    weight = next(model.parameters())
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    return model.normalise(pixels.to(weight))
+
+
+def _fitting_size(backbone: TokenBackbone, size: tuple[int, ...]) -> tuple[int, int]:
+    """``size`` scaled to the number of patches in training, in multiples of the stride."""
+    trained = getattr(backbone, 'trained_size', TRAINED_SIZE)
+    factor = (trained[0] * trained[1] / (size[0] * size[1])) ** 0.5 / backbone.stride
+    height, width = (max(1, round(side * factor)) * backbone.stride for side in size)
+    return height, width
+
+
+@torch.no_grad()
+def _answers(model: WSSSClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and probabilities ``(C,)`` of one image."""
+    training = model.training
+    model.eval()
+    try:
+        tokens = model.backbone(images)
+        return model.class_logits(tokens)[0], model.head.scores(tokens)[0]
+    finally:
+        model.train(training)

@@ -1,0 +1,107 @@
+"""The classifier that a name, a file, a folder or a module means."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
+from wsss_plugins.config import load_config, set_everywhere
+from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.registry import MODELS, build_as
+from wsss_plugins.stages.distributed import device
+from wsss_plugins.stages.train import MODEL_CONFIG, load_trained
+
+FILES = ('.py', '.pth', '.pt', '.safetensors', '.npz')
+
+
+def load_model(
+    model: nn.Module | Path | str, weights: Path | str | bool = True
+) -> WSSSClassifier:
+    """The classifier that ``model`` means, its weights checked.
+
+    Args:
+        model: The name of a vision transformer of timm; the folder of a training
+            (``model.py`` and ``weights.safetensors``) or a checkpoint in it; the config
+            of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
+            vision transformer of timm, which is copied.
+        weights: A file; True for those that belong to ``model``; False for none, to try
+            things out.
+
+    Returns:
+        The classifier, in evaluation mode unless it was given.
+
+    Raises:
+        ConfigError: Unknown name, or a model that is no vision transformer.
+        CheckpointError: Weights that are missing, do not fit or are no numbers.
+    """
+    if isinstance(model, WSSSClassifier):
+        found = model
+    elif isinstance(model, VisionTransformer):
+        found = TimmClassifier(copy.deepcopy(model)).eval()
+    elif isinstance(model, nn.Module):
+        raise ConfigError(
+            f'the model is a {type(model).__name__}, whose attention cannot be read: '
+            'give a WSSSClassifier, or a vision transformer of timm (vit_*, deit_*)'
+        )
+    else:
+        source = weights if isinstance(weights, bool) else str(weights)
+        if _is_file(model):
+            found = _from_files(Path(model), source)
+        else:
+            found = TimmClassifier(str(model), source)
+        found = found.eval().to(device())
+    _refuse_nan(found)
+    return found
+
+
+def _is_file(model: Path | str) -> bool:
+    path = Path(model)
+    written = len(path.parts) > 1 or path.suffix in FILES or isinstance(model, Path)
+    return written or path.exists()
+
+
+def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
+    """The model of a folder, a checkpoint or a config."""
+    if not path.exists():
+        raise ConfigError(
+            f'model {path} does not exist: give the folder of a training, a checkpoint '
+            'in it, a config, or a name of timm such as vit_base_patch16_224'
+        )
+    if path.is_dir() and weights is True:
+        return load_trained(path, WSSSClassifier)
+    config = path if path.is_dir() else path.parent
+    config = path if path.suffix == '.py' else config / MODEL_CONFIG
+    if not config.is_file():
+        raise CheckpointError(
+            f'{path} does not say of which model it is, there is no {config}: give the '
+            'name or the config of the model, and the file as its weights'
+        )
+    if config == path and weights is True:
+        raise CheckpointError(
+            f'config {config} says how a model is built and not what it has learnt: give '
+            'its weights too, or the folder of its training'
+        )
+    cfg = load_config(config)
+    if 'model' not in cfg:
+        raise ConfigError(f"config {config} has no 'model': give a training config")
+    set_everywhere(cfg, 'pretrained', None)  # other weights follow
+    model = build_as(MODELS, cfg.model, WSSSClassifier)
+    if weights:
+        file = str(path if weights is True else weights)
+        load_weights(model, read_weights(file), file, strict=True)
+    return model
+
+
+def _refuse_nan(model: WSSSClassifier) -> None:
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"the model's weight {name} is not finite (NaN or infinity): its "
+                'training diverged or its file is damaged, give other weights'
+            )

@@ -1,0 +1,149 @@
+"""Explanations side by side: a row per photo and class, a picture per method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Colormap
+from PIL import Image, ImageDraw, ImageFont
+
+from wsss_plugins.explain.call import Explanation
+from wsss_plugins.explain.methods import spelt_out
+from wsss_plugins.stages.report.pictures import CRISP, HEAT, SIGNED, heat_picture
+
+TILE = 320
+"""Longest side of a picture, in pixels."""
+
+BRIGHTEST = 0.005
+"""Share of the pixels in the brightest colour: single pixels may be far above the rest."""
+
+GAP, MARGIN = 12, 28
+TITLE, CAPTION = 22, 15
+"""Sizes of the letters, in pixels."""
+
+PAPER, INK, SOFT, RULE = '#ffffff', '#1b1f24', '#56606b', '#d9dee4'
+"""As in the style sheet of the report."""
+
+FONTS = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
+
+
+def draw_sheet(
+    rows: Sequence[tuple[str, Sequence[Explanation]]], signed: bool = False
+) -> Image.Image:
+    """Draws the photo and one overlay per method for every class.
+
+    Each map has its own scale, so that colours compare places within a picture and not
+    pictures: from its lowest positive value to the one that :data:`BRIGHTEST` of the
+    pixels reach.
+
+    Args:
+        rows: For each photo its name and what each method says of it, all of the same
+            classes.
+        signed: Whether to show what speaks against a class, in blue; zero is white then.
+
+    Returns:
+        RGB picture.
+    """
+    bands = [
+        _band(title, group, k, signed)
+        for title, group in rows
+        for k in range(len(group[0].classes))
+    ]
+    bands.append(_scale(signed))
+    width = max(band.width for band in bands) + 2 * MARGIN
+    height = sum(band.height for band in bands) + MARGIN * (len(bands) + 1)
+    sheet, top = Image.new('RGB', (width, height), PAPER), MARGIN
+    for band in bands:
+        sheet.paste(band, (MARGIN, top))
+        top += band.height + MARGIN
+    return sheet
+
+
+def _band(
+    title: str, group: Sequence[Explanation], k: int, signed: bool
+) -> Image.Image:
+    """The pictures of one class of one photo, under its name."""
+    first = group[0]
+    photo = _fitted(first.photo)
+    tiles = [Image.fromarray(photo)]
+    captions = [title]
+    for each in group:
+        scores, colours = _scaled(each.maps[k], signed)
+        tiles.append(heat_picture(photo, scores, TILE, colours))
+        words = spelt_out(each.method)
+        empty = not (np.abs(each.maps[k]) if signed else each.maps[k]).max() > 0
+        captions.append(f'{words} (nothing)' if empty else words)
+    step, head = max(t.width for t in tiles) + GAP, 2 * TITLE
+    size = (step * len(tiles) - GAP, head + tiles[0].height + 2 * CAPTION)
+    band = Image.new('RGB', size, PAPER)
+    _write_heading(band, first.names[k], float(first.probabilities[k]))
+    for i, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
+        band.paste(tile, (i * step, head))
+        below = (i * step, head + tile.height + CAPTION // 2)
+        _write(band, below, caption, CAPTION, SOFT, tile.width)
+    return band
+
+
+def _write_heading(band: Image.Image, name: str, probability: float) -> None:
+    share = f'{100 * probability:.1f} %'
+    room = band.width - int(_font(TITLE).getlength(share)) - GAP
+    end = _write(band, (0, 0), name, TITLE, INK, room, 'DejaVuSans-Bold')
+    _write(band, (end + GAP, 0), share, TITLE, SOFT, band.width)
+
+
+def _scaled(scores: np.ndarray, signed: bool) -> tuple[np.ndarray, Colormap]:
+    """A map in [0, 1], or beyond for the brightest, and the colours to show it in."""
+    sizes = np.abs(scores) if signed else scores.clip(min=0)
+    low = 0.0 if signed else float(sizes.min())
+    high = float(np.quantile(sizes, 1 - BRIGHTEST))
+    span = (high if high > low else float(sizes.max())) - low or 1.0
+    if signed:
+        return 0.5 + 0.5 * scores / span, SIGNED
+    return (sizes - low) / span, HEAT
+
+
+def _fitted(photo: np.ndarray) -> np.ndarray:
+    """A photo whose longest side is that of a picture; small ones keep sharp pixels."""
+    image = Image.fromarray(photo)
+    factor = TILE / max(image.size)
+    size = [max(1, round(side * factor)) for side in image.size]
+    sharp = max(image.size) <= CRISP
+    way = Image.Resampling.NEAREST if sharp else Image.Resampling.LANCZOS
+    return np.asarray(image.resize((size[0], size[1]), way))
+
+
+def _scale(signed: bool) -> Image.Image:
+    """What the colours mean."""
+    low, high = ('against', 'for') if signed else ('low', 'high')
+    steps = (SIGNED if signed else HEAT)(np.linspace(0, 1, TILE // 2), bytes=True)
+    strip = np.repeat(steps[None, :, :3], CAPTION, 0)
+    band = Image.new('RGB', (2 * TILE, CAPTION + CAPTION // 2), PAPER)
+    end = _write(band, (0, 0), low, CAPTION, SOFT, TILE) + GAP
+    band.paste(Image.fromarray(strip), (end, 2))
+    _write(band, (end + TILE // 2 + GAP, 0), high, CAPTION, SOFT, TILE)
+    return band
+
+
+def _write(
+    band: Image.Image,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    colour: str,
+    room: int,
+    face: str = 'DejaVuSans',
+) -> int:
+    """Writes ``text``, shortened to ``room`` pixels; returns where it ends."""
+    font = _font(size, face)
+    shown = text
+    while len(shown) > 2 and font.getlength(shown) > room:
+        shown = f'{shown[:-2]}…'
+    ImageDraw.Draw(band).text(place, shown, colour, font)
+    return place[0] + round(font.getlength(shown))
+
+
+def _font(size: int, face: str = 'DejaVuSans') -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(FONTS / f'{face}.ttf'), size)
