@@ -71,6 +71,8 @@ for command in json.loads(sys.argv[1]):
     words = [w for w in shlex.split(command) if w not in ('PYTHONPATH=.', 'python')]
     print('$', command, flush=True)
     if words[:2] == ['-m', 'pytest']:
+        for name in [name for name in sys.modules if name.startswith('test_')]:
+            del sys.modules[name]  # it has looked up the plug-ins of before
         assert pytest.main(words[2:]) == 0
     else:
         sys.argv = words
@@ -128,7 +130,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Writes the files of every page and runs its commands as they stand there."""
     folder = tmp_path_factory.mktemp('checkout')
     make_checkout(folder)
-    pages = ('add_a_seed_head', 'add_a_refiner', 'add_a_pipeline', 'add_a_data_set')
+    pages = (
+        'add_a_seed_head',
+        'add_a_rule',
+        'add_a_refiner',
+        'add_a_pipeline',
+        'add_a_data_set',
+    )
     lines = {page: commands(how_to(page)) for page in pages}
     lines['add_a_data_set'][0] += (
         f' --cfg-options "pipeline.0.options={TRAINED_AT_ONCE}"'
@@ -155,6 +163,30 @@ def test_add_a_seed_head(ran: Ran) -> None:
     scores = ran.record('mine/attended_pipeline', 'score').metrics
     assert 0 < scores['best_miou'] < 100
     assert ran.record('attended', 'cam').provenance['head'] == 'AttendedCAM'
+
+
+@pytest.mark.slow
+def test_add_a_rule(ran: Ran) -> None:
+    (contract,) = ran.printed['add_a_rule']
+    assert int(re.search(r'(\d+) passed', contract)[1]) >= 20
+
+
+def test_rule_and_composite(tmp_path, monkeypatch, capsys) -> None:
+    """The rule, and what the page does with it outside a seed head."""
+    page = how_to('add_a_rule')
+    write_files(page, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    conserves, alone = blocks(page, 'python')[2:]
+    for code in (conserves, alone):
+        exec(compile(code, 'add_a_rule.py', 'exec'), {})
+    assert capsys.readouterr().out == 'torch.Size([4, 8])\n'
+
+
+@pytest.mark.parametrize('page', ['add_a_rule', 'add_a_seed_head', 'add_a_refiner'])
+def test_plug_ins_are_short(page: str) -> None:
+    for text in blocks(how_to(page), 'python')[:2]:
+        if re.match(r'# my_\w+\.py\n', text):
+            assert len(text.strip().splitlines()) <= 26, 'a name and 25 lines'
 
 
 @pytest.mark.slow
