@@ -55,7 +55,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 def measure(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median seconds of each job; the jobs take turns, after one warm-up round."""
-    rounds = [{name: seconds(job) for name, job in jobs.items()} for _ in range(repeats + 1)]
+    rounds = [
+        {name: seconds(job) for name, job in jobs.items()} for _ in range(repeats + 1)
+    ]
     return {name: statistics.median(r[name] for r in rounds[1:]) for name in jobs}
 
 
@@ -76,14 +78,13 @@ def peak_memory(job: Callable[[], object]) -> float:
 
 
 def problem(args: argparse.Namespace) -> tuple[TimmClassifier, Tensor, Tensor]:
-    """The classifier, images and labels with ``--classes`` classes each."""
+    """The classifier, images, and ``--classes`` class ids of each ``(K, N)``."""
     torch.manual_seed(0)
     place = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = TimmClassifier(args.model, pretrained=False).eval().to(place)
     images = torch.randn(args.images, 3, args.size, args.size, device=place)
-    labels = torch.zeros(args.images, model.num_classes, device=place)
-    labels.scatter_(1, torch.rand_like(labels).argsort(1)[:, : args.classes], 1)
-    return model, images, labels
+    chance = torch.rand(args.images, model.num_classes, device=place)
+    return model, images, chance.argsort(1)[:, : args.classes].T
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument('--json', type=Path, help='where to store the figures')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model, images, labels = problem(args)
+    model, images, classes = problem(args)
     chosen = {k: v for k, v in METHODS.items() if not args.only or k in args.only}
     heads = {k: build_as(SEED_HEADS, cfg, SeedHead) for k, (cfg, _) in chosen.items()}
 
@@ -108,7 +109,7 @@ def main() -> None:
         return model.class_logits(model.backbone(images))
 
     def job(head: SeedHead) -> Callable[[], object]:
-        return lambda: head.signed_maps(model, images, labels)
+        return lambda: head.maps_of(model, images, classes)
 
     jobs = {name: job(head) for name, head in heads.items()}
     times = measure({'forward': forward, **jobs}, args.repeats)
@@ -141,7 +142,9 @@ def report(args: argparse.Namespace, unit: float, rows: list[dict]) -> None:
         **{k: v for k, v in vars(args).items() if k not in ('json', 'only')},
     )
     print('  '.join(f'{key} {value}' for key, value in about.items()))
-    print(f'{"method":<32} {"seconds":>8} {"cost / f":>8} {"bar / f":>8} {"peak GB":>8}')
+    print(
+        f'{"method":<32} {"seconds":>8} {"cost / f":>8} {"bar / f":>8} {"peak GB":>8}'
+    )
     for row in rows:
         bar = f'{row["bar"]:8.1f}' if row['bar'] else f'{"-":>8}'
         print(

@@ -86,3 +86,16 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch, clock) -> None:
     shown = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', capsys.readouterr().err)
     assert 'seeds' in shown and '4/4' in shown and '2.0/s' in shown
     assert 'loss 0.500' in shown and '━' in shown
+
+
+@pytest.mark.parametrize('terminal', [False, True])
+def test_what_must_be_said_is_said_also_when_quiet(
+    capsys, monkeypatch, terminal
+) -> None:
+    if terminal:
+        monkeypatch.setenv('FORCE_COLOR', '1')
+    line = f'image [bold]{"x" * 200}.jpg is broken'  # no markup, not folded
+    for quiet in (False, True):
+        with ProgressBar('seeds', total=4, quiet=quiet) as bar:
+            bar.say(line)
+        assert f'{line}\n' in capsys.readouterr().err

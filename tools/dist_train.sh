@@ -10,10 +10,10 @@ fi
 config=$1
 workers=$2
 shift 2
-case "$config" in
-    *_pipeline.py) tool=run_pipeline.py ;;
-    *) tool=train.py ;;
-esac
+tool=train.py
+if [[ $config == *_pipeline.py ]] || grep -qs '^pipeline = ' "$config"; then
+    tool=run_pipeline.py
+fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$workers" \

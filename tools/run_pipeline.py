@@ -22,6 +22,11 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('--start', help='first stage to run; earlier ones must be done')
     parser.add_argument('--stop', help='last stage to run')
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='end with an error after a stage that went on without broken images',
+    )
     parser.add_argument('--dry-run', action='store_true', help='show what would run')
     run_config(parser.parse_args(), run)
 
@@ -31,7 +36,7 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.stages import Pipeline
     from wsss_plugins.stages.distributed import rank
 
-    pipeline = Pipeline(cfg, data_root=args.data_root)
+    pipeline = Pipeline(cfg, data_root=args.data_root, strict=args.strict)
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     if args.dry_run:
         _show_plan(pipeline, work_dir, pipeline.select(args.start, args.stop))
@@ -61,9 +66,10 @@ def _show_records(records, work_dir: Path) -> None:
     total = sum(record.seconds for record in records.values())
     print(f'{total:.0f} s in all; results in {work_dir}')
     for record in records.values():
-        page = work_dir / record.stage / 'report.html'
-        if page.is_file():
-            print(f'report: {page}')
+        for what, file in (('report', 'report.html'), ('table', 'table.md')):
+            path = work_dir / record.stage / file
+            if path.is_file():
+                print(f'{what}: {path}')
 
 
 if __name__ == '__main__':

@@ -80,6 +80,13 @@ class ProgressBar:
             left *= self.total - self.done
             self._line(f'{self._rate(now)}, {left:.0f} s left', note)
 
+    def say(self, text: str) -> None:
+        """Writes a line of its own above the bar, also when the bar is quiet."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

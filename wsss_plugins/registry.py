@@ -41,7 +41,7 @@ def _root(name: str, package: str, contract: str) -> Registry:
     return registry
 
 
-MODELS = _child('MODELS', 'backbones', 'classifiers', 'segmentors', 'losses')
+MODELS = _child('MODELS', 'backbones', 'classifiers', 'segmentors', 'losses', 'affinity')
 DATASETS = _child('DATASETS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 METRICS = _child('METRICS', 'metrics')

@@ -7,17 +7,21 @@ import torch
 from torch import Tensor
 
 import wsss_plugins.refiners  # noqa: F401  (registers)
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.refiners import Refiner
 from wsss_plugins.registry import REFINERS, build_as
 from wsss_plugins.structures import Seed
 
 REFINER_NAMES = sorted(REFINERS.module_dict)
+NEED_MODELS = [n for n in REFINER_NAMES if REFINERS.build(dict(type=n)).stages]
 
 
 @pytest.fixture(params=REFINER_NAMES)
-def refiner(request) -> Refiner:
-    return build_as(REFINERS, dict(type=request.param), Refiner)
+def refiner(request, tiny_classifier) -> Refiner:
+    """A refiner; one that reads a trained classifier gets a small one of stride 8."""
+    refiner = build_as(REFINERS, dict(type=request.param), Refiner)
+    refiner.bind({stage: tiny_classifier() for stage in refiner.stages})
+    return refiner
 
 
 @pytest.fixture
@@ -59,10 +63,36 @@ def test_is_deterministic(refiner: Refiner, image: Tensor) -> None:
     assert torch.equal(first.probabilities(), second.probabilities())
 
 
+def test_a_batch_is_refined_as_its_images_are(refiner: Refiner) -> None:
+    shape = (4, 3, 21, 34)
+    images = list(torch.randint(0, 256, shape, dtype=torch.uint8))
+    seeds = [make_seed(classes) for classes in (2, 0, 3, 1)]
+    together = refiner.refine_batch(images, seeds)
+    assert len(together) == 4
+    for image, seed, found in zip(images, seeds, together, strict=True):
+        assert torch.equal(found.classes, seed.classes)
+        alone = refiner(image, seed).probabilities()
+        torch.testing.assert_close(found.probabilities(), alone, rtol=1e-5, atol=1e-5)
+
+
 def test_takes_scores_that_are_all_zero(refiner: Refiner, image: Tensor) -> None:
     seed = make_seed()
     empty = Seed(torch.zeros_like(seed.scores), seed.classes, seed.background)
     assert refiner(image, empty).probabilities().isfinite().all()
+
+
+@pytest.mark.parametrize('name', NEED_MODELS)
+def test_refuses_to_work_unbound(name: str, image: Tensor) -> None:
+    refiner = build_as(REFINERS, dict(type=name), Refiner)
+    with pytest.raises(ConfigError, match=f"'{refiner.stages[0]}'.*bind"):
+        refiner(image, make_seed())
+
+
+@pytest.mark.parametrize('name', NEED_MODELS)
+def test_refuses_another_model(name: str) -> None:
+    refiner = build_as(REFINERS, dict(type=name), Refiner)
+    with pytest.raises(ConfigError, match='Linear'):
+        refiner.bind({stage: torch.nn.Linear(2, 3) for stage in refiner.stages})
 
 
 def test_refuses_an_image_of_another_size(refiner: Refiner, image: Tensor) -> None:

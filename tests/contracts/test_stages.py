@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,10 @@ from wsss_plugins.stages import Stage
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
     head=dict(type='CAM'),
+    methods=dict(cam=dict(type='CAM')),
     dataset=dict(type='VOC12', data_root='data', split='train'),
     refiners=[dict(type='ConstantBackground')],
+    path=str(Path(__file__).parents[1] / 'golden'),
 )
 """Arguments that a stage may ask for; any other one names an earlier stage."""
 
@@ -24,7 +27,11 @@ VALUES = dict(
 def config(request) -> dict:
     """A config of the stage with what it must be given."""
     parameters = inspect.signature(resolve(STAGES, request.param)).parameters.values()
-    needed = [p.name for p in parameters if p.default is p.empty]
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    ]
     assert needed[0] == 'name'
     given = {key: VALUES.get(key, f'the_{key}') for key in needed[1:]}
     if request.param == 'ReportStage':

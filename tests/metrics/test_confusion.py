@@ -1,39 +1,19 @@
-"""Confusion matrices against loops over pixels and the released evaluations."""
+"""Confusion matrices against loops over pixels, and the measures by hand."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics import (
+    CONVENTIONS,
     SegmentationScores,
-    class_counts,
-    class_mean,
     confusion_matrix,
-    false_negative_rate,
-    false_positive_rate,
-    iou_per_class,
     mean_iou,
 )
-
-GOLDEN = Path(__file__).parents[1] / 'golden' / 'eval_seeds.npz'
-
-
-@pytest.fixture(scope='module')
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN, allow_pickle=False) as archive:
-        return dict(archive)
-
-
-@pytest.fixture(scope='module')
-def confusion(golden: dict[str, np.ndarray]) -> np.ndarray:
-    return sum(
-        confusion_matrix(golden[f'pred_{i}'], golden[f'gt_{i}'], 21) for i in range(10)
-    )
 
 
 def test_matches_a_loop_over_pixels() -> None:
@@ -78,73 +58,53 @@ def test_bad_label_maps(prediction: list, target: list, message: str) -> None:
         confusion_matrix(prediction, target, 3)
 
 
-def test_golden_counts(golden: dict, confusion: np.ndarray) -> None:
-    counts = class_counts(confusion)
-    np.testing.assert_array_equal(confusion, golden['evaluator_confusion'])
-    np.testing.assert_array_equal(counts.true_positives, golden['png_TP'])
-    np.testing.assert_array_equal(counts.predicted, golden['png_P'])
-    np.testing.assert_array_equal(counts.target, golden['png_T'])
-
-
-def test_golden_of_acr_and_mctformer(golden: dict, confusion: np.ndarray) -> None:
-    scores = SegmentationScores(confusion)
-    close = dict(rtol=0, atol=1e-9)  # the releases add 1e-10 to the union
-    np.testing.assert_allclose(
-        np.nan_to_num(scores.iou), golden['png_IoU_percent_f64'], **close
-    )
-    np.testing.assert_allclose(scores.miou, golden['png_mIoU_percent_f64'], **close)
-    np.testing.assert_allclose(
-        scores.mean_false_positive_rate, golden['png_FP_percent_f64'], **close
-    )
-    np.testing.assert_allclose(
-        scores.mean_false_negative_rate, golden['png_FN_percent_f64'], **close
-    )
-
-
-def test_golden_of_irn_and_deeplab(golden: dict, confusion: np.ndarray) -> None:
-    close = dict(rtol=1e-14, atol=0)
-    np.testing.assert_allclose(
-        false_positive_rate(confusion),
-        golden['irn_fp_per_class_f64'],
-        rtol=0,
-        atol=1e-15,
-    )
-    np.testing.assert_allclose(
-        false_negative_rate(confusion),
-        golden['irn_fn_per_class_f64'],
-        rtol=0,
-        atol=1e-15,
-    )
-    np.testing.assert_allclose(iou_per_class(confusion), golden['irn_iou_f64'], **close)
-    np.testing.assert_allclose(
-        mean_iou(confusion, 'nan'), golden['irn_miou_nanmean_f64'], **close
-    )
-    scores = SegmentationScores(confusion, 'nan')
-    np.testing.assert_allclose(
-        scores.pixel_accuracy / 100, golden['deeplab_pixel_acc_f64'], **close
-    )
-    np.testing.assert_allclose(
-        class_mean(scores.recall, 'nan') / 100, golden['deeplab_mean_acc_f64'], **close
-    )
+HAND = np.array([[3, 2, 0, 0], [1, 2, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]])
+"""Class 0: TP 3, P 4, T 5; 1: TP 2, P 5, T 3; 2 is absent; 3: TP 0, P 0, T 1."""
 
 
 def test_scores_by_hand() -> None:
-    # Class 0: TP 3, P 4, T 5. Class 1: TP 2, P 4, T 3. Class 2 is absent.
-    scores = SegmentationScores(np.array([[3, 2, 0], [1, 2, 0], [0, 0, 0]]), 'nan')
+    scores = SegmentationScores(HAND, 'irn')
     nan = np.nan
-    np.testing.assert_allclose(scores.iou, [50, 40, nan])
-    np.testing.assert_allclose(scores.false_positive_rate, [100 / 6, 40, nan])
-    np.testing.assert_allclose(scores.false_negative_rate, [200 / 6, 20, nan])
-    np.testing.assert_allclose(scores.precision, [75, 50, nan])
-    np.testing.assert_allclose(scores.recall, [60, 200 / 3, nan])
-    assert scores.miou == pytest.approx(45)
-    assert scores.pixel_accuracy == pytest.approx(62.5)
-    assert SegmentationScores(scores.confusion, 'zero').miou == pytest.approx(30)
+    np.testing.assert_allclose(scores.iou, [50, 100 / 3, nan, 0])
+    np.testing.assert_allclose(scores.false_positive_rate, [100 / 6, 50, nan, 0])
+    np.testing.assert_allclose(scores.false_negative_rate, [100 / 3, 100 / 6, nan, 100])
+    np.testing.assert_allclose(scores.precision, [75, 40, nan, nan])
+    np.testing.assert_allclose(scores.recall, [60, 200 / 3, nan, 0])
+    assert scores.mean_precision == pytest.approx(115 / 2)
+    assert scores.mean_recall == pytest.approx(380 / 9)
+    assert scores.pixel_accuracy == pytest.approx(500 / 9)
+    assert scores.frequency_weighted_iou == pytest.approx((5 * 50 + 100) / 9)
+    assert scores.over_activation == pytest.approx(100 * 3 / 2)
+    assert scores.under_activation == pytest.approx(100 * 1 / 2)
 
 
-def test_a_predicted_class_that_is_not_there_counts_in_both_conventions() -> None:
+@pytest.mark.parametrize(
+    ('convention', 'miou', 'false_positive', 'false_negative'),
+    [
+        ('acr', 250 / 3 / 4, (100 / 6 + 50) / 4, (100 / 3 + 100 / 6 + 100) / 4),
+        ('mctformer', 250 / 3 / 4, (100 / 6 + 50) / 4, (100 / 3 + 100 / 6 + 100) / 4),
+        ('irn', 250 / 3 / 3, 50 / 2, (100 / 6 + 100) / 2),
+        ('seam', 250 / 3 / 4, 150, 50),
+        ('deeplab', 250 / 3 / 3, (100 / 6 + 50) / 3, (100 / 3 + 100 / 6 + 100) / 3),
+    ],
+)
+def test_conventions_by_hand(
+    convention: str, miou: float, false_positive: float, false_negative: float
+) -> None:
+    scores = SegmentationScores(HAND, convention)
+    assert scores.miou == pytest.approx(miou)
+    assert scores.mean_false_positive_rate == pytest.approx(false_positive)
+    assert scores.mean_false_negative_rate == pytest.approx(false_negative)
+
+
+def test_every_convention_names_its_source() -> None:
+    assert all(convention.source for convention in CONVENTIONS.values())
+
+
+def test_a_predicted_class_that_is_not_there() -> None:
     confusion = np.array([[3, 1], [0, 0]])
-    assert mean_iou(confusion, 'zero') == mean_iou(confusion, 'nan') == 3 / 8
+    assert mean_iou(confusion, 'all') == mean_iou(confusion, 'found') == 3 / 8
+    assert mean_iou(confusion, 'target') == 3 / 4
 
 
 def test_stacks_are_evaluated_at_once() -> None:
@@ -157,8 +117,18 @@ def test_scores_as_strict_json() -> None:
     content = json.loads(json.dumps(scores.to_dict(), allow_nan=False))
     assert content['iou'] == [100, None] and content['miou'] == 50
     assert content['mean_false_negative_rate'] == 0
+    assert content['convention'] == 'acr' and content['boundary_miou'] is None
+
+
+def test_table_of_the_classes() -> None:
+    rows = SegmentationScores(HAND).table(['background', 'cat', 'dog', 'cow'])
+    assert [row['class'] for row in rows] == ['background', 'cat', 'dog', 'cow']
+    assert rows[0]['iou'] == 50 and rows[1]['precision'] == 40
+    assert rows[2] == dict.fromkeys(rows[2], None) | {'class': 'dog'}
 
 
 def test_unknown_convention() -> None:
-    with pytest.raises(ConfigError, match="'zero' or 'nan', not 'skip'"):
+    with pytest.raises(ConfigError, match=r"'all', 'found', 'target'.*not 'skip'"):
         mean_iou(np.eye(2), 'skip')  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="'mctfromer': did you mean 'mctformer'"):
+        SegmentationScores(np.eye(2), 'mctfromer')

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.metrics import SeedIoU, class_counts, confusion_matrix, mean_iou
-
-GOLDEN = Path(__file__).parents[1] / 'golden' / 'eval_seeds.npz'
+from wsss_plugins.metrics import (
+    SeedIoU,
+    SweepResult,
+    class_counts,
+    confusion_matrix,
+    mean_iou,
+)
 
 
 @pytest.fixture(scope='module')
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN, allow_pickle=False) as archive:
-        return dict(archive)
+def images() -> list[tuple]:
+    rng = np.random.default_rng(3)
+    return [random_image(rng, 20) for _ in range(10)]
 
 
-def accumulate(golden: dict[str, np.ndarray], images: range) -> SeedIoU:
+def accumulate(images: list[tuple]) -> SeedIoU:
     sweep = SeedIoU(20)
-    for i in images:
-        sweep.update(golden[f'cams_{i}'], golden[f'keys_{i}'], golden[f'gt_{i}'])
+    for image in images:
+        sweep.update(*image)
     return sweep
 
 
@@ -47,23 +50,6 @@ def random_image(rng: np.random.Generator, num_foreground: int) -> tuple:
     return scores, classes, target
 
 
-def test_golden_curve(golden: dict) -> None:
-    result = accumulate(golden, range(10)).compute()
-    found = np.stack(class_counts(result.confusion), axis=1)
-    np.testing.assert_array_equal(found, golden['acr_curve_TP_P_T'])
-    np.testing.assert_allclose(
-        result.miou, golden['acr_curve_mIoU_percent_f64'], rtol=0, atol=1e-9
-    )
-    assert result.best_threshold == 0.4
-    assert result.best_miou == pytest.approx(
-        golden['acr_curve_mIoU_percent_f64'].max(), abs=1e-9
-    )
-    # MCTformer's search stops at the first threshold that does not improve.
-    stop = int(np.flatnonzero(np.diff(result.miou) <= 0)[0])
-    assert result.thresholds[stop] == golden['mct_best_threshold_f64']
-    assert result.miou[stop] == pytest.approx(golden['mct_best_mIoU_f64'], abs=1e-9)
-
-
 def test_equals_one_evaluation_per_threshold() -> None:
     rng = np.random.default_rng(0)
     thresholds = [0.0, 0.1, 0.25, 0.3, 0.7, 0.9]
@@ -75,9 +61,9 @@ def test_equals_one_evaluation_per_threshold() -> None:
         for i, t in enumerate(thresholds):
             label = argmax_label(scores, classes, t, 4)
             expected[i] += confusion_matrix(label, target, 5)
-    result = sweep.compute('nan')
+    result = sweep.compute('irn')
     np.testing.assert_array_equal(result.confusion, expected)
-    np.testing.assert_allclose(result.miou, 100 * mean_iou(expected, 'nan'))
+    np.testing.assert_allclose(result.miou, 100 * mean_iou(expected, 'found'))
 
 
 def test_a_score_equal_to_the_threshold_is_background() -> None:
@@ -107,28 +93,79 @@ def test_accepts_tensors() -> None:
     assert sweep.compute().confusion[0].tolist() == [[0, 1], [0, 1]]
 
 
-def test_workers_equal_one(golden: dict) -> None:
-    whole, first, second = (
-        accumulate(golden, r) for r in (range(10), range(3), range(3, 10))
-    )
+@pytest.mark.parametrize(
+    'thresholds',
+    [
+        np.arange(100) / 100,
+        [0.0],
+        [0.3],
+        [0.2, 0.9, 5.0],
+        [0.1, 0.1 + 1e-7, 0.5],  # closer than a table can tell
+        np.linspace(0, 1, 1001)[1:],
+        np.sort(np.random.default_rng(0).random(200)),
+    ],
+    ids=['usual', 'zero', 'one', 'wide', 'near', 'many', 'random'],
+)
+def test_thresholds_exceeded_are_those_of_a_search(thresholds) -> None:
+    sweep = SeedIoU(1, thresholds)
+    edges = np.asarray(thresholds, np.float32)
+    near = [np.nextafter(edges, np.float32(side)) for side in (-np.inf, np.inf)]
+    random = np.random.default_rng(1).random(500, dtype=np.float32)
+    far = np.array([0, 1, 7, 1e30, np.finfo(np.float32).max], np.float32)
+    scores = np.concatenate([edges, *near, random, far]).clip(0)
+    sweep.update(scores[None, None], [0], np.ones((1, len(scores)), int))
+    expected = [(scores > t).sum() for t in edges]
+    found = class_counts(sweep.compute().confusion).true_positives[:, 1]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_workers_equal_one(images: list) -> None:
+    whole, first, second = map(accumulate, (images, images[:3], images[3:]))
     first.merge(second)
     np.testing.assert_array_equal(first.histogram, whole.histogram)
-    valid = sum((golden[f'gt_{i}'] != 255).sum() for i in range(10))
+    valid = sum((target != 255).sum() for *_, target in images)
     assert whole.histogram.dtype == np.int64 and whole.histogram.sum() == valid
 
 
-def test_best_is_the_top_of_the_curve(golden: dict) -> None:
-    result = accumulate(golden, range(10)).compute()
-    assert result.best.miou == pytest.approx(result.best_miou)
+def test_best_is_the_top_of_the_curve(images: list) -> None:
+    result = accumulate(images).compute()
+    assert result.best.miou == pytest.approx(result.best_miou) == result.miou.max()
     assert result.at(0.28).miou == pytest.approx(result.miou[28])
+    assert result.nearest(0.283) == 0.28 and result.nearest(7) == 0.99
     content = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert len(content['miou']) == len(content['thresholds']) == 100
     assert content['best']['miou'] == pytest.approx(max(content['miou']))
     assert len(content['best']['iou']) == 21
 
 
-def test_threshold_that_was_not_swept(golden: dict) -> None:
-    result = accumulate(golden, range(1)).compute()
+def make_result(miou: list[float], convention: str = 'acr') -> SweepResult:
+    """A sweep over two classes whose curve is ``miou``, in percent."""
+    rows = [[[round(100 * m), round(100 * (100 - m))], [0, 0]] for m in miou]
+    thresholds = np.array([0.0, 0.1, 0.3, 0.4, 0.8])[: len(miou)]
+    result = SweepResult(thresholds, np.array(rows), convention)
+    np.testing.assert_allclose(result.miou, np.array(miou) / 2)
+    return result
+
+
+def test_mctformer_stops_at_the_first_threshold_that_is_no_better() -> None:
+    curve = [10.0, 30.0, 30.0, 50.0, 20.0]
+    assert make_result(curve).best_threshold == 0.4
+    stopped = make_result(curve, 'mctformer')
+    assert (stopped.best_threshold, stopped.best_miou) == (0.1, 15)
+    rising = make_result(sorted(curve[1:]), 'mctformer')
+    assert rising.best_threshold == 0.1
+    assert make_result([10.0, 20.0, 30.0], 'mctformer').best_threshold == 0.3
+
+
+def test_area_under_the_curve_is_its_mean_height() -> None:
+    assert make_result([40.0, 40.0, 40.0]).area_under_curve == pytest.approx(20)
+    heights = (1.5 * 0.1 + 2.5 * 0.2 + 3.5 * 0.1) / 0.4
+    assert make_result([2.0, 4.0, 6.0, 8.0]).area_under_curve == pytest.approx(heights)
+    assert make_result([50.0]).area_under_curve == pytest.approx(25)
+
+
+def test_threshold_that_was_not_swept(images: list) -> None:
+    result = accumulate(images).compute()
     with pytest.raises(ConfigError, match=r'0.405 was not swept: .* from 0 to 0.99'):
         result.at(0.405)
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners import ConstantBackground, PowerBackground, RefinerChain
+from wsss_plugins.refiners import (
+    ConstantBackground,
+    OtsuBackground,
+    PowerBackground,
+    QuantileBackground,
+    RefinerChain,
+    label_free_threshold,
+    score_histogram,
+)
 from wsss_plugins.structures import Seed
 
 IMAGE = torch.zeros(3, 1, 3, dtype=torch.uint8)
@@ -37,6 +45,33 @@ def test_power_of_scores_above_one_is_zero() -> None:
     assert background.tolist() == [[1, 0, 0]]
 
 
+def test_quantile_gives_every_image_its_share_of_foreground() -> None:
+    image = torch.zeros(3, 20, 30, dtype=torch.uint8)
+    for strength in (1, 0.1):
+        scores = strength * torch.rand(2, 20, 30)
+        seed = Seed(scores, torch.tensor([3, 7]))
+        refined = QuantileBackground(0.25, normalise=False)(image, seed)
+        assert refined.background.unique().numel() == 1
+        assert (refined.to_label() > 0).sum() == 150
+
+
+def test_otsu_is_the_criterion_on_one_image() -> None:
+    scores = torch.rand(2, 9, 14) ** 2
+    scores[:, :, :5] /= 4
+    seed = Seed(scores, torch.tensor([3, 7]))
+    image = torch.zeros(3, 9, 14, dtype=torch.uint8)
+    background = OtsuBackground(normalise=False)(image, seed).background
+    expected = label_free_threshold(score_histogram(scores.numpy()), 'otsu')
+    assert torch.equal(background, torch.full((9, 14), expected))
+
+
+@pytest.mark.parametrize('level', [0, 0.4])
+def test_otsu_calls_an_image_without_contrast_background(level: float) -> None:
+    seed = Seed(torch.full((1, 1, 3), level), torch.tensor([3]))
+    refined = OtsuBackground(normalise=False)(IMAGE, seed)
+    assert refined.to_label().tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.parametrize('policy', [ConstantBackground(0.3), PowerBackground(4)])
 def test_an_image_without_classes_is_background(policy) -> None:
     empty = Seed(torch.zeros(0, 1, 3), torch.zeros(0, dtype=torch.int64))
@@ -51,6 +86,8 @@ def test_an_image_without_classes_is_background(policy) -> None:
         lambda: ConstantBackground(1.5),
         lambda: ConstantBackground(-0.1),
         lambda: PowerBackground(0),
+        lambda: QuantileBackground(0),
+        lambda: QuantileBackground(1.0),
     ],
 )
 def test_numbers_out_of_range_are_refused(make) -> None:

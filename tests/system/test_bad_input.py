@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from wsss_plugins.structures import load_label_map, save_label_map
+from wsss_plugins.structures import load_json, load_label_map, save_label_map
 
 BROKEN = b'\xff\xd8\xff no jpeg at all'
 
@@ -83,20 +83,36 @@ def test_image_that_cannot_be_decoded(refused, own_data, tmp_path, workers) -> N
 
 
 @pytest.mark.slow
-def test_broken_image_in_the_pool_of_the_refiner(
+def test_every_stage_goes_on_without_a_broken_photo(
     pipeline, work_dir, broken, data_root
 ) -> None:
-    """The stages before it keep what they have done, and so does it."""
+    """From its seed to the training on pseudo labels and the report."""
     path = broken(data_root / 'JPEGImages/train_000020.jpg', BROKEN)
     before = tiny.finish_times(work_dir)
-    shutil.rmtree(work_dir / 'pseudo')
-    workers = f'pipeline.{tiny.position("pseudo")}.workers='
-    for count in (2, 1):
-        message = pipeline(f'{workers}{count}', work_dir=work_dir)
-        assert message.startswith(f'image {path} cannot be decoded')
+    again = ['cam', 'cam_score', 'pseudo', 'pseudo_score', 'segmentor', 'report']
+    for name in again:
+        shutil.rmtree(work_dir / name)
+    tool = tiny.TOOLS / 'run_pipeline.py'
+    done = tiny.run_python(tool, *tiny.arguments(data_root, work_dir))
+    assert f'cam: train_000020 left out: image {path} cannot be decoded' in done.stderr
+    assert 'pseudo: 1 of 24 images failed, see ' in done.stderr
+    records = tiny.records(work_dir)
+    left_out = {
+        n: r.metrics['left_out'] for n, r in records.items() if 'left_out' in r.metrics
+    }
+    assert left_out == dict(cam_score=1, pseudo_score=1, segmentor=1)
+    assert records['cam'].metrics == dict(images=24, failed=1)
+    assert records['pseudo'].metrics['failed'] == 1
+    for name, what in (('cam', 'seeds'), ('pseudo', 'labels')):
+        assert len(list((work_dir / name / what).iterdir())) == 23
+    assert load_json(work_dir / 'pseudo/failures.json') == dict(
+        train_000020='cam/seeds/train_000020.npz does not exist'
+    )
     after = tiny.finish_times(work_dir)
-    assert {n for n in before if after.get(n) != before[n]} == {'pseudo'}
-    assert list((work_dir / 'pseudo/labels').glob('*.png'))
+    assert {n for n in before if after.get(n) != before[n]} == set(again)
+    options = [*tiny.arguments(data_root, work_dir), '--strict']
+    message = tiny.run_python(tool, *options, code=2).stderr.splitlines()[-1]
+    assert message.startswith("error: stage 'cam': 1 of its images failed, listed in ")
 
 
 def test_label_file_with_an_unknown_class(pipeline, own_data) -> None:

@@ -125,8 +125,8 @@ def test_nan_weights(refused, photo, trained, tmp_path) -> None:
     save_file(weights, tmp_path / 'nan.safetensors')
     command = ('--model', trained, '--weights', tmp_path / 'nan.safetensors')
     assert refused('explain.py', photo, *command) == (
-        "the model's weight backbone.vit.blocks.0.norm1.bias is not finite (NaN or "
-        'infinity): its training diverged or its file is damaged, give other weights'
+        'weight backbone.vit.blocks.0.norm1.bias of WSSSClassifier holds values that '
+        'are not finite: load other weights, or train again with a lower learning rate'
     )
 
 

@@ -1,10 +1,18 @@
 """Data sets with image-level labels, and the transforms their pipelines need."""
 
+from wsss_plugins.datasets.affinity import (
+    LoadConfidentScores,
+    PoolConfidentLabels,
+    confident_labels,
+)
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.coco14 import COCO14
 from wsss_plugins.datasets.coco_masks import write_coco_label_maps
+from wsss_plugins.datasets.color import ColorJitter
 from wsss_plugins.datasets.files import read_image
 from wsss_plugins.datasets.folder import FolderWSSS
+from wsss_plugins.datasets.imagenet import ImageNet
+from wsss_plugins.datasets.imagenet_seg import ImageNetSeg
 from wsss_plugins.datasets.transforms import (
     LoadImage,
     LoadLabelMap,
@@ -17,13 +25,19 @@ from wsss_plugins.datasets.voc12 import VOC12
 __all__ = [
     'COCO14',
     'VOC12',
+    'ColorJitter',
     'FolderWSSS',
+    'ImageNet',
+    'ImageNetSeg',
+    'LoadConfidentScores',
     'LoadImage',
     'LoadLabelMap',
     'PackClassInputs',
+    'PoolConfidentLabels',
     'RandomCropPad',
     'ResizeLongSide',
     'WSSSDataset',
+    'confident_labels',
     'read_image',
     'write_coco_label_maps',
 ]

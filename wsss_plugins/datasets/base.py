@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +47,9 @@ class WSSSDataset(BaseDataset, ABC):
         indices: Keep only the first ``indices`` images, or those at ``indices``.
         allow_ground_truth: Train on ground truth nevertheless; only for the
             fully supervised reference.
+        leave_out: Ids to leave out, such as those for which there is no label map.
+        require_images: Refuse a list that names an image which does not exist. For
+            work that goes on without it, False.
 
     Raises:
         DataError: Anything is missing, empty, double or unknown.
@@ -73,10 +76,14 @@ class WSSSDataset(BaseDataset, ABC):
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
         allow_ground_truth: bool = False,
+        leave_out: Collection[str] = (),
+        require_images: bool = True,
     ) -> None:
         self.root = Path(data_root)
         self.split = split
         self.test_mode = test_mode
+        self.leave_out = frozenset(leave_out)
+        self.require_images = require_images
         if not self.root.is_dir():
             raise DataError(
                 f'data root {self.root} does not exist: '
@@ -86,7 +93,8 @@ class WSSSDataset(BaseDataset, ABC):
         classes = ('background', *self.find_classes())
         super().__init__(
             metainfo=dict(
-                classes=classes, palette=voc_palette()[: len(classes)].tolist()
+                classes=classes,
+                palette=np.resize(voc_palette(), (len(classes), 3)).tolist(),
             ),
             data_root=str(self.root),
             pipeline=[build_as(TRANSFORMS, cfg, BaseTransform) for cfg in pipeline],
@@ -167,11 +175,18 @@ class WSSSDataset(BaseDataset, ABC):
         """Checks the data set and lists its samples; called by mmengine."""
         ids, images, source = self.find_images()
         check_ids(ids, source)
-        require_files(images, 'image', f'it is listed in {source}')
+        if self.require_images:
+            needed = (
+                path
+                for name, path in zip(ids, images, strict=True)
+                if name not in self.leave_out
+            )
+            require_files(needed, 'image', f'it is listed in {source}')
         labels = np.asarray(self.find_labels(ids), dtype=np.float32)
         samples: list[dict[str, Any]] = [
             dict(img_path=str(path), img_id=name, gt_label=label)
             for name, path, label in zip(ids, images, labels, strict=True)
+            if name not in self.leave_out
         ]
         if self.label_map_folder is not None:
             self._add_label_maps(samples, self.label_map_folder)

@@ -93,9 +93,8 @@ def explain(
     images = _input(classifier, photo, size)
     logits, probabilities = _answers(classifier, images)
     chosen = choose_classes(classes, top, probabilities, names)
-    labels = torch.zeros_like(logits)[None]
-    labels[0, chosen] = 1
-    maps = head.signed_maps(classifier, images, labels)[:, chosen]
+    classes_of_photo = torch.tensor(chosen, device=images.device)[:, None]
+    maps = head.maps_of(classifier, images, classes_of_photo).transpose(0, 1)
     maps = F.interpolate(maps.float(), size=photo.shape[:2], mode='bilinear')
     return Explanation(
         maps[0].cpu().numpy(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -14,6 +13,7 @@ from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config, set_everywhere
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, build_as
+from wsss_plugins.stages.attribution import refuse_nan_weights
 from wsss_plugins.stages.distributed import device
 from wsss_plugins.stages.train import MODEL_CONFIG, load_trained
 
@@ -56,7 +56,7 @@ def load_model(
         else:
             found = TimmClassifier(str(model), source)
         found = found.eval().to(device())
-    _refuse_nan(found)
+    refuse_nan_weights(found)
     return found
 
 
@@ -96,12 +96,3 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
         file = str(path if weights is True else weights)
         load_weights(model, read_weights(file), file, strict=True)
     return model
-
-
-def _refuse_nan(model: WSSSClassifier) -> None:
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"the model's weight {name} is not finite (NaN or infinity): its "
-                'training diverged or its file is damaged, give other weights'
-            )

@@ -1,5 +1,6 @@
-"""Losses: classification from image-level labels and consistency of attention."""
+"""Losses: image-level classification, consistency of attention, affinity of pixels."""
 
+from wsss_plugins.losses.affinity import AffinityLoss
 from wsss_plugins.losses.consistency import (
     VIEWS,
     AttentionConsistencyLoss,
@@ -10,6 +11,7 @@ from wsss_plugins.losses.multilabel import MultiLabelSoftMarginLoss
 
 __all__ = [
     'VIEWS',
+    'AffinityLoss',
     'AttentionConsistencyLoss',
     'MultiLabelSoftMarginLoss',
     'restore_order',

@@ -1,16 +1,19 @@
 """Metrics: how good label maps, seeds and image-level predictions are."""
 
+from wsss_plugins.metrics.boundary import boundary_band, boundary_counts
 from wsss_plugins.metrics.confusion import (
-    SegmentationScores,
+    ClassCounts,
     class_counts,
     class_mean,
     confusion_matrix,
     false_negative_rate,
     false_positive_rate,
+    frequency_weighted_iou,
     iou_per_class,
     mean_iou,
     pixel_accuracy,
 )
+from wsss_plugins.metrics.conventions import CONVENTIONS, Convention, convention_of
 from wsss_plugins.metrics.explanation import (
     ExplanationScores,
     ExplanationSegmentation,
@@ -32,9 +35,15 @@ from wsss_plugins.metrics.perturbation import (
     PerturbationScores,
     perturbed_logits,
 )
+from wsss_plugins.metrics.scores import MEANS, PER_CLASS, SegmentationScores
 from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult
 
 __all__ = [
+    'CONVENTIONS',
+    'MEANS',
+    'PER_CLASS',
+    'ClassCounts',
+    'Convention',
     'ExplanationScores',
     'ExplanationSegmentation',
     'InsertionDeletion',
@@ -47,12 +56,16 @@ __all__ = [
     'SweepResult',
     'area_under_curve',
     'average_precision',
+    'boundary_band',
+    'boundary_counts',
     'class_counts',
     'class_mean',
     'confusion_matrix',
+    'convention_of',
     'f1_score',
     'false_negative_rate',
     'false_positive_rate',
+    'frequency_weighted_iou',
     'insertion_deletion_probabilities',
     'iou_per_class',
     'masked_logits',

@@ -3,22 +3,21 @@
 The functions take one matrix ``(L, L)`` or a stack ``(..., L, L)``, rows = ground
 truth, columns = prediction, and return fractions in [0, 1]. With TP the diagonal, P
 the pixels predicted as a class, T the pixels that are of it, and
-``union = P + T - TP``, ``IoU + false positive rate + false negative rate = 1``.
+``union = P + T - TP``, ``IoU + false positive rate + false negative rate = 1`` where the
+errors are divided by the union.
 A class for which a ratio is 0 / 0 is NaN; :func:`class_mean` settles what it counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.metrics.conventions import Averaged, ErrorsPer
 from wsss_plugins.structures import IGNORE
-
-Absent = Literal['zero', 'nan']
 
 
 class ClassCounts(NamedTuple):
@@ -77,7 +76,8 @@ def _labels(values: np.ndarray, num_classes: int, name: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN for 0 / 0."""
     with np.errstate(invalid='ignore'):
         return np.asarray(numerator / denominator)
 
@@ -94,119 +94,90 @@ def class_counts(confusion: np.ndarray) -> ClassCounts:
 def iou_per_class(confusion: np.ndarray) -> np.ndarray:
     """Intersection over union, ``TP / union``, ``(..., L)``."""
     counts = class_counts(confusion)
-    return _ratio(counts.true_positives, counts.union)
+    return ratio(counts.true_positives, counts.union)
 
 
-def false_positive_rate(confusion: np.ndarray) -> np.ndarray:
-    """``(P - TP) / union`` of each class, ``(..., L)`` (Ahn et al., IRNet, 2019)."""
+def false_positive_rate(confusion: np.ndarray, per: ErrorsPer = 'union') -> np.ndarray:
+    """Pixels wrongly given to each class, ``(P - TP) / union``, ``(..., L)``.
+
+    Args:
+        confusion: ``(..., L, L)``.
+        per: ``'union'`` as in Ahn et al. (IRN, 2019), or ``'hit'``: ``(P - TP) / TP`` as
+            in Wang et al. (SEAM, 2020), NaN for a class that is never hit.
+    """
     counts = class_counts(confusion)
-    return _ratio(counts.predicted - counts.true_positives, counts.union)
+    return _error_rate(counts.predicted - counts.true_positives, counts, per)
 
 
-def false_negative_rate(confusion: np.ndarray) -> np.ndarray:
-    """``(T - TP) / union`` of each class, ``(..., L)`` (Ahn et al., IRNet, 2019)."""
+def false_negative_rate(confusion: np.ndarray, per: ErrorsPer = 'union') -> np.ndarray:
+    """Pixels missed of each class, ``(T - TP) / union`` or ``/ TP``, ``(..., L)``.
+
+    Args:
+        confusion: ``(..., L, L)``.
+        per: See :func:`false_positive_rate`.
+    """
     counts = class_counts(confusion)
-    return _ratio(counts.target - counts.true_positives, counts.union)
+    return _error_rate(counts.target - counts.true_positives, counts, per)
+
+
+def _error_rate(errors: np.ndarray, counts: ClassCounts, per: ErrorsPer) -> np.ndarray:
+    if per == 'union':
+        return ratio(errors, counts.union)
+    hits = counts.true_positives
+    return ratio(errors, np.where(hits > 0, hits, np.nan))
 
 
 def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Share of the pixels whose label is right, ``(...)``."""
     counts = class_counts(confusion)
-    return _ratio(counts.true_positives.sum(-1), counts.target.sum(-1))
+    return ratio(counts.true_positives.sum(-1), counts.target.sum(-1))
 
 
-def class_mean(values: np.ndarray, absent: Absent = 'zero') -> np.ndarray:
+def frequency_weighted_iou(confusion: np.ndarray) -> np.ndarray:
+    """Mean IoU weighted by the pixels of each class in the ground truth, ``(...)``."""
+    counts = class_counts(confusion)
+    weighted = np.nan_to_num(iou_per_class(confusion)) * counts.target
+    return ratio(weighted.sum(-1), counts.target.sum(-1))
+
+
+def class_mean(values: np.ndarray, averaged: Averaged = 'all') -> np.ndarray:
     """Averages a measure over the classes.
 
     Args:
-        values: ``(..., L)``, NaN for classes found neither in truth nor in prediction.
-        absent: What these count: ``'zero'`` 0, as in the released evaluations of
-            MCTformer (2022) and ACR (2023); ``'nan'`` nothing, as in IRNet's (2019).
+        values: ``(..., L)``, NaN for classes without a value.
+        averaged: ``'all'``: they count as 0, as in the released evaluations of MCTformer
+            (2022) and ACR (2023); else they do not count.
 
     Returns:
         ``(...)``.
 
     Raises:
-        ConfigError: Another ``absent``.
+        ConfigError: Another ``averaged``.
     """
-    if absent not in get_args(Absent):
-        raise ConfigError(f"absent must be 'zero' or 'nan', not {absent!r}")
+    if averaged not in get_args(Averaged):
+        raise ConfigError(
+            f'averaged must be one of {get_args(Averaged)}, not {averaged!r}'
+        )
     known = ~np.isnan(values)
-    counted = known.sum(-1) if absent == 'nan' else np.asarray(values.shape[-1])
-    return _ratio(np.nansum(values, -1), counted)
+    counted = np.asarray(values.shape[-1]) if averaged == 'all' else known.sum(-1)
+    return ratio(np.nansum(values, -1), counted)
 
 
-def mean_iou(confusion: np.ndarray, absent: Absent = 'zero') -> np.ndarray:
-    """Mean of :func:`iou_per_class` over the classes, ``(...)``; see :func:`class_mean`."""
-    return class_mean(iou_per_class(confusion), absent)
+def mean_iou(confusion: np.ndarray, averaged: Averaged = 'all') -> np.ndarray:
+    """Mean of :func:`iou_per_class` over the classes, ``(...)``.
 
-
-@dataclass(frozen=True, eq=False)
-class SegmentationScores:
-    """The measures of one confusion matrix, in percent.
-
-    Attributes:
-        confusion: ``(L, L)`` int64, rows = ground truth.
-        absent: How absent classes count in the means; see :func:`class_mean`.
+    Args:
+        confusion: ``(..., L, L)``.
+        averaged: ``'all'``: absent classes count as 0; ``'found'``: classes in ground
+            truth or prediction (IRN, mmsegmentation); ``'target'``: those in ground
+            truth (DeepLab).
     """
+    return mean_of_ious(class_counts(confusion), averaged)
 
-    confusion: np.ndarray
-    absent: Absent = 'zero'
 
-    @property
-    def iou(self) -> np.ndarray:
-        """IoU of each class, ``(L,)``."""
-        return 100 * iou_per_class(self.confusion)
-
-    @property
-    def false_positive_rate(self) -> np.ndarray:
-        """``(P - TP) / union`` of each class, ``(L,)``."""
-        return 100 * false_positive_rate(self.confusion)
-
-    @property
-    def false_negative_rate(self) -> np.ndarray:
-        """``(T - TP) / union`` of each class, ``(L,)``."""
-        return 100 * false_negative_rate(self.confusion)
-
-    @property
-    def precision(self) -> np.ndarray:
-        """``TP / P`` of each class, ``(L,)``."""
-        counts = class_counts(self.confusion)
-        return 100 * _ratio(counts.true_positives, counts.predicted)
-
-    @property
-    def recall(self) -> np.ndarray:
-        """``TP / T`` of each class, ``(L,)``."""
-        counts = class_counts(self.confusion)
-        return 100 * _ratio(counts.true_positives, counts.target)
-
-    @property
-    def miou(self) -> float:
-        """Mean IoU."""
-        return float(class_mean(self.iou, self.absent))
-
-    @property
-    def mean_false_positive_rate(self) -> float:
-        """Mean of the false positive rates."""
-        return float(class_mean(self.false_positive_rate, self.absent))
-
-    @property
-    def mean_false_negative_rate(self) -> float:
-        """Mean of the false negative rates."""
-        return float(class_mean(self.false_negative_rate, self.absent))
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of the pixels whose label is right."""
-        return float(100 * pixel_accuracy(self.confusion))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers and lists for JSON; None stands for 0 / 0."""
-        means = ('miou', 'mean_false_positive_rate', 'mean_false_negative_rate')
-        scalars = {key: getattr(self, key) for key in (*means, 'pixel_accuracy')}
-        classes = ('iou', 'false_positive_rate', 'false_negative_rate')
-        per_class = {
-            key: [None if np.isnan(v) else float(v) for v in getattr(self, key)]
-            for key in (*classes, 'precision', 'recall')
-        }
-        return {**scalars, **per_class}
+def mean_of_ious(counts: ClassCounts, averaged: Averaged) -> np.ndarray:
+    """Mean of ``TP / union`` over the classes, ``(...)``; see :func:`mean_iou`."""
+    iou = ratio(counts.true_positives, counts.union)
+    if averaged == 'target':
+        iou = np.where(counts.target > 0, iou, np.nan)
+    return class_mean(iou, averaged)

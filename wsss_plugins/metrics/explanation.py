@@ -18,12 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import DataError
-from wsss_plugins.metrics.confusion import (
-    SegmentationScores,
-    confusion_matrix,
-)
+from wsss_plugins.metrics.confusion import confusion_matrix
 from wsss_plugins.metrics.multilabel_ap import average_precision
 from wsss_plugins.metrics.per_image import PerImage, mean_over_images
+from wsss_plugins.metrics.scores import SegmentationScores
 
 IGNORED = -1
 CURVE_LEVELS = 256

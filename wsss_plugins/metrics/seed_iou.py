@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.metrics.confusion import Absent, SegmentationScores, mean_iou
+from wsss_plugins.metrics.confusion import mean_iou
+from wsss_plugins.metrics.conventions import convention_of
+from wsss_plugins.metrics.scores import SegmentationScores
 from wsss_plugins.structures import IGNORE
 
 
@@ -23,27 +25,46 @@ class SweepResult:
         thresholds: ``(T,)`` float64, increasing.
         confusion: ``(T, 1 + C, 1 + C)`` int64, rows = ground truth, background first;
             :func:`~wsss_plugins.metrics.class_counts` gives TP, P and T per threshold.
-        absent: How absent classes count; see :func:`~wsss_plugins.metrics.class_mean`.
+        convention: Name in :data:`CONVENTIONS` of the evaluation to follow.
     """
 
     thresholds: np.ndarray
     confusion: np.ndarray
-    absent: Absent = 'zero'
+    convention: str = 'acr'
 
     @cached_property
     def miou(self) -> np.ndarray:
         """Mean IoU at each threshold, ``(T,)``, percent."""
-        return 100 * mean_iou(self.confusion, self.absent)
+        return 100 * mean_iou(self.confusion, convention_of(self.convention).averaged)
+
+    @cached_property
+    def _best(self) -> int:
+        stops = np.flatnonzero(np.diff(self.miou) <= 0)
+        if convention_of(self.convention).stops_early and stops.size:
+            return int(stops[0])
+        return int(self.miou.argmax())
 
     @property
     def best_threshold(self) -> float:
-        """The threshold of the highest mIoU, the lowest one on ties."""
-        return float(self.thresholds[self.miou.argmax()])
+        """The threshold of the highest mIoU, the lowest one on ties.
+
+        Where the convention stops early, the first that the next does not improve on.
+        """
+        return float(self.thresholds[self._best])
 
     @property
     def best_miou(self) -> float:
-        """The highest mIoU, percent."""
-        return float(self.miou.max())
+        """The mIoU at :attr:`best_threshold`, percent."""
+        return float(self.miou[self._best])
+
+    @property
+    def area_under_curve(self) -> float:
+        """Mean height of the curve of mIoU over the thresholds (trapezoids), percent."""
+        steps = np.diff(self.thresholds)
+        if not steps.size:
+            return self.best_miou
+        heights = (self.miou[1:] + self.miou[:-1]) / 2
+        return float(heights @ steps / steps.sum())
 
     @property
     def best(self) -> SegmentationScores:
@@ -62,13 +83,18 @@ class SweepResult:
                 f'threshold {threshold} was not swept: take one of the {len(self.thresholds)} '
                 f'from {self.thresholds[0]:g} to {self.thresholds[-1]:g}, or sweep it too'
             )
-        return SegmentationScores(self.confusion[found[0]], self.absent)
+        return SegmentationScores(self.confusion[found[0]], self.convention)
+
+    def nearest(self, threshold: float) -> float:
+        """The swept threshold that is nearest to a given one."""
+        return float(self.thresholds[np.abs(self.thresholds - threshold).argmin()])
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists for JSON: the curve, and ``best``, the measures at its top."""
         return dict(
             best_threshold=self.best_threshold,
             best_miou=self.best_miou,
+            area_under_curve=self.area_under_curve,
             best=self.best.to_dict(),
             thresholds=self.thresholds.tolist(),
             miou=self.miou.tolist(),
@@ -111,6 +137,7 @@ class SeedIoU:
             )
         shape = (1 + num_foreground, num_foreground, 1 + len(self.thresholds))
         self.histogram = np.zeros(shape, np.int64)
+        self._exceeded = _Exceeded(self.thresholds)
 
     def update(self, scores: ArrayLike, classes: ArrayLike, target: ArrayLike) -> None:
         """Adds one image.
@@ -127,29 +154,27 @@ class SeedIoU:
         scores, classes = np.asarray(scores, np.float32), np.asarray(classes, np.int64)
         target = np.asarray(target)
         self._check(scores, classes, target)
-        valid = target != IGNORE
-        winner, exceeded = self._winners(scores[:, valid], classes)
-        cell = np.ravel_multi_index(
-            (target[valid].astype(np.int64), winner, exceeded), self.histogram.shape
+        winner, exceeded = self._winners(
+            scores.reshape(len(scores), target.size), classes
         )
+        rows, columns, bins = self.histogram.shape
+        # Ignored pixels make a row of their own: cheaper than to pick the others out.
+        row = np.where(target == IGNORE, rows, target).astype(np.int32).ravel()
+        cell = (row * columns + winner) * bins + exceeded
         counts = np.bincount(cell, minlength=self.histogram.size)
-        self.histogram += counts.reshape(self.histogram.shape)
+        self.histogram += counts[: self.histogram.size].reshape(self.histogram.shape)
 
     def _winners(
         self, scores: np.ndarray, classes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Strongest class, and how many thresholds it exceeds, ``(N,)`` from ``(K, N)``."""
         best = np.zeros(scores.shape[1], np.float32)
-        winner = np.zeros(scores.shape[1], np.int64)
+        winner = np.zeros(scores.shape[1], np.int32)
         for k in np.argsort(classes):
-            if not np.isfinite(scores[k]).all():
-                raise DataError(
-                    f'the scores of class {classes[k]} are not finite: make the seeds again'
-                )
             stronger = scores[k] > best
-            best = np.where(stronger, scores[k], best)
-            winner = np.where(stronger, classes[k], winner)
-        return winner, np.searchsorted(self.thresholds.astype(np.float32), best)
+            np.copyto(best, scores[k], where=stronger)
+            np.copyto(winner, classes[k], where=stronger, casting='unsafe')
+        return winner, self._exceeded(best)
 
     def _check(
         self, scores: np.ndarray, classes: np.ndarray, target: np.ndarray
@@ -163,6 +188,12 @@ class SeedIoU:
         if classes.size and not 0 <= classes.min() <= classes.max() < top:
             raise DataError(
                 f'a seed has the classes {classes.tolist()}: allowed are 0 to {top - 1}'
+            )
+        infinite = ~np.isfinite(scores).all((1, 2))
+        if infinite.any():
+            raise DataError(
+                f'the scores of class {classes[infinite][0]} are not finite: make the '
+                'seeds again'
             )
         wrong = target[((target > top) & (target != IGNORE)) | (target < 0)]
         if wrong.size:
@@ -187,12 +218,17 @@ class SeedIoU:
             )
         self.histogram += other.histogram
 
-    def compute(self, absent: Absent = 'zero') -> SweepResult:
+    def compute(self, convention: str = 'acr') -> SweepResult:
         """Reads the confusion matrix of every threshold off the histogram.
 
+        Args:
+            convention: See :class:`SweepResult`.
+
         Raises:
+            ConfigError: An unknown convention.
             DataError: Nothing was added that counts.
         """
+        convention_of(convention)
         if not self.histogram.any():
             raise DataError(
                 'no pixel to evaluate: the id list is empty, or every mask is ignored'
@@ -201,4 +237,36 @@ class SeedIoU:
         foreground = at_least[..., 1:]  # (1 + C, C, T): exceeded threshold t
         background = self.histogram.sum((1, 2))[:, None] - foreground.sum(1)
         confusion = np.concatenate([background[:, None], foreground], axis=1)
-        return SweepResult(self.thresholds, np.moveaxis(confusion, -1, 0), absent)
+        return SweepResult(self.thresholds, np.moveaxis(confusion, -1, 0), convention)
+
+
+class _Exceeded:
+    """How many thresholds each score exceeds: ``np.searchsorted`` by table, 3x as fast.
+
+    Scores fall into cells so small that none holds two thresholds. A product by a
+    constant keeps the order, rounding included: thresholds in lower cells are exceeded,
+    those in higher cells are not, and the one in the same cell is compared with.
+
+    Args:
+        thresholds: ``(T,)`` >= 0, increasing.
+    """
+
+    def __init__(self, thresholds: np.ndarray) -> None:
+        self.thresholds = thresholds.astype(np.float32)
+        gap = np.diff(thresholds).min(initial=1)
+        self.limit = np.float32(thresholds[-1] + 2 * gap)
+        self.scale = np.float32(2 / gap)
+        cells = (self.thresholds * self.scale).astype(np.int64)
+        count = int(self.limit * self.scale) + 1
+        self.fits = count < 2**16 and len(np.unique(cells)) == len(cells)
+        if self.fits:
+            self.lower = np.searchsorted(cells, np.arange(count)).astype(np.int32)
+            self.own = np.full(count, np.inf, np.float32)
+            self.own[cells] = self.thresholds
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """``(N,)`` integers in 0..T from float32 scores ``(N,)`` >= 0."""
+        if not self.fits:
+            return np.searchsorted(self.thresholds, scores)
+        cells = (np.minimum(scores, self.limit) * self.scale).astype(np.int32)
+        return self.lower.take(cells) + (scores > self.own.take(cells))

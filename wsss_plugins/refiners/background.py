@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, otsu, score_histogram
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
@@ -89,3 +90,61 @@ class PowerBackground(BackgroundPolicy):
     def background(self, strongest: Tensor) -> Tensor:
         """``(1 - strongest) ** alpha``, 0 where the score exceeds 1."""
         return (1 - strongest).clamp_(min=0) ** self.alpha
+
+
+@REFINERS.register_module()
+class QuantileBackground(BackgroundPolicy):
+    """The score that the same share of every image exceeds, constant over the image.
+
+    For objects of known size, and for seeds whose scores are not comparable between
+    images. Of a whole data set it is the criterion ``'foreground_share'`` of
+    :func:`label_free_threshold`, which lets objects be larger in one image than in
+    another.
+
+    Source: Doyle, JACM 1962 (p-tile thresholding).
+
+    Args:
+        foreground_share: Share of the pixels that are foreground, in (0, 1).
+        normalise: See :class:`BackgroundPolicy`.
+
+    Raises:
+        ConfigError: The share is out of range.
+    """
+
+    def __init__(
+        self, foreground_share: float = FOREGROUND_SHARE, normalise: bool = True
+    ) -> None:
+        super().__init__(normalise)
+        if not 0 < foreground_share < 1:
+            raise ConfigError(
+                'foreground_share of QuantileBackground must be in (0, 1), not '
+                f'{foreground_share}'
+            )
+        self.foreground_share = foreground_share
+
+    def background(self, strongest: Tensor) -> Tensor:
+        """The quantile ``1 - foreground_share`` of the image, without interpolation."""
+        rank = max(1, round((1 - self.foreground_share) * strongest.numel()))
+        quantile = strongest.flatten().kthvalue(rank).values
+        return quantile.expand_as(strongest).clone()
+
+
+@REFINERS.register_module()
+class OtsuBackground(BackgroundPolicy):
+    """The threshold of each image that best separates its scores, see :func:`otsu`.
+
+    An image whose scores are all alike is background.
+
+    Source: Otsu, IEEE SMC 1979.
+
+    Args:
+        normalise: See :class:`BackgroundPolicy`.
+    """
+
+    def background(self, strongest: Tensor) -> Tensor:
+        """Otsu's threshold of the image, and its score where it has only one."""
+        try:
+            threshold = otsu(score_histogram(strongest[None].cpu().numpy()))
+        except DataError:  # all scores fall into one bin
+            return strongest.clone()
+        return torch.full_like(strongest, threshold)

@@ -7,9 +7,9 @@ Gaussian Edge Potentials", NIPS 2011 (eq. 3 kernels, algorithm 1 mean field), an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,72 +18,16 @@ from torch import Tensor
 
 from wsss_plugins.errors import ConfigError, DataError, near_names
 from wsss_plugins.refiners.base import Refiner
-from wsss_plugins.refiners.permutohedral import PermutohedralLattice
+from wsss_plugins.refiners.crf_presets import PRESETS
+from wsss_plugins.refiners.crf_unary import unary_from_labels, unary_from_scores
+from wsss_plugins.refiners.mean_field import mean_field, mean_field_by_pydensecrf
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
-
-@dataclass(frozen=True)
-class CRFPreset:
-    """The numbers of one published dense CRF.
-
-    Attributes:
-        gaussian: Smoothness kernel: width in pixels, weight of the Potts term.
-        bilateral: Appearance kernel: width in pixels, width in grey levels, weight.
-        iterations: Mean-field steps.
-        source: Where the numbers are from.
-        confidence: Probability given to the winning label when the unary term is made
-            from labels; None when it is made from the scores.
-    """
-
-    gaussian: tuple[float, float]
-    bilateral: tuple[float, float, float]
-    iterations: int
-    source: str
-    confidence: float | None = None
-
-
-PRESETS: Mapping[str, CRFPreset] = MappingProxyType(
-    {
-        'psa': CRFPreset((3, 3), (80, 13, 10), 10, 'jiwoon-ahn/psa crf_inference'),
-        'acr': CRFPreset(
-            (3, 3), (83, 5, 4), 10, 'OpenNLPLab/ACR_WSSS crf_inference_inf'
-        ),
-        'mctformer': CRFPreset(
-            (4, 3), (83, 5, 3), 10, 'xulianuwa/MCTformer crf_inference_inf'
-        ),
-        'deeplab': CRFPreset(
-            (1, 3), (67, 3, 4), 10, 'kazuto1011/deeplab-pytorch voc12.yaml'
-        ),
-        'irn': CRFPreset(
-            (3, 3), (50, 5, 10), 10, 'jiwoon-ahn/irn crf_inference_label', 0.7
-        ),
-    }
+BACKENDS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    dict(auto=mean_field, torch=mean_field, pydensecrf=mean_field_by_pydensecrf)
 )
-"""Published settings by name."""
-
-
-def unary_from_scores(scores: Tensor, clip: float = 1e-5) -> Tensor:
-    """Unary energy ``-log(s)`` of scores ``(L, H, W)`` clipped to ``[clip, 1]``."""
-    return -scores.clamp(clip, 1).log()
-
-
-def unary_from_labels(
-    labels: Tensor, num_labels: int, confidence: float = 0.7
-) -> Tensor:
-    """Unary energy of a label map that is right with probability ``confidence``.
-
-    Args:
-        labels: ``(H, W)`` integers in 0..num_labels - 1.
-        num_labels: L.
-        confidence: Probability of the given label; the others share the rest.
-
-    Returns:
-        ``(L, H, W)`` float32.
-    """
-    rest = (1 - confidence) / max(num_labels - 1, 1)
-    chosen = torch.arange(num_labels, device=labels.device)[:, None, None] == labels
-    return -torch.where(chosen, confidence, rest).log()
+"""How marginals are inferred, by name; 'auto' is this package's own way."""
 
 
 @torch.no_grad()
@@ -93,79 +37,83 @@ def dense_crf(
     gaussian: tuple[float, float] = PRESETS['psa'].gaussian,
     bilateral: tuple[float, float, float] = PRESETS['psa'].bilateral,
     iterations: int = PRESETS['psa'].iterations,
+    compatibility: Tensor | None = None,
+    backend: str = 'auto',
 ) -> Tensor:
-    """Marginals of a fully connected CRF with Potts compatibility.
+    """Marginals of a fully connected CRF, for one image or several of one size.
 
-    ``Q <- softmax(-U + w_g K_g Q + w_b K_b Q)`` for all labels at once, from
+    ``Q <- softmax(-U - mu (w_g K_g Q + w_b K_b Q))`` for all labels at once, from
     ``Q = softmax(-U)``, with symmetrically normalised kernels that count the pixel
     itself. A kernel with weight 0 costs nothing.
 
     Args:
-        image: ``(C, H, W)`` in 0 to 255; RGB, or any number of channels.
-        unary: ``(L, H, W)`` energies; their dtype and device are those of the work.
+        image: ``(C, H, W)`` or ``(B, C, H, W)`` in 0 to 255; RGB, or any number of
+            channels.
+        unary: ``(L, H, W)`` or ``(B, L, H, W)`` energies; their dtype and device are
+            those of the work.
         gaussian: Width in pixels and weight ``w_g`` of the smoothness kernel.
         bilateral: Widths in pixels and in grey levels, and weight ``w_b``.
         iterations: Mean-field steps, >= 0.
+        compatibility: ``mu`` ``(L, L)``: the energy that label l pays for a
+            neighbour with label m. As in pydensecrf it enters with its sign and as
+            ``(mu + mu.T) / 2``. None is Potts: -1 for equal labels, else 0, which a
+            penalty of 1 for different labels is equivalent to.
+        backend: 'auto' or 'torch' for this package's own inference, or 'pydensecrf',
+            which must be installed and knows one CPU core and float32 only.
 
     Returns:
-        ``(L, H, W)`` in [0, 1], summing to 1 over the labels.
+        Marginals in the shape of ``unary``, in [0, 1], summing to 1 over the labels.
 
     Raises:
-        DataError: Image and unary differ in size.
+        DataError: Image and unary differ in size, or a label has no energy.
+        ConfigError: An unknown backend, one that is not installed, or a
+            compatibility of another shape.
     """
-    size = tuple(unary.shape[1:])
-    if tuple(image.shape[1:]) != size:
+    single = unary.ndim == 3
+    images, energies = (image[None], unary[None]) if single else (image, unary)
+    _check_energies(images, energies)
+    if compatibility is not None:
+        compatibility = _symmetric(compatibility.to(unary), energies.shape[1])
+    marginals = _backend(backend)(
+        images.to(unary), -energies, gaussian, bilateral, iterations, compatibility
+    )
+    return marginals[0] if single else marginals
+
+
+def _check_energies(images: Tensor, energies: Tensor) -> None:
+    """Refuses what is no batch of images with as many energies."""
+    pixels, wanted = tuple(images.shape), tuple(energies.shape)
+    same = pixels[:1] + pixels[2:] == wanted[:1] + wanted[2:]
+    if len(pixels) != 4 or len(wanted) != 4 or not same or not energies.numel():
         raise DataError(
-            f'the image is {tuple(image.shape[1:])} but the unary energies are {size}'
+            'a dense CRF needs images (B, C, H, W) and energies (B, L, H, W) of one '
+            f'size (H, W), or both without B; got {pixels} and {wanted}'
         )
-    kernels: list[tuple[PermutohedralLattice, float]] = []
-    if iterations and gaussian[1]:
-        lattice = _spatial_lattice(*size, gaussian[0], unary.dtype, unary.device)
-        kernels.append((lattice, gaussian[1]))
-    if iterations and bilateral[2]:
-        lattice = _bilateral_lattice(image.to(unary), *bilateral[:2])
-        kernels.append((lattice, bilateral[2]))
-    logits = -unary.flatten(1).T.contiguous()
-    marginals = _softmax(logits)
-    for _ in range(iterations):
-        energy = logits.clone()
-        for lattice, weight in kernels:
-            energy.add_(lattice.filter_symmetric(marginals), alpha=weight)
-        marginals = _softmax(energy)
-    return marginals.T.reshape(unary.shape)
+    if not energies.is_floating_point() or energies.isnan().any():
+        raise DataError(
+            f'unary energies must be floats and not NaN; got {energies.dtype}: '
+            'look for NaN in the scores'
+        )
 
 
-def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over the labels of ``(N, L)``; few labels go faster as ``(L, N)``."""
-    if logits.shape[1] > 8:
-        return logits.softmax(1)
-    return logits.T.contiguous().softmax(0).T.contiguous()
+def _symmetric(compatibility: Tensor, labels: int) -> Tensor:
+    """The symmetric part of a matrix ``(labels, labels)``."""
+    if compatibility.shape != (labels, labels) or not compatibility.isfinite().all():
+        raise ConfigError(
+            f'compatibility of {labels} labels must be finite and ({labels}, {labels}), '
+            f'not {tuple(compatibility.shape)}: one row per label, background first'
+        )
+    return (compatibility + compatibility.T) / 2
 
 
-def _positions(height: int, width: int, like: Tensor) -> Tensor:
-    """``(2, H, W)``: x, then y, in pixels."""
-    y = torch.arange(height, dtype=like.dtype, device=like.device)
-    x = torch.arange(width, dtype=like.dtype, device=like.device)
-    return torch.stack(torch.meshgrid(x, y, indexing='xy'))
-
-
-@lru_cache(maxsize=4)
-def _spatial_lattice(
-    height: int, width: int, sigma: float, dtype: torch.dtype, device: torch.device
-) -> PermutohedralLattice:
-    """The smoothness kernel; images of one size share it."""
-    like = torch.empty(0, dtype=dtype, device=device)
-    features = _positions(height, width, like) / sigma
-    return PermutohedralLattice(features.flatten(1).T)
-
-
-def _bilateral_lattice(
-    image: Tensor, sigma_xy: float, sigma_rgb: float
-) -> PermutohedralLattice:
-    """The appearance kernel of an image ``(C, H, W)``."""
-    positions = _positions(image.shape[1], image.shape[2], image)
-    features = torch.cat([positions / sigma_xy, image / sigma_rgb])
-    return PermutohedralLattice(features.flatten(1).T)
+def _backend(name: str) -> Callable[..., Tensor]:
+    """The inference of that name."""
+    if name not in BACKENDS:
+        raise ConfigError(
+            f"unknown backend '{name}' of a dense CRF: {near_names(name, BACKENDS)}",
+            token=name,
+        )
+    return BACKENDS[name]
 
 
 @REFINERS.register_module()
@@ -177,7 +125,7 @@ class DenseCRF(Refiner):
 
     Args:
         preset: Name of the published settings in :data:`PRESETS` that hold unless
-            given: 'psa', 'acr', 'mctformer', 'deeplab' or 'irn'.
+            given: 'psa', 'acr', 'mctformer', 'deeplab', 'irn' or 'ex_vit'.
         gaussian: Smoothness kernel: width in pixels, weight.
         bilateral: Appearance kernel: width in pixels, width in grey levels, weight.
         iterations: Mean-field steps.
@@ -186,9 +134,12 @@ class DenseCRF(Refiner):
             longer side is this, and are multiplied by ``max(H, W) / reference_size``.
             Photos of VOC have 500 pixels; without scaling, a width of 80 spans a
             whole 64-pixel image. PSA's ``scale_factor`` divides by the same ratio.
+        compatibility: Rows of a matrix ``(1 + C, 1 + C)`` over background and all C
+            classes, see :func:`dense_crf`; None is Potts.
+        backend: Who infers: 'auto', 'torch' or 'pydensecrf', see :func:`dense_crf`.
 
     Raises:
-        ConfigError: An unknown preset or a number out of range.
+        ConfigError: An unknown preset or backend, or a number out of range.
     """
 
     def __init__(
@@ -199,6 +150,8 @@ class DenseCRF(Refiner):
         iterations: int | None = None,
         clip: float = 1e-5,
         reference_size: float | None = None,
+        compatibility: Sequence[Sequence[float]] | None = None,
+        backend: str = 'auto',
     ) -> None:
         if preset not in PRESETS:
             raise ConfigError(
@@ -213,6 +166,9 @@ class DenseCRF(Refiner):
         )
         self.clip = clip
         self.reference_size = reference_size
+        self.compatibility = _matrix(compatibility)
+        _backend(backend)
+        self.backend = backend
         self._check()
 
     def _check(self) -> None:
@@ -236,20 +192,77 @@ class DenseCRF(Refiner):
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
         """Returns the marginals as scores and background, which sum to 1."""
-        scores = seed.probabilities()
-        settings = self.settings
-        if settings.confidence is None:
-            unary = unary_from_scores(scores, self.clip)
-        else:
-            unary = unary_from_labels(
-                scores.argmax(0), len(scores), settings.confidence
+        return self._refine_alike([image], [seed])[0]
+
+    def refine_batch(
+        self, images: Sequence[Tensor], seeds: Sequence[Seed]
+    ) -> list[Seed]:
+        """Refines together the seeds with one number of labels."""
+        alike: dict[Any, list[int]] = defaultdict(list)
+        for i, seed in enumerate(seeds):
+            potts = self.compatibility is None
+            alike[len(seed.classes) if potts else tuple(seed.classes.tolist())] += [i]
+        refined: dict[int, Seed] = {}
+        for places in alike.values():
+            found = self._refine_alike(
+                [images[i] for i in places], [seeds[i] for i in places]
             )
-        scale = max(seed.size) / (self.reference_size or max(seed.size))
+            refined.update(zip(places, found, strict=True))
+        return [refined[i] for i in range(len(seeds))]
+
+    def _refine_alike(
+        self, images: Sequence[Tensor], seeds: Sequence[Seed]
+    ) -> list[Seed]:
+        """Refines seeds of one size and number of labels."""
+        settings = self.settings
+        unary = torch.stack([self._unary(seed) for seed in seeds])
+        size = max(unary.shape[2:])
+        scale = size / (self.reference_size or size)
         marginals = dense_crf(
-            image.to(scores.device),
-            unary.to(scores.dtype),
+            torch.stack([image.to(unary.device) for image in images]),
+            unary,
             (settings.gaussian[0] * scale, settings.gaussian[1]),
             (settings.bilateral[0] * scale, *settings.bilateral[1:]),
             settings.iterations,
+            self._compatibility_of(seeds[0]),
+            self.backend,
         )
-        return replace(seed, background=marginals[0], scores=marginals[1:])
+        return [
+            replace(seed, background=each[0], scores=each[1:])
+            for seed, each in zip(seeds, marginals, strict=True)
+        ]
+
+    def _unary(self, seed: Seed) -> Tensor:
+        """Unary energies ``(L, H, W)`` of the seed."""
+        scores = seed.probabilities()
+        confidence = self.settings.confidence
+        if confidence is None:
+            return unary_from_scores(scores, self.clip)
+        unary = unary_from_labels(scores.argmax(0), len(scores), confidence)
+        return unary.to(scores.dtype)
+
+    def _compatibility_of(self, seed: Seed) -> Tensor | None:
+        """The rows and columns of background and the classes present."""
+        if self.compatibility is None:
+            return None
+        labels = [0, *(seed.classes + 1).tolist()]
+        if max(labels) >= len(self.compatibility):
+            raise ConfigError(
+                f'class {max(labels) - 1} has no row in the compatibility of '
+                f'{len(self.compatibility)} labels: give one row for the background '
+                'and one per class'
+            )
+        return self.compatibility[labels][:, labels]
+
+
+def _matrix(rows: Sequence[Sequence[float]] | None) -> Tensor | None:
+    """A square matrix of nested lists."""
+    if rows is None:
+        return None
+    lengths = {len(row) for row in rows}
+    if lengths != {len(rows)}:
+        raise ConfigError(
+            'compatibility of DenseCRF must be a square matrix over background and '
+            f'classes, not {len(rows)} rows of {sorted(lengths)} numbers'
+        )
+    return torch.tensor(rows, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Seed heads: from a trained classifier to class localisation maps."""
 
 from wsss_plugins.seeds.acr import ACRGradientMap
-from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.base import PerClassHead, SeedHead, class_slots, patch_grid
 from wsss_plugins.seeds.cam import CAM
 from wsss_plugins.seeds.generic import GenericAttentionRelevance
 from wsss_plugins.seeds.getam import GETAM
@@ -34,11 +34,11 @@ __all__ = [
     'LeGrad',
     'MultiScaleFlip',
     'PartialLRP',
+    'PerClassHead',
     'RawAttention',
     'RelevanceHead',
     'SeedHead',
     'TransformerAttribution',
     'class_slots',
-    'from_slots',
     'patch_grid',
 ]

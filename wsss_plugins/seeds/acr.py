@@ -11,19 +11,13 @@ from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import (
-    SeedHead,
-    block_index,
-    class_slots,
-    from_slots,
-    patch_grid,
-)
+from wsss_plugins.seeds.base import PerClassHead, block_index, patch_grid
 
 VARIANTS = ('grad', 'grad_s', 'cam_grad', 'cam_grad_s')
 
 
 @SEED_HEADS.register_module()
-class ACRGradientMap(SeedHead):
+class ACRGradientMap(PerClassHead):
     """Positive gradients of a class logit by the class-to-patch attention.
 
     Negative gradients are removed per head before the mean over heads, and the blocks
@@ -41,13 +35,11 @@ class ACRGradientMap(SeedHead):
             paper); ``'grad_s'`` its square; ``'cam_grad'`` mean of (G A)+;
             ``'cam_grad_s'`` mean of (G A)+ times mean of G+.
         affinity: Whether to spread the map along the patch affinity.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
 
     Raises:
         ConfigError: Unknown variant.
     """
-
-    needs_grad = True
 
     def __init__(
         self,
@@ -65,9 +57,8 @@ class ACRGradientMap(SeedHead):
         self.variant = variant
         self.affinity = affinity
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The map of every present class, ``(N, C, h, w)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The map of every present class, ``(K, N, h, w)``."""
         start = block_index(self.start_block, len(trace.attn))
         scores = model.class_logits(trace.tokens)
         gradients = trace.attention_gradients(scores, slots, start=start)
@@ -80,7 +71,7 @@ class ACRGradientMap(SeedHead):
         ).sum(0)  # (K, N, n)
         if self.affinity:
             maps = torch.einsum('nij,knj->kni', trace.patch_affinity(), maps)
-        return from_slots(patch_grid(maps, trace), slots)
+        return patch_grid(maps, trace)
 
     def _block_map(self, gradient: Tensor, attn: Tensor) -> Tensor:
         """One block: ``(K, N, heads, n)`` and ``(N, heads, n)`` to ``(K, N, n)``."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
 import torch
@@ -17,27 +18,15 @@ from wsss_plugins.errors import ConfigError, DataError
 class SeedHead(nn.Module, ABC):
     """From a trained classifier to class localisation maps.
 
-    A new method overrides :meth:`class_maps` alone. All images of a batch and all
-    classes of an image share one forward pass.
-
-    Args:
-        classes_per_pass: How many classes of an image are differentiated together; it
-            bounds the memory, not the result. All by default.
+    A new method overrides :meth:`class_maps` alone; one that looks at a class at a time
+    derives from :class:`PerClassHead` instead. All images of a batch and all classes of
+    an image share one forward pass.
 
     Attributes:
         needs_grad: Whether :meth:`class_maps` differentiates.
     """
 
     needs_grad: ClassVar[bool] = False
-
-    def __init__(self, classes_per_pass: int | None = None) -> None:
-        super().__init__()
-        if classes_per_pass is not None and classes_per_pass < 1:
-            raise ConfigError(
-                f'classes_per_pass must be 1 or more, not {classes_per_pass}',
-                'classes_per_pass',
-            )
-        self.classes_per_pass = classes_per_pass
 
     @abstractmethod
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
@@ -79,7 +68,7 @@ class SeedHead(nn.Module, ABC):
     def signed_maps(
         self, model: WSSSClassifier, images: Tensor, labels: Tensor
     ) -> Tensor:
-        """The maps before negative values are removed, for tests of explanations.
+        """The maps before negative values are removed.
 
         Args:
             model: As for :meth:`forward`.
@@ -98,27 +87,97 @@ class SeedHead(nn.Module, ABC):
                 f'labels must be of shape {expected} (images, classes), not '
                 f'{tuple(labels.shape)}'
             )
-        training = model.training
-        model.eval()
-        try:
-            with self.look(model, images) as trace:
-                parts = self._passes(labels)
-                maps = [self._present(model, trace, part) for part in parts]
-        finally:
-            model.train(training)
-        return sum(maps[1:], start=maps[0])
-
-    def _present(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        maps = self.class_maps(model, trace, labels).detach()
+        with _evaluating(model), self.look(model, images) as trace:
+            maps = self.class_maps(model, trace, labels).detach()
         return torch.where(labels[:, :, None, None] != 0, maps, maps.new_zeros(()))
 
-    def _passes(self, labels: Tensor) -> list[Tensor]:
-        """Splits labels ``(N, C)`` so that no part has more classes than allowed."""
-        if self.classes_per_pass is None or not self.needs_grad:
-            return [labels]
-        return [
-            part.sum(0) for part in class_slots(labels).split(self.classes_per_pass)
-        ]
+    def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
+        """Signed maps of chosen classes of each image, for tests of explanations.
+
+        Args:
+            model: As for :meth:`forward`.
+            images: Likewise.
+            classes: ``(K, N)`` class ids; the same one may come twice.
+
+        Returns:
+            ``(K, N, h, w)``.
+        """
+        maps = self.signed_maps(model, images, _labels(model, images, classes))
+        return maps[torch.arange(len(images), device=maps.device), classes]
+
+
+class PerClassHead(SeedHead):
+    """A seed head that looks at one class of each image at a time.
+
+    A new method overrides :meth:`slot_maps` alone.
+
+    Args:
+        classes_per_pass: How many classes of an image :meth:`slot_maps` is given
+            together; it bounds the memory, not the result. All by default.
+
+    Raises:
+        ConfigError: ``classes_per_pass`` is less than 1.
+    """
+
+    needs_grad = True
+
+    def __init__(self, classes_per_pass: int | None = None) -> None:
+        super().__init__()
+        if classes_per_pass is not None and classes_per_pass < 1:
+            raise ConfigError(
+                f'classes_per_pass must be 1 or more, not {classes_per_pass}',
+                'classes_per_pass',
+            )
+        self.classes_per_pass = classes_per_pass
+
+    @abstractmethod
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """Maps of one class of each image per slot, from one captured forward pass.
+
+        Args:
+            model: The classifier, in evaluation mode.
+            trace: Tokens and attention of the batch.
+            slots: ``(K, N, C)`` one-hot or all-zero rows; see :func:`class_slots`.
+
+        Returns:
+            ``(K, N, h, w)`` on the patch grid or finer.
+        """
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """See :meth:`SeedHead.class_maps`."""
+        slots = class_slots(labels)
+        maps = self._in_passes(model, trace, slots)
+        return torch.einsum('knhw,knc->nchw', maps, slots.to(maps))
+
+    def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
+        """See :meth:`SeedHead.maps_of`."""
+        slots = class_slots(_labels(model, images, classes))
+        with _evaluating(model), self.look(model, images) as trace:
+            maps = self._in_passes(model, trace, slots).detach()
+        every = torch.arange(len(images), device=maps.device)
+        slot = slots.argmax(0)[every, classes]  # (K, N): where each class is
+        return maps[slot, every]
+
+    def _in_passes(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        parts = slots.split(self.classes_per_pass or len(slots))
+        return torch.cat([self.slot_maps(model, trace, part) for part in parts])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode until the `with` ends."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _labels(model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
+    """Labels ``(N, C)`` of class ids ``(K, N)``."""
+    labels = images.new_zeros(len(images), model.num_classes)
+    return labels.scatter_(1, classes.T, 1)
 
 
 def class_slots(labels: Tensor) -> Tensor:
@@ -137,11 +196,6 @@ def class_slots(labels: Tensor) -> Tensor:
     rank = labels.long().cumsum(1) * labels.long()  # 1, 2 ... for the present classes
     slots = torch.arange(1, max(1, int(rank.max())) + 1, device=labels.device)
     return (rank[None] == slots[:, None, None]).to(labels.dtype)
-
-
-def from_slots(maps: Tensor, slots: Tensor) -> Tensor:
-    """Puts maps ``(K, N, h, w)`` of :func:`class_slots` back to ``(N, C, h, w)``."""
-    return torch.einsum('knhw,knc->nchw', maps, slots.to(maps))
 
 
 def patch_grid(values: Tensor, trace: Trace) -> Tensor:

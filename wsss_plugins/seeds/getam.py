@@ -20,7 +20,7 @@ class GETAM(ACRGradientMap):
 
     Args:
         start_block: First block that is read; negative counts from the end.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(self, start_block: int = -3, **kwargs: Any) -> None:

@@ -7,11 +7,11 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.base import PerClassHead, patch_grid
 
 
 @SEED_HEADS.register_module()
-class AttentionGradCAM(SeedHead):
+class AttentionGradCAM(PerClassHead):
     """Class-to-patch attention of the heads, weighted by their mean gradient.
 
     The mean over heads is taken before negative values are removed. Maps may be all
@@ -21,15 +21,12 @@ class AttentionGradCAM(SeedHead):
     Chefer et al., Transformer Interpretability Beyond Attention Visualization, 2021.
     """
 
-    needs_grad = True
-
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The weighted attention of the last block, ``(N, C, h, w)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The weighted attention of the last block, ``(K, N, h, w)``."""
         last = len(trace.attn) - 1
         scores = model.class_logits(trace.tokens)
         (gradient,) = trace.attention_gradients(scores, slots, start=last)
         first = trace.num_prefix
         weight = gradient[..., 0, first:].mean(-1, keepdim=True)  # (K, N, heads, 1)
         maps = (trace.attn[last][:, :, 0, first:] * weight).mean(2)
-        return from_slots(patch_grid(maps, trace), slots)
+        return patch_grid(maps, trace)

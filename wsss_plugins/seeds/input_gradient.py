@@ -12,20 +12,18 @@ from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, class_slots, from_slots
+from wsss_plugins.seeds.base import PerClassHead
 
 
 @SEED_HEADS.register_module()
-class InputXGradient(SeedHead):
+class InputXGradient(PerClassHead):
     """The input times the gradient of a class's logit, summed over the channels; signed.
 
     Source: Shrikumar et al., Not Just a Black Box, 2016, sec. 2.
 
     Args:
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
-
-    needs_grad = True
 
     def look(
         self, model: WSSSClassifier, images: Tensor
@@ -34,12 +32,11 @@ class InputXGradient(SeedHead):
         images = images.detach().requires_grad_()
         return capture(model.backbone, images, gradients=True)
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The attribution of every pixel, ``(N, C, H, W)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The attribution of every pixel, ``(K, N, H, W)``."""
         pixels = trace.images.detach()
         maps = [(pixels * g).sum(1) for g in _pixel_gradients(model, trace, slots)]
-        return from_slots(torch.stack(maps), slots)
+        return torch.stack(maps)
 
 
 @SEED_HEADS.register_module()
@@ -54,7 +51,7 @@ class IntegratedGradients(InputXGradient):
     Args:
         steps: How many points on the way.
         baseline: Value of the normalised pixels at its beginning.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
 
     Raises:
         ConfigError: No step.
@@ -67,9 +64,8 @@ class IntegratedGradients(InputXGradient):
         self.steps = steps
         self.baseline = baseline
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The attribution of every pixel, ``(N, C, H, W)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The attribution of every pixel, ``(K, N, H, W)``."""
         way = trace.images.detach() - self.baseline
         total = torch.zeros_like(way).repeat(len(slots), 1, 1, 1, 1)
         for step in range(self.steps):
@@ -77,7 +73,7 @@ class IntegratedGradients(InputXGradient):
             with super().look(model, point) as part:
                 for slot, gradient in enumerate(_pixel_gradients(model, part, slots)):
                     total[slot] += gradient
-        return from_slots((total * way).sum(2) / self.steps, slots)
+        return (total * way).sum(2) / self.steps
 
 
 def _pixel_gradients(

@@ -11,17 +11,11 @@ from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import UserError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import (
-    SeedHead,
-    block_index,
-    class_slots,
-    from_slots,
-    patch_grid,
-)
+from wsss_plugins.seeds.base import PerClassHead, block_index, patch_grid
 
 
 @SEED_HEADS.register_module()
-class LeGrad(SeedHead):
+class LeGrad(PerClassHead):
     """Positive gradients of each block's own class score by its attention.
 
     The tokens after every block are classified as if it were the last one. The gradient
@@ -33,26 +27,23 @@ class LeGrad(SeedHead):
 
     Args:
         start_block: First block that is read; negative counts from the end.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
 
     Raises:
         UserError: The backbone does not show its blocks.
     """
 
-    needs_grad = True
-
     def __init__(self, start_block: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.start_block = start_block
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The mean sensitivity to every patch, ``(N, C, h, w)``."""
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The mean sensitivity to every patch, ``(K, N, h, w)``."""
         if not trace.hidden:
             raise UserError(
                 f'{type(model.backbone).__name__} does not show the tokens between its '
                 'blocks, which LeGrad needs: use a TimmViT, or write its blocks()'
             )
-        slots = class_slots(labels)
         start = block_index(self.start_block, len(trace.attn))
         maps = torch.stack(
             [
@@ -60,7 +51,7 @@ class LeGrad(SeedHead):
                 for block in range(start, len(trace.attn))
             ]
         ).mean(0)
-        return from_slots(patch_grid(maps, trace), slots)
+        return patch_grid(maps, trace)
 
     @staticmethod
     def _block_map(

@@ -11,7 +11,7 @@ from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.base import patch_grid
 from wsss_plugins.seeds.relevance import RelevanceHead
 
 
@@ -25,17 +25,16 @@ class FullLRP(RelevanceHead):
 
     Args:
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(self, rules: str | Composite = 'chefer_lrp', **kwargs: Any) -> None:
         super().__init__(rules, None, **kwargs)
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The relevance of every pixel for each present class, ``(N, C, H, W)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The relevance of every pixel for each class, ``(K, N, H, W)``."""
         back = trace.backward(self.scores(model, trace), slots, [trace.images])
-        return from_slots(torch.stack([pixels.sum(1) for (pixels,) in back]), slots)
+        return torch.stack([pixels.sum(1) for (pixels,) in back])
 
 
 @SEED_HEADS.register_module()
@@ -47,7 +46,7 @@ class AttnLRP(FullLRP):
 
     Args:
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(self, rules: str | Composite = 'attnlrp', **kwargs: Any) -> None:
@@ -63,7 +62,7 @@ class CPLRP(FullLRP):
 
     Args:
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(self, rules: str | Composite = 'cp_lrp', **kwargs: Any) -> None:
@@ -82,7 +81,7 @@ class PartialLRP(RelevanceHead):
         ablation: Whether the relevance is multiplied by the gradient of the class's
             logit before negative values are removed.
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(
@@ -95,16 +94,15 @@ class PartialLRP(RelevanceHead):
         super().__init__(rules, block, **kwargs)
         self.ablation = ablation
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The relevance of the class token's attention, ``(N, C, h, w)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The relevance of the class token's attention, ``(K, N, h, w)``."""
         back = trace.backward(self.scores(model, trace), slots, trace.attn[:1])
         values = [relevance[:, :, 0] for (relevance,) in back]  # (N, heads, T) each
         if self.ablation:
             gradients = self._gradients(model, trace, slots)
             values = [v * g for v, g in zip(values, gradients, strict=True)]
         rows = torch.stack([value.clamp(min=0).mean(1) for value in values])
-        return from_slots(patch_grid(rows[..., trace.num_prefix :], trace), slots)
+        return patch_grid(rows[..., trace.num_prefix :], trace)
 
     @staticmethod
     def _gradients(model: WSSSClassifier, trace: Trace, slots: Tensor) -> list[Tensor]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace, capture_relevance
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite, composite
-from wsss_plugins.seeds.base import SeedHead, block_index
+from wsss_plugins.seeds.base import PerClassHead, block_index
 
 
-class RelevanceHead(SeedHead):
+class RelevanceHead(PerClassHead):
     """A seed head whose trace goes back with relevance instead of gradients.
 
     Relevance starts as 1 at the logit of the class.
@@ -23,13 +23,11 @@ class RelevanceHead(SeedHead):
         rules: The composite, or its name in ``lrp.COMPOSITES``.
         start_block: First block that relevance passes; negative counts from the end.
             None lets it reach the image.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
 
     Raises:
         ConfigError: Unknown composite.
     """
-
-    needs_grad = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import class_slots, from_slots, patch_grid
+from wsss_plugins.seeds.base import patch_grid
 from wsss_plugins.seeds.relevance import RelevanceHead, spread_class_token
 
 
@@ -28,7 +28,7 @@ class LRPRollout(RelevanceHead):
     Args:
         start_block: s, the first block of the product.
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
     def __init__(
@@ -36,16 +36,14 @@ class LRPRollout(RelevanceHead):
     ) -> None:
         super().__init__(rules, start_block, **kwargs)
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The relevance that reaches the class token, ``(N, C, h, w)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The relevance that reaches the class token, ``(K, N, h, w)``."""
         scores = self.scores(model, trace)
         rows = []
         for relevance in trace.backward(scores, slots, trace.attn):
             blocks = (r.clamp(min=0).mean(1) for r in reversed(relevance))
             rows.append(spread_class_token(blocks, trace.attn[0]))
-        patches = torch.stack(rows)[..., trace.num_prefix :]
-        return from_slots(patch_grid(patches, trace), slots)
+        return patch_grid(torch.stack(rows)[..., trace.num_prefix :], trace)
 
 
 @SEED_HEADS.register_module()
@@ -62,12 +60,11 @@ class TransformerAttribution(LRPRollout):
         start_block: s, the first block of the product; 0 in the paper, 1 in its
             segmentation and perturbation scripts.
         rules: See :class:`RelevanceHead`.
-        kwargs: See :class:`SeedHead`.
+        kwargs: See :class:`PerClassHead`.
     """
 
-    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The attribution of every patch for each present class, ``(N, C, h, w)``."""
-        slots = class_slots(labels)
+    def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
+        """The attribution of every patch for each class, ``(K, N, h, w)``."""
         scores = self.scores(model, trace)
         rows = []
         with capture(model.backbone, trace.images, gradients=True) as plain:
@@ -82,5 +79,4 @@ class TransformerAttribution(LRPRollout):
                 pairs = zip(reversed(relevance), reversed(gradient), strict=True)
                 blocks = ((r * g).clamp_(min=0).mean(1) for r, g in pairs)
                 rows.append(spread_class_token(blocks, trace.attn[0]))
-        patches = torch.stack(rows)[..., trace.num_prefix :]
-        return from_slots(patch_grid(patches, trace), slots)
+        return patch_grid(torch.stack(rows)[..., trace.num_prefix :], trace)

@@ -1,7 +1,10 @@
 """Stages of a pipeline, the pipeline itself, and the Runner that trains."""
 
 from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.confident import ConfidentLabelStage
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.folder import FolderStage
+from wsss_plugins.stages.perturbation_test import PerturbationTestStage
 from wsss_plugins.stages.pipeline import Pipeline
 from wsss_plugins.stages.predict import PredictStage
 from wsss_plugins.stages.record import StageRecord
@@ -14,12 +17,16 @@ from wsss_plugins.stages.runner import (
     WSSSRunner,
 )
 from wsss_plugins.stages.seed import SeedStage
+from wsss_plugins.stages.segmentation_test import SegmentationTestStage
 from wsss_plugins.stages.train import TrainStage, build_runner, load_trained
 
 __all__ = [
+    'ConfidentLabelStage',
     'EpochSeedHook',
     'EvaluateLabelStage',
     'EvaluateSeedStage',
+    'FolderStage',
+    'PerturbationTestStage',
     'Pipeline',
     'PredictStage',
     'ProgressHook',
@@ -27,6 +34,7 @@ __all__ = [
     'ReportStage',
     'ResumePointHook',
     'SeedStage',
+    'SegmentationTestStage',
     'Stage',
     'StageRecord',
     'TrainStage',

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from wsss_plugins.config import plain
 from wsss_plugins.errors import ConfigError
@@ -25,6 +25,13 @@ class Stage(ABC):
         inputs: Names of the stages it reads.
         seed: Random seed of the experiment, set by the pipeline.
     """
+
+    needs_every_image: ClassVar[bool] = True
+    """Whether an image that is missing is refused before any work; False where the stage
+    goes on without, see :class:`~wsss_plugins.stages.failures.Failures`, or reads none."""
+
+    arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that change how fast it is and nothing else, such as ``workers``."""
 
     def __init__(self, name: str) -> None:
         if not name.isidentifier():

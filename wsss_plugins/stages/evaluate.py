@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,59 +11,90 @@ import numpy as np
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.errors import DataError
-from wsss_plugins.metrics import SeedIoU, SegmentationScores, confusion_matrix
+from wsss_plugins.metrics import (
+    ClassCounts,
+    SeedIoU,
+    SegmentationScores,
+    SweepResult,
+    boundary_counts,
+    confusion_matrix,
+    convention_of,
+    mean_iou,
+)
 from wsss_plugins.progress import ProgressBar
+from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
+from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.distributed import gather, rank, share_of
+from wsss_plugins.stages.failures import without_failed
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import seed_path
-from wsss_plugins.structures import Seed, load_label_map, save_json
+from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
 
 SCORES_FILE = 'scores.json'
 IMAGES_FILE = 'per_image.json'
+CLASSES_FILE = 'classes.csv'
 
 
 class _MaskStage(Stage):
-    """What the evaluation stages share: a data set with masks, and a loop over it."""
+    """What the evaluation stages share: a data set with masks, and a loop over it.
 
-    def __init__(self, name: str, source: str, dataset: dict[str, Any]) -> None:
+    Images that the measured stage went on without are left out, and counted as the
+    metric ``left_out``.
+    """
+
+    needs_every_image = False
+
+    def __init__(
+        self, name: str, source: str, dataset: dict[str, Any], convention: str
+    ) -> None:
         super().__init__(name)
+        convention_of(convention)
         self.source = source
         self.inputs = (source,)
         self.dataset = dict(dataset, test_mode=True)
+        self.convention = convention
 
     def provenance(self) -> dict[str, Any]:
-        """The split, whose masks only this stage reads."""
+        """The split, whose masks only this stage reads, and how means are taken."""
         return dict(
             data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
             ground_truth=str(self.dataset.get('label_maps')),
+            convention=self.convention,
         )
 
-    def _each(self, measure: Callable[[WSSSDataset, int, str], None]) -> WSSSDataset:
-        """Calls ``measure(dataset, index, id)`` for the images of this worker."""
-        dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+    def _images(self, source: Path) -> WSSSDataset:
+        """The images to measure."""
+        return build_as(DATASETS, without_failed(self.dataset, source), WSSSDataset)
+
+    def _share(self, dataset: WSSSDataset) -> Iterator[tuple[int, str]]:
+        """Index and id of each image of this worker."""
         names = dataset.ids
         mine = share_of(range(len(names)))
         with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
             for index in mine:
-                measure(dataset, index, names[index])
+                yield index, names[index]
                 bar.advance()
-        return dataset
 
 
 @STAGES.register_module()
 class EvaluateSeedStage(_MaskStage):
     """mIoU of seeds at every threshold, in one pass over the images.
 
-    Writes the sweep to ``scores.json``. Absent classes count as 0, as in the evaluation
-    of ACR and MCTformer.
+    Writes to ``scores.json`` the curve, the area under it, all measures at its top
+    (``best``), and under ``label_free`` what each criterion of
+    :func:`label_free_threshold` would have chosen and its regret: the mIoU it loses
+    against the highest one. ``classes.csv`` is the table of the classes at the top.
 
     Args:
         name: Name of the stage.
         seeds: Stage that made the seeds.
         dataset: Config of the images with ``label_maps``.
         thresholds: Ascending; by default 0.00, 0.01 ... 0.99.
+        convention: How means are taken and the best threshold is found, a name in
+            :data:`CONVENTIONS`; with 'acr' absent classes count as 0.
+        foreground_share: See :func:`label_free_threshold`.
     """
 
     def __init__(
@@ -71,92 +103,129 @@ class EvaluateSeedStage(_MaskStage):
         seeds: str,
         dataset: dict[str, Any],
         thresholds: Sequence[float] | None = None,
+        convention: str = 'acr',
+        foreground_share: float = FOREGROUND_SHARE,
     ) -> None:
-        super().__init__(name, seeds, dataset)
+        super().__init__(name, seeds, dataset, convention)
         self.thresholds = thresholds
+        self.foreground_share = foreground_share
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Sweeps the threshold."""
-        sweeps: list[SeedIoU] = []
-
-        def measure(dataset: WSSSDataset, index: int, name: str) -> None:
-            if not sweeps:
-                sweeps.append(SeedIoU(len(dataset.foreground_classes), self.thresholds))
-            path = seed_path(inputs[self.source], name)
+        source = inputs[self.source]
+        dataset = self._images(source)
+        classes = list(dataset.metainfo['classes'])
+        sweep = SeedIoU(len(classes) - 1, self.thresholds)
+        pooled = np.zeros(NUM_BINS, np.int64)
+        for index, name in self._share(dataset):
+            path = seed_path(source, name)
             seed, mask = Seed.load(path), dataset.load_mask(index)
             _same_size(path, seed.size, mask.shape)
-            sweeps[0].update(seed.scores.numpy(), seed.classes.numpy(), mask)
-
-        dataset = self._each(measure)
-        total = SeedIoU(len(dataset.foreground_classes), self.thresholds)
-        for sweep in gather(sweeps):
-            for part in sweep:
-                total.merge(part)
-        result = total.compute()
+            sweep.update(seed.scores.numpy(), seed.classes.numpy(), mask)
+            pooled += score_histogram(seed.scores.numpy())
+        parts = gather((sweep.histogram, pooled))
+        sweep.histogram, pooled = (np.sum(part, 0) for part in zip(*parts, strict=True))
+        result = sweep.compute(self.convention)
+        chosen = self._label_free(result, pooled)
         if rank() == 0:
-            classes = list(dataset.metainfo['classes'])
-            save_json(out / SCORES_FILE, dict(classes=classes) | result.to_dict())
+            scores = dict(result.to_dict(), label_free=chosen)
+            save_json(out / SCORES_FILE, dict(classes=classes) | scores)
+            _save_table(out / CLASSES_FILE, result.best.table(classes))
         return dict(
             best_miou=round(result.best_miou, 3),
             best_threshold=result.best_threshold,
             fp_rate=round(result.best.mean_false_positive_rate, 3),
             fn_rate=round(result.best.mean_false_negative_rate, 3),
+            area_under_curve=round(result.area_under_curve, 3),
+            **{f'{name}_regret': round(c['regret'], 3) for name, c in chosen.items()},
+            **_left_out(dataset),
         )
+
+    def _label_free(
+        self, result: SweepResult, pooled: np.ndarray
+    ) -> dict[str, dict[str, float]]:
+        """What each label-free criterion chooses, and loses; empty where none can."""
+        if np.count_nonzero(pooled) < 2:
+            return {}
+        found = {}
+        for criterion in CRITERIA:
+            chosen = label_free_threshold(pooled, criterion, self.foreground_share)
+            miou = result.at(result.nearest(chosen)).miou
+            regret = float(result.miou.max()) - miou
+            found[criterion] = dict(threshold=chosen, miou=miou, regret=regret)
+        return found
 
 
 @STAGES.register_module()
 class EvaluateLabelStage(_MaskStage):
-    """mIoU, FP and FN rates of label maps, per class and per image.
+    """mIoU, FP and FN rates and boundary IoU of label maps, per class and per image.
 
-    Writes ``scores.json`` and ``per_image.json``.
+    Writes ``scores.json``, the table ``classes.csv``, and ``per_image.json``, the mIoU
+    over the classes that each image shows or is said to show.
 
     Args:
         name: Name of the stage.
         labels: Stage that wrote ``labels/<id>.png``.
         dataset: Config of the images with ``label_maps``.
+        convention: How means are taken, a name in :data:`CONVENTIONS`; with 'acr' absent
+            classes count as 0.
     """
 
-    def __init__(self, name: str, labels: str, dataset: dict[str, Any]) -> None:
-        super().__init__(name, labels, dataset)
+    def __init__(
+        self, name: str, labels: str, dataset: dict[str, Any], convention: str = 'acr'
+    ) -> None:
+        super().__init__(name, labels, dataset, convention)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Scores the label maps."""
-        confusions: dict[str, np.ndarray] = {}
-
-        def measure(dataset: WSSSDataset, index: int, name: str) -> None:
-            classes = len(dataset.metainfo['classes'])
-            path = label_path(inputs[self.source], name)
-            label, mask = load_label_map(path, classes), dataset.load_mask(index)
-            _same_size(path, label.shape, mask.shape)
-            confusions[name] = confusion_matrix(label, mask, classes)
-
-        dataset = self._each(measure)
+        source = inputs[self.source]
+        dataset = self._images(source)
         classes = list(dataset.metainfo['classes'])
-        parts = gather((_sum(confusions, len(classes)), _image_miou(confusions)))
-        scores = SegmentationScores(np.sum([part[0] for part in parts], axis=0))
+        confusion = np.zeros((len(classes), len(classes)), np.int64)
+        outlines = np.zeros((3, len(classes)), np.int64)
+        per_image = {}
+        for index, name in self._share(dataset):
+            path = label_path(source, name)
+            label, mask = load_label_map(path, len(classes)), dataset.load_mask(index)
+            _same_size(path, label.shape, mask.shape)
+            counts = confusion_matrix(label, mask, len(classes))
+            per_image[name] = round(100 * float(mean_iou(counts, 'found')), 2)
+            confusion += counts
+            outlines += np.stack(boundary_counts(label, mask, len(classes)))
+        parts = gather((confusion, outlines))
+        confusion, outlines = (np.sum(part, 0) for part in zip(*parts, strict=True))
+        per_image = {
+            name: iou for part in gather(per_image) for name, iou in part.items()
+        }
+        scores = SegmentationScores(confusion, self.convention, ClassCounts(*outlines))
         if rank() == 0:
             save_json(out / SCORES_FILE, dict(classes=classes) | scores.to_dict())
-            per_image = {name: iou for part in parts for name, iou in part[1].items()}
             save_json(out / IMAGES_FILE, per_image)
+            _save_table(out / CLASSES_FILE, scores.table(classes))
         return dict(
             miou=round(scores.miou, 3),
             fp_rate=round(scores.mean_false_positive_rate, 3),
             fn_rate=round(scores.mean_false_negative_rate, 3),
             pixel_accuracy=round(scores.pixel_accuracy, 3),
+            boundary_miou=round(scores.boundary_miou, 3),
+            **_left_out(dataset),
         )
 
 
-def _sum(confusions: dict[str, np.ndarray], classes: int) -> np.ndarray:
-    zero = np.zeros((classes, classes), np.int64)
-    return np.sum([zero, *confusions.values()], axis=0)
+def _left_out(dataset: WSSSDataset) -> dict[str, int]:
+    """How many images were left out, if any."""
+    return dict(left_out=len(dataset.leave_out)) if dataset.leave_out else {}
 
 
-def _image_miou(confusions: dict[str, np.ndarray]) -> dict[str, float]:
-    """MIoU of each image over the classes it shows or is said to show, in percent."""
-    return {
-        name: round(float(SegmentationScores(confusion, absent='nan').miou), 2)
-        for name, confusion in confusions.items()
-    }
+def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows of equal keys as CSV, whole or not at all; None is an empty cell."""
+    with (
+        atomic_path(path) as part,
+        part.open('w', newline='', encoding='utf-8') as file,
+    ):
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _same_size(path: Path, size: Sequence[int], mask: Sequence[int]) -> None:

@@ -22,10 +22,11 @@ from wsss_plugins.config import (
     typed_nodes,
 )
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.errors import ConfigError, DataError, UserError, near_names
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage, fingerprint
 from wsss_plugins.stages.distributed import barrier, rank, world_size
+from wsss_plugins.stages.failures import FAILURES_FILE
 from wsss_plugins.stages.record import StageRecord, environment
 from wsss_plugins.structures import PART_FILES, load_json, save_json
 
@@ -53,13 +54,16 @@ class Pipeline:
             training config that a stage names by file is read relative to the
             pipeline's.
         data_root: Replaces every ``data_root`` of the config.
+        strict: Ends with an error after a stage that went on without some images.
 
     Raises:
         ConfigError: A mistake in the config.
         DataError: A mistake in the data.
     """
 
-    def __init__(self, cfg: Config, data_root: str | None = None) -> None:
+    def __init__(
+        self, cfg: Config, data_root: str | None = None, strict: bool = False
+    ) -> None:
         if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
             raise ConfigError(
                 f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
@@ -67,6 +71,7 @@ class Pipeline:
             )
         self.experiment = experiment_name(Path(cfg.filename))
         self.seed = int(cfg.get('seed', 0))
+        self.strict = strict
         configs = [
             _with_training_config(c, Path(cfg.filename))
             for c in cfg.to_dict()['pipeline']
@@ -82,7 +87,11 @@ class Pipeline:
             made = {step.stage.name: step.fingerprint for step in self.steps}
             _check_name(stage, list(made))
             inputs = {name: made[name] for name in stage.inputs}
-            mark = fingerprint([plain(config), digests(config)], self.seed, inputs)
+            data = digests(config, stage.needs_every_image)
+            says = {
+                k: v for k, v in config.items() if k not in stage.arguments_of_speed
+            }
+            mark = fingerprint([plain(says), data], self.seed, inputs)
             self.steps.append(Step(stage, config, mark))
 
     @property
@@ -128,8 +137,8 @@ class Pipeline:
             The record of every stage that is done.
 
         Raises:
-            UserError: The folder belongs to another experiment, or an earlier stage is
-                missing.
+            UserError: The folder belongs to another experiment, an earlier stage is
+                missing, or images failed and the pipeline is strict.
         """
         work_dir = Path(work_dir)
         claim(work_dir, self.experiment)
@@ -146,6 +155,8 @@ class Pipeline:
             barrier()
             if self.state(step, work_dir) != 'done':
                 self._run(step, work_dir)
+            if self.strict:
+                refuse_failures(work_dir / step.stage.name)
         records = [StageRecord.load(work_dir / name) for name in self.names]
         return {r.stage: r for r in records if r is not None and r.done}
 
@@ -173,7 +184,8 @@ class Pipeline:
         record.seconds = round(time.monotonic() - begin, 2)
         record.finished = datetime.now().isoformat(timespec='seconds')
         record.environment = environment(world_size())
-        record.done = True
+        # What failed is tried again when the command is; see refuse_failures.
+        record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
             record.save(out)
         barrier()
@@ -188,8 +200,12 @@ class DataDigests:
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
 
-    def __call__(self, config: dict[str, Any]) -> list[str]:
+    def __call__(self, config: dict[str, Any], images: bool = True) -> list[str]:
         """Makes every data set that ``config`` names, and so checks it.
+
+        Args:
+            config: The config of a stage.
+            images: Whether to refuse an image that is missing.
 
         Raises:
             DataError: A mistake in the data.
@@ -202,6 +218,8 @@ class DataDigests:
                 {'pipeline'} if node.get('test_mode') else {'pipeline', 'label_maps'}
             )
             bare = {k: v for k, v in node.items() if k not in leave}
+            if not images:
+                bare['require_images'] = False
             key = json.dumps(plain(bare), sort_keys=True, default=str)
             if key not in self.known:
                 self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
@@ -261,6 +279,25 @@ def claim(work_dir: Path, experiment: str) -> None:
     if rank() == 0:
         save_json(path, dict(experiment=experiment))
     barrier()
+
+
+def refuse_failures(stage: Path) -> None:
+    """Ends the pipeline when the stage in folder ``stage`` went on without some images.
+
+    Raises:
+        DataError: It did.
+    """
+    record = StageRecord.load(stage)
+    if record is None or not record.metrics.get('failed'):
+        return
+    count, path = record.metrics['failed'], stage / FAILURES_FILE
+    remedy = 'mend them and run the same command again'
+    if record.done:  # by a run that was not strict; later stages may have read it
+        remedy = f'mend them and remove {stage} and what was made from it'
+    raise DataError(
+        f"stage '{stage.name}': {count} of its images failed, listed in {path}: {remedy}, "
+        'or leave out --strict'
+    )
 
 
 def _make_room(out: Path, wanted: str) -> None:

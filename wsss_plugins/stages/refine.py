@@ -3,43 +3,68 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from wsss_plugins.config import plain
-from wsss_plugins.datasets import WSSSDataset, read_image
-from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.refiners import RefinerChain
+from wsss_plugins.refiners import BackgroundPolicy, RefinerChain
+from wsss_plugins.refiners.threshold import CRITERIA, FOREGROUND_SHARE
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import rank, share_of, world_size
-from wsss_plugins.stages.record import StageRecord
-from wsss_plugins.stages.seed import as_image, seed_path
-from wsss_plugins.structures import Seed, save_label_map
+from wsss_plugins.stages.distributed import device, rank, share_of, world_size
+from wsss_plugins.stages.failures import Failures
+from wsss_plugins.stages.refine_jobs import (
+    Batch,
+    RefineTask,
+    label_path,
+    refine_here,
+    refine_in_pool,
+)
+from wsss_plugins.stages.seed import batches_of_one_size
+from wsss_plugins.stages.thresholds import best_threshold, threshold_of_seeds
+
+__all__ = ['RefineStage', 'label_path']
 
 
 @STAGES.register_module()
 class RefineStage(Stage):
     """Writes ``labels/<id>.png``, the pseudo label of every image.
 
+    It goes on without an image whose photo or seed is missing, broken, of another size
+    or of an unknown class; the metric ``failed`` counts them. What was written is not
+    made again, and the files are the same to the last byte however many workers make
+    them and wherever an earlier run was killed. For seeds that were made elsewhere put a
+    :class:`FolderStage` before.
+
     Args:
         name: Name of the stage.
         seeds: Stage that made the seeds.
         dataset: Config of the images; no masks.
-        refiners: Configs of the refiners, in order; the first gives the background.
-        threshold: The ``threshold`` of the first refiner: a number, or the name of an
-            evaluation stage whose best threshold is taken. None leaves the refiner's own.
-        threshold_factor: Factor of a best threshold. A dense CRF takes away from objects,
-            so that its best threshold lies below that of the seeds alone.
-        workers: Processes, one thread each; by default one per core.
+        refiners: Configs of the refiners, in order; one of them gives the background,
+            mostly the first. The stages whose models they need are read too.
+        threshold: The ``threshold`` of the first background policy: a number; a criterion
+            of :func:`label_free_threshold` such as 'otsu', applied to all seeds; or the
+            name of an evaluation stage whose best threshold is taken. None leaves the
+            policy's own.
+        threshold_factor: Factor of a threshold that is no number here. A dense CRF takes
+            away from objects, so that its best threshold lies below that of the seeds.
+        foreground_share: See :func:`label_free_threshold`.
+        soft: Write the refined scores too, as ``seeds/<id>.npz``, so that other stages
+            can read this one in place of a seed stage.
+        workers: Processes on CPUs, one thread each. By default one per core; with a GPU,
+            this process and its GPU.
+        batch_size: The most images, of one size, to refine at once. Rounding may depend
+            on it.
     """
+
+    needs_every_image = False
+    arguments_of_speed = frozenset({'workers'})
 
     def __init__(
         self,
@@ -49,49 +74,59 @@ class RefineStage(Stage):
         refiners: Sequence[dict[str, Any]],
         threshold: float | str | None = None,
         threshold_factor: float = 1.0,
+        foreground_share: float = FOREGROUND_SHARE,
+        soft: bool = False,
         workers: int | None = None,
+        batch_size: int = 1,
     ) -> None:
         super().__init__(name)
         if not refiners:
             raise ConfigError(
                 f"stage '{name}' has no refiners: begin with a background policy"
             )
+        if min(1 if workers is None else workers, batch_size) < 1:
+            raise ConfigError(
+                f"stage '{name}' needs workers and batch_size >= 1, not {workers} and "
+                f'{batch_size}'
+            )
         self.seeds = seeds
         self.threshold = threshold
         self.threshold_factor = threshold_factor
-        self.inputs = (seeds, threshold) if isinstance(threshold, str) else (seeds,)
-        self.dataset = dataset
+        self.foreground_share = foreground_share
+        self.dataset = dict(dataset, require_images=False)
         self.refiners = [dict(cfg) for cfg in refiners]
+        built = RefinerChain(self.refiners).refiners
+        policies = [isinstance(refiner, BackgroundPolicy) for refiner in built]
+        self.policy = self.refiners[policies.index(True) if any(policies) else 0]
         if threshold is not None:
-            self.refiners[0]['threshold'] = (
-                0.5 if isinstance(threshold, str) else threshold
-            )
-        RefinerChain(self.refiners)  # a mistake shows before any work
+            self.policy['threshold'] = 0.5 if isinstance(threshold, str) else threshold
+        self.models = RefinerChain(self.refiners).stages  # a mistake shows before work
+        reads = [seeds, *self.models]
+        if isinstance(threshold, str) and threshold not in CRITERIA:
+            reads.append(threshold)
+        self.inputs = tuple(dict.fromkeys(reads))
+        self.soft = soft
         self.workers = workers
+        self.batch_size = batch_size
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Refines the seeds whose pseudo label is missing."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+        task = RefineTask(
+            refiners=self.refiners,
+            models={name: inputs[name] for name in self.models},
+            seeds=inputs[self.seeds],
+            num_classes=len(dataset.foreground_classes),
+            out=out,
+            soft=self.soft,
+        )
+        ids = dataset.ids
         if isinstance(self.threshold, str):
-            best = best_threshold(inputs[self.threshold])
-            self.refiners[0]['threshold'] = round(self.threshold_factor * best, 4)
-        names = dataset.ids
-        mine = share_of(range(len(names)))
-        jobs = [
-            (
-                seed_path(inputs[self.seeds], names[i]),
-                dataset.image_path(i),
-                label_path(out, names[i]),
-            )
-            for i in mine
-        ]
-        jobs = [job for job in jobs if not job[2].is_file()]
-        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
-            bar.begin_at(len(mine) - len(jobs))
-            for _ in self._map(jobs):
-                bar.advance()
-        threshold = self.refiners[0].get('threshold')
-        return dict(images=len(names)) | (
+            found = self._find_threshold(task, ids, inputs)
+            self.policy['threshold'] = round(self.threshold_factor * found, 4)
+        failed = self._refine(task, dataset, ids)
+        threshold = self.policy.get('threshold')
+        return dict(images=len(ids), failed=failed) | (
             {} if threshold is None else dict(threshold=threshold)
         )
 
@@ -101,73 +136,48 @@ class RefineStage(Stage):
         if isinstance(self.threshold, str):
             factor = self.threshold_factor
             part = '' if factor == 1 else f'{factor:g} times '
-            source = f'{part}the best on ground truth ({self.threshold})'
+            source = f'the best on ground truth ({self.threshold})'
+            if self.threshold in CRITERIA:
+                source = f'label-free ({self.threshold})'
+            source = part + source
         names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
         return dict(refiners=names, threshold=source)
 
-    def _map(self, jobs: list[tuple[Path, Path, Path]]) -> Any:
+    def _find_threshold(
+        self, task: RefineTask, ids: list[str], inputs: dict[str, Path]
+    ) -> float:
+        """The threshold that the config names."""
+        name = str(self.threshold)
+        if name not in CRITERIA:
+            return best_threshold(inputs[name])
+        normalise = self.policy.get('normalise', True)
+        return threshold_of_seeds(task, ids, name, self.foreground_share, normalise)
+
+    def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
+        """Does this worker's share of the task; the number of images that failed."""
+        # The same batches whoever refines them: rounding depends on an image's company.
+        batches: list[Batch] = [
+            [(ids[i], dataset.image_path(i)) for i in indices]
+            for indices in batches_of_one_size(dataset, self.batch_size)
+        ]
+        mine = share_of(batches)
+        todo = [batch for batch in mine if not task.is_done(batch)]
+        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
+            bar.begin_at(bar.total - sum(map(len, todo)))
+            failures = Failures(task.out, bar)
+            for batch, reasons in self._results(task, todo):
+                for name, reason in reasons.items():
+                    failures.add(name, reason)
+                bar.advance(len(batch))
+            return failures.write(ids)
+
+    def _results(
+        self, task: RefineTask, batches: Sequence[Batch]
+    ) -> Iterator[tuple[Batch, dict[str, str]]]:
+        """Refines with a GPU, in this process or in several."""
+        if self.workers is None and device().type == 'cuda':
+            return refine_here(task, batches, device())
         workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
-        if workers == 1 or len(jobs) < 2 * workers:
-            _prepare(self.refiners)
-            yield from map(_refine_one, jobs)
-            return
-        context = get_context('spawn')
-        with ProcessPoolExecutor(
-            workers,
-            mp_context=context,
-            initializer=_prepare_worker,
-            initargs=(plain(self.refiners),),
-        ) as pool:
-            yield from pool.map(_refine_one, jobs, chunksize=8)
-
-
-_CHAIN = RefinerChain()
-"""The refiners of this worker process."""
-
-
-def _prepare(configs: list[dict[str, Any]]) -> None:
-    global _CHAIN
-    _CHAIN = RefinerChain(configs)
-
-
-def _prepare_worker(configs: list[dict[str, Any]]) -> None:
-    """Prepares a process of the pool; it uses one thread and dies with its parent."""
-    torch.set_num_threads(1)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _prepare(configs)
-
-
-def _leave_with_parent() -> None:
-    """Ends this process when its parent was killed; the pool alone would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _refine_one(job: tuple[Path, Path, Path]) -> None:
-    """Refines one seed and writes its label."""
-    seed_file, image_file, label_file = job
-    seed, image = Seed.load(seed_file), as_image(read_image(image_file))
-    try:
-        refined = _CHAIN(image, seed)
-    except DataError as error:
-        raise DataError(f'{seed_file}: {error}') from error
-    save_label_map(label_file, refined.to_label().numpy())
-
-
-def label_path(stage: Path, name: str) -> Path:
-    """Where a stage keeps the label map of image ``name``."""
-    return stage / 'labels' / f'{name}.png'
-
-
-def best_threshold(stage: Path) -> float:
-    """The best threshold that an evaluation stage found.
-
-    Raises:
-        DataError: The stage has none.
-    """
-    record = StageRecord.load(stage)
-    if record is None or 'best_threshold' not in record.metrics:
-        raise DataError(f'{stage} has no best threshold: name a stage that sweeps one')
-    return float(record.metrics['best_threshold'])
+        if workers == 1 or len(batches) < 2 * workers:
+            return refine_here(task, batches, torch.device('cpu'))
+        return refine_in_pool(task, batches, workers)

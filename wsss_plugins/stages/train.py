@@ -19,6 +19,7 @@ from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.distributed import device, rank
+from wsss_plugins.stages.failures import without_failed
 from wsss_plugins.stages.runner import (
     RESUME_FILE,
     WEIGHTS_FILE,
@@ -126,7 +127,9 @@ class TrainStage(Stage):
         name: Name of the stage.
         config: A training config: its file, relative to the pipeline's, or its content.
         options: Dotted overrides of that file, as ``--cfg-options`` takes them.
-        label_maps: Stage whose label maps are trained on.
+        label_maps: Stage whose label maps are trained on. Images that it went on
+            without are left out, and counted as the metric ``left_out``.
+        backbone: Stage whose trained model the backbone begins with.
     """
 
     def __init__(
@@ -135,31 +138,41 @@ class TrainStage(Stage):
         config: dict[str, Any],
         options: dict[str, Any] | None = None,
         label_maps: str | None = None,
+        backbone: str | None = None,
     ) -> None:
         super().__init__(name)
         self.cfg = Config(dict(config))
         self.label_maps = label_maps
-        self.inputs = (label_maps,) if label_maps else ()
+        self.backbone = backbone
+        self.inputs = tuple(stage for stage in (label_maps, backbone) if stage)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Trains, or goes on from the last epoch; then validates."""
         cfg = copy.deepcopy(self.cfg)
+        left_out = 0
         if self.label_maps:
-            folder = inputs[self.label_maps].resolve() / 'labels'
-            cfg.train_dataloader.dataset.label_maps = str(folder)
+            folder = inputs[self.label_maps].resolve()
+            dataset = without_failed(cfg.train_dataloader.dataset, folder)
+            dataset['label_maps'] = str(folder / 'labels')
+            cfg.train_dataloader.dataset = dataset
+            left_out = len(dataset.get('leave_out', ()))
+        if self.backbone:
+            weights = inputs[self.backbone].resolve() / WEIGHTS_FILE
+            cfg.model.backbone.pretrained = str(weights)
         save_model_config(cfg.model, out)
         runner = build_runner(cfg, out, self.seed, self.name)
         runner.train()
-        if cfg.get('val_dataloader') is None:
-            return {}
-        metrics = runner.val()
-        return {key: round(float(value), 4) for key, value in metrics.items()}
+        metrics = runner.val() if cfg.get('val_dataloader') is not None else {}
+        numbers = {key: round(float(value), 4) for key, value in metrics.items()}
+        return numbers | (dict(left_out=left_out) if left_out else {})
 
     def provenance(self) -> dict[str, Any]:
         """Data, epochs, batch size and initial weights."""
         loader = self.cfg.train_dataloader
         backbone = self.cfg.model.get('backbone', {})
         weights = self.cfg.get('pretrained') or backbone.get('pretrained')
+        if self.backbone:
+            weights = f'backbone of {self.backbone}'
         return dict(
             data=f'{loader.dataset.get("data_root")} {loader.dataset.get("split")}',
             supervision=f'label maps of {self.label_maps}'

@@ -52,6 +52,14 @@ class Seed:
         """``(H, W)``."""
         return self.scores.shape[1], self.scores.shape[2]
 
+    def to(self, device: torch.device) -> Seed:
+        """The same seed on another device."""
+        return Seed(
+            self.scores.to(device),
+            self.classes.to(device),
+            None if self.background is None else self.background.to(device),
+        )
+
     def normalised(self, eps: float = 1e-6) -> Seed:
         """Scales every class to [0, 1]: ``(x - min) / (max - min + eps)`` over the image."""
         low = self.scores.amin((1, 2), keepdim=True)

@@ -11,6 +11,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.distributed import barrier, rank
+from wsss_plugins.stages.failures import without_failed
 from wsss_plugins.stages.report import page as sections
 from wsss_plugins.stages.report.gallery import Album, LabelLayer
 from wsss_plugins.stages.report.results import Results
@@ -23,8 +24,8 @@ REPORT_FILE = 'report.html'
 class ReportStage(Stage):
     """Writes ``report.html``: what was run, the numbers, the charts and the pictures.
 
-    It shows the stages it names and all that they follow from. With its default gallery
-    the file is smaller than 5 MB.
+    It shows the stages it names and all that they follow from, and no image that one of
+    them went on without. With its default gallery the file is smaller than 5 MB.
 
     Args:
         name: Name of the stage.
@@ -41,6 +42,8 @@ class ReportStage(Stage):
     Raises:
         ConfigError: Nothing to report.
     """
+
+    needs_every_image = False
 
     def __init__(
         self,
@@ -110,8 +113,10 @@ class ReportStage(Stage):
             dataset = build_as(DATASETS, self.prediction_dataset, WSSSDataset)
             apart.append(Album(dataset, [layers.pop(self.predictions)]))
         chosen = results.chosen_seeds
+        shown = [*self.seeds, *([self.labels] if self.labels else [])]
+        cfg = without_failed(self.dataset, *map(results.folder, shown))
         album = Album(
-            build_as(DATASETS, self.dataset, WSSSDataset),
+            build_as(DATASETS, cfg, WSSSDataset),
             list(layers.values()),
             {results.head(stage): results.folder(stage) for stage in self.seeds},
             results.head(chosen) if chosen else None,

@@ -1,0 +1,33 @@
+"""Table 3 of the ReScience paper: explanations as segmentations on ImageNet-Segmentation.
+
+    tools/run_pipeline.py configs/lrp/imagenet_seg.py --data-root FOLDER_OF_gtsegs_ijcv.mat
+
+Published for ViT-B/16, in percent (pixel accuracy, mAP, mIoU): rollout 73.54, 84.76, 55.42;
+raw attention 67.84, 80.24, 46.37; GradCAM 64.44, 71.60, 40.82; LRP 51.09, 55.68, 32.89;
+partial LRP 76.31, 84.67, 57.94; transformer attribution 79.70, 86.03, 61.95.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.datasets import ImageNetSeg
+from wsss_plugins.stages import SegmentationTestStage
+
+with read_base():
+    from .._base_.attribution_methods import methods
+    from .._base_.imagenet_classifiers import deit_base, vit_base
+
+data_root = 'data/imagenet_seg'
+dataset = dict(
+    type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True
+)
+test = dict(
+    type=SegmentationTestStage,
+    methods=methods,
+    dataset=dataset,
+    batch_size=8,
+)
+
+pipeline = [
+    dict(test, name='vit_base', model=vit_base),
+    dict(test, name='deit_base', model=deit_base),
+]

@@ -1,0 +1,31 @@
+"""Table 2 of the ReScience paper: perturbation tests on the ImageNet validation images.
+
+    tools/run_pipeline.py configs/lrp/perturbation_imagenet.py --data-root FOLDER_OF_val
+
+Published for ViT-B/16, areas in percent, by the map of the predicted class (negative,
+positive): rollout 53.10, 20.05; raw attention 45.55, 23.99; GradCAM 41.52, 34.06; LRP
+43.49, 41.94; partial LRP 50.49, 19.64; transformer attribution 54.16, 17.03.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.datasets import ImageNet
+from wsss_plugins.stages import PerturbationTestStage
+
+with read_base():
+    from .._base_.attribution_methods import methods
+    from .._base_.imagenet_classifiers import deit_base, vit_base
+
+data_root = 'data/imagenet'
+dataset = dict(type=ImageNet, data_root=data_root, split='val', verify_count=True)
+test = dict(
+    type=PerturbationTestStage,
+    methods=methods,
+    dataset=dataset,
+    batch_size=8,
+)
+
+pipeline = [
+    dict(test, name='vit_base', model=vit_base),
+    dict(test, name='deit_base', model=deit_base),
+]

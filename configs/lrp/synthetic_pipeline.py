@@ -1,0 +1,38 @@
+"""Both tests of explanations on the synthetic data set, with a classifier from scratch.
+
+    tools/run_pipeline.py configs/lrp/synthetic_pipeline.py
+
+Its images show several classes: what is explained is the label that the classifier is
+surest of, and the foreground is what shows that class.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.datasets import VOC12
+from wsss_plugins.stages import (
+    PerturbationTestStage,
+    SegmentationTestStage,
+    TrainStage,
+)
+
+with read_base():
+    from .._base_.attribution_methods import methods
+    from .._base_.synthetic_data import data_root
+
+seed = 0
+images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indices=100)
+masks = dict(images, label_maps='SegmentationClass')
+test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
+
+pipeline = [
+    dict(type=TrainStage, name='classifier', config='../acr/synthetic.py'),
+    dict(
+        test,
+        type=SegmentationTestStage,
+        name='segmentation_test',
+        dataset=masks,
+        explained='target',
+        foreground='class',
+    ),
+    dict(test, type=PerturbationTestStage, name='perturbation_test', dataset=images),
+]

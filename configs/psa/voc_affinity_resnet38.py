@@ -1,0 +1,54 @@
+"""AffinityNet of PSA on Pascal VOC 2012: on WideResNet38, with its released settings."""
+
+from mmengine.config import read_base
+from mmcv.transforms import RandomFlip
+from mmseg.datasets.transforms import PackSegInputs
+
+from wsss_plugins.affinity import AffinityNet
+from wsss_plugins.backbones import WideResNet38
+from wsss_plugins.datasets import (
+    ColorJitter,
+    LoadConfidentScores,
+    LoadImage,
+    PoolConfidentLabels,
+    RandomCropPad,
+)
+
+with read_base():
+    from .voc_affinity import *
+
+model = dict(
+    type=AffinityNet,
+    backbone=dict(
+        type=WideResNet38,
+        frozen_stages=1,
+        # The published ILSVRC weights in PSA's names, wherever you keep them.
+        pretrained='data/pretrained/resnet38_ilsvrc.pth',
+    ),
+    in_channels=(512, 1024, 4096),
+    channels=(64, 128, 256),
+)
+
+train_dataloader.dataset.pipeline = [
+    dict(type=LoadImage),
+    dict(type=LoadConfidentScores),
+    dict(type=ColorJitter),
+    dict(type=RandomCropPad, size=448, seg_pad=0),  # no score in the padding
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=PoolConfidentLabels, stride=8),
+    dict(type=PackSegInputs),
+]
+
+max_epochs = 8
+train_cfg.max_epochs = max_epochs
+param_scheduler[0].update(power=0.9, end=max_epochs)
+optim_wrapper.optimizer.update(
+    momentum=5e-4,  # released: the weight decay is passed in the place of the momentum
+    weight_decay=5e-4,
+)
+# New layers learn ten times as fast, biases twice; neither network has new biases.
+optim_wrapper.paramwise_cfg = dict(
+    custom_keys={'f8': dict(lr_mult=10.0), 'f9': dict(lr_mult=10.0)},
+    bias_lr_mult=2.0,
+    bias_decay_mult=0.0,
+)

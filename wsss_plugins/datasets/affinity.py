@@ -1,0 +1,114 @@
+"""What AffinityNet trains on: confident labels on the grid of its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.registry import TRANSFORMS
+from wsss_plugins.structures import load_npz
+from wsss_plugins.structures.label_map import IGNORE
+
+
+@TRANSFORMS.register_module()
+class LoadConfidentScores(BaseTransform):
+    """Reads the scores from which confident labels are made.
+
+    A ``ConfidentLabelStage`` leaves ``scores/<id>.npz`` beside its folder of label maps:
+    ``low`` and ``high``, each ``(1 + K, H, W)`` uint8 in units of 1 / 255, background
+    first. Training crops and pools scores, not labels, as PSA does.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``gt_seg_map`` ``(H, W, 2 + 2 K)`` float32: low, then high.
+
+        Raises:
+            DataError: The file is missing, broken, or of another size than the image.
+        """
+        folder = Path(results['seg_map_path']).parents[1] / 'scores'
+        path = folder / f'{results["img_id"]}.npz'
+        arrays = load_npz(path)
+        missing = {'low', 'high'} - set(arrays)
+        if missing:
+            raise DataError(
+                f'{path} lacks {" and ".join(sorted(missing))}: the folder of label maps '
+                'must be that of a ConfidentLabelStage'
+            )
+        scores = (
+            np.concatenate([arrays['low'], arrays['high']]).astype(np.float32) / 255
+        )
+        if scores.shape[1:] != tuple(results['ori_shape'][:2]) or len(scores) % 2:
+            raise DataError(
+                f'{path} has scores {arrays["low"].shape} and {arrays["high"].shape} for '
+                f'an image of {tuple(results["ori_shape"][:2])}: run its stage again'
+            )
+        results['gt_seg_map'] = np.ascontiguousarray(scores.transpose(1, 2, 0))
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+
+@TRANSFORMS.register_module()
+class PoolConfidentLabels(BaseTransform):
+    """Turns scores into confident labels on the grid of the affinities.
+
+    The mean score of every cell decides. Object where both backgrounds leave the pixel
+    to an object, background where even the weak background wins, unsure (255)
+    elsewhere and where no score is left: in the padding of a crop.
+
+    Source: Ahn and Kwak 2018 (PSA), section 3.2, and its released data set.
+
+    Args:
+        stride: Pixels of a cell.
+
+    Raises:
+        ConfigError: The stride is not positive.
+    """
+
+    def __init__(self, stride: int = 8) -> None:
+        if stride < 1:
+            raise ConfigError(
+                f'stride of PoolConfidentLabels must be >= 1, not {stride}'
+            )
+        self.stride = stride
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replaces scores ``(H, W, 2 + 2 K)`` by labels ``(H / stride, W / stride)`` uint8.
+
+        The labels count the channels, 0 background: they tell classes of one image apart.
+
+        Raises:
+            DataError: A side is no multiple of the stride.
+        """
+        scores = results['gt_seg_map']
+        height, width, channels = scores.shape
+        if height % self.stride or width % self.stride:
+            raise DataError(
+                f'scores of {(height, width)} do not fit cells of {self.stride} pixels: '
+                'crop to multiples of the stride'
+            )
+        cells = (height // self.stride, self.stride, width // self.stride, self.stride)
+        pooled = scores.reshape(*cells, channels).mean((1, 3))
+        results['gt_seg_map'] = confident_labels(*np.split(pooled, 2, axis=-1))
+        return results
+
+
+def confident_labels(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Labels that two backgrounds agree on.
+
+    Args:
+        low: Scores under the strong background (low exponent), ``(H, W, 1 + K)``,
+            background first.
+        high: Scores under the weak background (high exponent), likewise.
+
+    Returns:
+        ``(H, W)`` uint8: 0 background, 1 to K position of the class, 255 unsure.
+    """
+    label = low.argmax(-1).astype(np.uint8)
+    label[label == 0] = IGNORE
+    label[high.argmax(-1) == 0] = 0
+    label[np.maximum(low, high).max(-1) < 1e-5] = IGNORE
+    return label

@@ -1,0 +1,81 @@
+"""How well the outlines of label maps agree."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.metrics.confusion import ClassCounts, confusion_matrix
+from wsss_plugins.structures import IGNORE
+
+DILATION_RATIO = 0.02
+"""Width of a boundary as a share of the diagonal, as Cheng et al. (2021) choose it."""
+
+
+def boundary_band(label_map: np.ndarray, width: int) -> np.ndarray:
+    """The pixels that lie within ``width`` pixels of another label, or of the border.
+
+    Distances are those of a square window. For each class this is the mask less its
+    erosion by a 3x3 square, ``width`` times, with nothing beyond the border.
+
+    Args:
+        label_map: ``(H, W)`` uint8, 254 not used.
+        width: Pixels, >= 1.
+
+    Returns:
+        ``(H, W)`` bool.
+    """
+    padded = np.pad(label_map, width, constant_values=254)
+    window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    several = np.asarray(cv2.erode(padded, window) != cv2.dilate(padded, window))
+    return several[width:-width, width:-width]
+
+
+def boundary_counts(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    num_classes: int,
+    dilation_ratio: float = DILATION_RATIO,
+) -> ClassCounts:
+    """Pixels of each class near its own outline; those of many images add up.
+
+    Source: Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
+    Evaluation", CVPR 2021, eq. 4, with label maps for masks and the pixels of a data
+    set pooled. Ignored pixels are ignored in both maps, so that an outline along them is
+    the same in both.
+
+    Args:
+        prediction: Label map ``(H, W)`` of integers.
+        target: Ground truth ``(H, W)``, 255 where it is not known.
+        num_classes: L, background counted, <= 254.
+        dilation_ratio: Width of the boundary as a share of the diagonal; at least one
+            pixel.
+
+    Returns:
+        TP, P and T near the outlines, ``(L,)`` int64 each; TP / union is the IoU.
+
+    Raises:
+        DataError: Sizes or labels that do not fit.
+        ConfigError: A ratio that is not positive, or too many classes.
+    """
+    if not dilation_ratio > 0 or not num_classes <= 254:
+        raise ConfigError(
+            'a boundary needs dilation_ratio > 0 and at most 254 classes, not '
+            f'{dilation_ratio} and {num_classes}'
+        )
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    confusion_matrix(prediction, target, num_classes)  # refuses what does not fit
+    width = max(1, round(dilation_ratio * float(np.hypot(*target.shape))))
+    truth = target.astype(np.uint8)
+    found = np.where(truth == IGNORE, IGNORE, prediction).astype(np.uint8)
+    near_found, near_truth = boundary_band(found, width), boundary_band(truth, width)
+
+    def count(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return np.bincount(labels[chosen], minlength=IGNORE + 1)[:num_classes]
+
+    both = near_found & near_truth & (found == truth)
+    return ClassCounts(
+        count(both, truth), count(near_found, found), count(near_truth, truth)
+    )

@@ -1,0 +1,191 @@
+"""All measures of one confusion matrix, by the convention of a published evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wsss_plugins.metrics.confusion import (
+    ClassCounts,
+    class_counts,
+    class_mean,
+    false_negative_rate,
+    false_positive_rate,
+    frequency_weighted_iou,
+    iou_per_class,
+    mean_iou,
+    mean_of_ious,
+    pixel_accuracy,
+    ratio,
+)
+from wsss_plugins.metrics.conventions import Convention, convention_of
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationScores:
+    """The measures of one confusion matrix, in percent.
+
+    Attributes:
+        confusion: ``(L, L)`` int64, rows = ground truth, background first.
+        convention: Name in :data:`CONVENTIONS` of the evaluation that settles how means
+            are taken and what the error rates are divided by.
+        boundary: :func:`boundary_counts` of the label maps, when they were counted.
+
+    Raises:
+        ConfigError: An unknown convention.
+    """
+
+    confusion: np.ndarray
+    convention: str = 'acr'
+    boundary: ClassCounts | None = None
+
+    def __post_init__(self) -> None:
+        convention_of(self.convention)
+
+    @property
+    def _rules(self) -> Convention:
+        return convention_of(self.convention)
+
+    @property
+    def iou(self) -> np.ndarray:
+        """IoU of each class, ``(L,)``."""
+        return 100 * iou_per_class(self.confusion)
+
+    @property
+    def false_positive_rate(self) -> np.ndarray:
+        """``(P - TP) / union`` of each class, or ``/ TP`` by the convention, ``(L,)``."""
+        return 100 * false_positive_rate(self.confusion, self._rules.errors_per)
+
+    @property
+    def false_negative_rate(self) -> np.ndarray:
+        """``(T - TP) / union`` of each class, or ``/ TP`` by the convention, ``(L,)``."""
+        return 100 * false_negative_rate(self.confusion, self._rules.errors_per)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """``TP / P`` of each class, ``(L,)``."""
+        counts = class_counts(self.confusion)
+        return 100 * ratio(counts.true_positives, counts.predicted)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """``TP / T`` of each class, ``(L,)``."""
+        counts = class_counts(self.confusion)
+        return 100 * ratio(counts.true_positives, counts.target)
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU."""
+        return float(100 * mean_iou(self.confusion, self._rules.averaged))
+
+    @property
+    def mean_false_positive_rate(self) -> float:
+        """Mean of the false positive rates."""
+        return self._mean_errors(self.false_positive_rate)
+
+    @property
+    def mean_false_negative_rate(self) -> float:
+        """Mean of the false negative rates."""
+        return self._mean_errors(self.false_negative_rate)
+
+    @property
+    def mean_precision(self) -> float:
+        """Mean precision of the classes that are predicted."""
+        return float(class_mean(self.precision, 'found'))
+
+    @property
+    def mean_recall(self) -> float:
+        """Mean recall of the classes in the ground truth: the mean accuracy."""
+        return float(class_mean(self.recall, 'found'))
+
+    @property
+    def over_activation(self) -> float:
+        """SEAM's mFP: mean of ``(P - TP) / TP`` over the foreground classes hit."""
+        rates = false_positive_rate(self.confusion, 'hit')[1:]
+        return float(100 * class_mean(rates, 'found'))
+
+    @property
+    def under_activation(self) -> float:
+        """SEAM's mFN: mean of ``(T - TP) / TP`` over the foreground classes hit."""
+        rates = false_negative_rate(self.confusion, 'hit')[1:]
+        return float(100 * class_mean(rates, 'found'))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels whose label is right."""
+        return float(100 * pixel_accuracy(self.confusion))
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean IoU weighted by the pixels of each class."""
+        return float(100 * frequency_weighted_iou(self.confusion))
+
+    @property
+    def boundary_iou(self) -> np.ndarray:
+        """Boundary IoU of each class, ``(L,)``; NaN where it was not counted."""
+        if self.boundary is None:
+            return np.full(len(self.confusion), np.nan)
+        return 100 * ratio(self.boundary.true_positives, self.boundary.union)
+
+    @property
+    def boundary_miou(self) -> float:
+        """Mean boundary IoU; NaN where it was not counted."""
+        if self.boundary is None:
+            return float('nan')
+        return float(100 * mean_of_ious(self.boundary, self._rules.averaged))
+
+    def _mean_errors(self, rates: np.ndarray) -> float:
+        """Mean of error rates by the convention; a class never hit has no rate per hit."""
+        rules = self._rules
+        averaged = 'found' if rules.errors_per == 'hit' else rules.averaged
+        return float(class_mean(rates[not rules.background_errors :], averaged))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers and lists for JSON, :data:`MEANS` and :data:`PER_CLASS`; None is 0 / 0."""
+        means = {key: _plain(getattr(self, key)) for key in MEANS}
+        lists = {key: list(map(_plain, getattr(self, key))) for key in PER_CLASS}
+        return dict(convention=self.convention, **means, **lists)
+
+    def table(self, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """One row per class: its name and :data:`PER_CLASS`, None for 0 / 0.
+
+        Args:
+            classes: L names, background first.
+        """
+        columns = [map(_plain, getattr(self, key)) for key in PER_CLASS]
+        return [
+            dict(zip(('class', *PER_CLASS), row, strict=True))
+            for row in zip(classes, *columns, strict=True)
+        ]
+
+
+PER_CLASS = (
+    'iou',
+    'false_positive_rate',
+    'false_negative_rate',
+    'precision',
+    'recall',
+    'boundary_iou',
+)
+"""Measures of each class."""
+
+MEANS = (
+    'miou',
+    'mean_false_positive_rate',
+    'mean_false_negative_rate',
+    'over_activation',
+    'under_activation',
+    'mean_precision',
+    'mean_recall',
+    'pixel_accuracy',
+    'frequency_weighted_iou',
+    'boundary_miou',
+)
+"""Measures of the whole label maps."""
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

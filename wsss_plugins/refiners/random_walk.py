@@ -1,0 +1,170 @@
+"""Spreads scores by a random walk along the affinities of pixels.
+
+Sources: Ahn and Kwak (PSA), CVPR 2018, section 3.4; Ahn, Cho and Kwak (IRN), CVPR
+2019, section 3.4. The walk itself is :class:`wsss_plugins.affinity.Transition`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss_plugins.affinity import (
+    BorderRule,
+    BoundarySource,
+    ColourFeatures,
+    FeatureSource,
+    Transition,
+    image_affinities,
+    pad_to_stride,
+)
+from wsss_plugins.affinity.geometry import check_pairs
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.registry import MODELS, REFINERS, build_as
+from wsss_plugins.structures import Seed
+
+Source = FeatureSource | BoundarySource
+
+
+def walk_maps(
+    maps: Tensor, transition: Transition, share: Tensor, stride: int, steps: int
+) -> Tensor:
+    """Walks maps on the grid of the stride, and brings them back to their size.
+
+    Zero-padded to a multiple of the stride, mean-pooled, walked, upsampled bilinearly
+    with half-pixel centres, and cropped, as in PSA.
+
+    Args:
+        maps: ``(C, H, W)`` floats.
+        transition: Of a map ``(h, w)``: H and W divided by the stride, rounded up.
+        share: ``(h, w)`` in [0, 1]: factor of the maps before the walk.
+        stride: Pixels per pixel of the grid.
+        steps: See :meth:`Transition.walk`.
+
+    Returns:
+        ``(C, H, W)``, within the range of ``maps`` and 0.
+    """
+    height, width = maps.shape[1:]
+    padded = pad_to_stride(maps, stride)
+    walked = transition.walk(F.avg_pool2d(padded, stride) * share, steps)
+    size = padded.shape[1:]
+    back = F.interpolate(walked[None], size, mode='bilinear', align_corners=False)[0]
+    return back[:, :height, :width]
+
+
+@REFINERS.register_module()
+class RandomWalk(Refiner):
+    """Replaces every score by its mean over the places a random walk leads to.
+
+    Published settings: PSA beta 8 and ``log_steps=8`` after a power background of 16;
+    MCTformer's copy ``log_steps=6`` after a constant background of 0.39; IRN
+    ``beta=10, log_steps=8, border='irn', walk_background=False`` at stride 4, with the
+    background policy after the walk. The paper of ReScience gives beta 16 and ``T^t``
+    with t = 8; taken at its word that is ``steps=8``, but as PSA's option it is
+    ``log_steps=8``.
+
+    Args:
+        affinity: Where affinities come from: the name of a stage whose trained model
+            gives features (AffinityNet) or boundaries (IRN), or the config of a module
+            that needs no training. The default is ``dict(type='ColourFeatures')``.
+        beta: Exponent of the affinities, > 0.
+        steps: Steps of the walk, >= 0: the power of T.
+        log_steps: In place of ``steps``: the number of squarings of T, which are
+            ``2 ** log_steps`` steps. 8 if neither is given.
+        border: 'irn': all pairs inside the image; 'psa': without those that start at
+            the border, as PSA's code does. See :data:`BorderRule`.
+        walk_background: Whether the background walks as the classes do. Otherwise it is
+            left as it is, and may be absent.
+
+    Raises:
+        ConfigError: A number out of range, both ``steps`` and ``log_steps``, or an
+            affinity of another kind.
+    """
+
+    def __init__(
+        self,
+        affinity: str | Mapping[str, Any] | nn.Module | None = None,
+        beta: float = 8.0,
+        steps: int | None = None,
+        log_steps: int | None = None,
+        border: BorderRule = 'irn',
+        walk_background: bool = True,
+    ) -> None:
+        if steps is not None and log_steps is not None:
+            raise ConfigError(
+                'RandomWalk takes steps or log_steps (2 ** log_steps steps), not both',
+                token='log_steps',
+            )
+        if steps is None:
+            steps = 2 ** (8 if log_steps is None else log_steps)
+        if not (beta > 0 and steps >= 0 and steps == int(steps)):
+            raise ConfigError(
+                'RandomWalk needs beta > 0 and a whole number of steps >= 0, '
+                f'not {beta} and {steps}'
+            )
+        check_pairs(2, border)
+        self.beta = beta
+        self.steps = int(steps)
+        self.border = border
+        self.walk_background = walk_background
+        self._source: Source | None = None
+        if affinity is None:
+            self._source = ColourFeatures()
+        elif isinstance(affinity, str):
+            self.stages = (affinity,)
+        else:
+            self._source = _as_source(build_as(MODELS, affinity, nn.Module))
+
+    def bind(self, models: Mapping[str, nn.Module]) -> None:
+        """Takes the affinities from the model of its stage."""
+        for stage in self.stages:
+            self._source = _as_source(models[stage], f" of stage '{stage}'")
+
+    def refine(self, image: Tensor, seed: Seed) -> Seed:
+        """Returns the seed with walked scores and background.
+
+        Raises:
+            ConfigError: The model of the stage is not bound yet.
+            DataError: No background, or scores that are not finite.
+        """
+        maps = seed.probabilities() if self.walk_background else seed.scores
+        if not maps.isfinite().all():
+            raise DataError('the seed holds scores that are not finite: make it again')
+        source = self._bound_source()
+        place = next(source.parameters(), maps).device
+        affinities, share = image_affinities(source, image.to(place))
+        transition = Transition(affinities, source.radius, self.beta, self.border)
+        walked = walk_maps(
+            maps.to(place), transition, share, source.stride, self.steps
+        ).to(maps.device)
+        if not self.walk_background:
+            return replace(seed, scores=walked)
+        return replace(seed, background=walked[0], scores=walked[1:])
+
+    def _bound_source(self) -> Source:
+        """Where affinities come from, which a stage may still owe."""
+        if self._source is None:
+            stage = self.stages[0]
+            raise ConfigError(
+                f"RandomWalk takes its affinities from stage '{stage}': bind its model "
+                'first, or run it in a RefineStage',
+                token=stage,
+            )
+        return self._source
+
+
+def _as_source(model: nn.Module, origin: str = '') -> Source:
+    """Refuses a model without features or boundaries."""
+    if not isinstance(model, FeatureSource | BoundarySource):
+        raise ConfigError(
+            f'{type(model).__name__}{origin} gives no affinities: RandomWalk needs a '
+            'model with radius, stride, normalise, and features or boundaries, such '
+            'as AffinityNet',
+            token=type(model).__name__,
+        )
+    return model

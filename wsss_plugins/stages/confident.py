@@ -1,0 +1,191 @@
+"""From seeds to labels that can be trusted: what AffinityNet learns from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss_plugins.config import plain
+from wsss_plugins.datasets import WSSSDataset, confident_labels
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.refiners import DenseCRF, PowerBackground
+from wsss_plugins.registry import REFINERS, STAGES, resolve
+from wsss_plugins.stages.distributed import device, rank, share_of, world_size
+from wsss_plugins.stages.failures import Failures
+from wsss_plugins.stages.refine import RefineStage
+from wsss_plugins.stages.refine_jobs import (
+    Batch,
+    RefineTask,
+    label_path,
+    refine_here,
+    refine_in_pool,
+)
+from wsss_plugins.stages.seed import batches_of_one_size, seed_path
+from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
+
+
+@STAGES.register_module()
+class ConfidentLabelStage(RefineStage):
+    """Refines seeds under a strong and a weak background, and keeps what both agree on.
+
+    Writes ``labels/<id>.png``: object where even the strong background loses, background
+    where even the weak one wins, 255 elsewhere; and for training ``scores/<id>.npz`` with
+    ``low`` and ``high`` ``(1 + K, H, W)`` uint8 in units of 1 / 255, and ``classes``
+    ``(K,)``. The labels under either background are below ``low/`` and ``high/``.
+    Workers, failures and interruptions are as in :class:`RefineStage`.
+
+    Source: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
+    Supervision" (PSA), CVPR 2018, section 3.2.
+
+    Args:
+        name: Name of the stage.
+        seeds: Stage that made the seeds.
+        dataset: Config of the images; no masks.
+        alpha_low: Exponent of the strong background, see :class:`PowerBackground`.
+        alpha_high: Exponent of the weak background. 4 and 24 in PSA's results, 4 and 32
+            as its options stand, and in the ReScience paper.
+        refiners: Configs of the refiners, in order, with one :class:`PowerBackground`,
+            whose ``alpha`` is filled in. By default it and PSA's dense CRF.
+        workers: See :class:`RefineStage`.
+        batch_size: Likewise.
+
+    Raises:
+        ConfigError: ``alpha_low`` is not below ``alpha_high``, or there is not one
+            :class:`PowerBackground`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seeds: str,
+        dataset: dict[str, Any],
+        alpha_low: float = 4.0,
+        alpha_high: float = 32.0,
+        refiners: Sequence[dict[str, Any]] = (
+            dict(type=PowerBackground),
+            dict(type=DenseCRF),
+        ),
+        workers: int | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        if not 0 < alpha_low < alpha_high:
+            raise ConfigError(
+                f"stage '{name}' needs 0 < alpha_low < alpha_high, not {alpha_low} and "
+                f'{alpha_high}',
+                token='alpha_low',
+            )
+        self.alphas = dict(low=alpha_low, high=alpha_high)
+        self.chains = {
+            part: _with_alpha(refiners, alpha) for part, alpha in self.alphas.items()
+        }
+        chain = self.chains['low']
+        super().__init__(
+            name, seeds, dataset, chain, workers=workers, batch_size=batch_size
+        )
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Makes the labels that are missing."""
+        threads = torch.get_num_threads()
+        try:
+            return super().run(out, inputs)
+        finally:  # work of one background that ends last restores the other's single one
+            torch.set_num_threads(threads)
+
+    def provenance(self) -> dict[str, Any]:
+        """The refiners and both exponents."""
+        refiners = super().provenance()['refiners']
+        alphas = {f'alpha_{part}': alpha for part, alpha in self.alphas.items()}
+        return dict(refiners=refiners, **alphas)
+
+    def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
+        """Does this worker's share; the number of images that failed."""
+        batches: list[Batch] = [
+            [(ids[i], dataset.image_path(i)) for i in indices]
+            for indices in batches_of_one_size(dataset, self.batch_size)
+        ]
+        mine = share_of(batches)
+        todo = [
+            batch
+            for batch in mine
+            if not all(label_path(task.out, name).is_file() for name, _ in batch)
+        ]
+        tasks = [
+            replace(task, refiners=plain(chain), out=task.out / part, soft=True)
+            for part, chain in self.chains.items()
+        ]
+        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
+            bar.begin_at(bar.total - sum(map(len, todo)))
+            failures = Failures(task.out, bar)
+            # Both go through the images at once, so that few float scores lie about.
+            results = (self._results(each, todo) for each in tasks)
+            for (batch, why), (_, why_high) in zip(*results, strict=True):
+                for name, _ in batch:
+                    if reason := why.get(name) or why_high.get(name):
+                        failures.add(name, reason)
+                    else:
+                        _combine(task.out, [each.out for each in tasks], name)
+                bar.advance(len(batch))
+            return failures.write(ids)
+
+    def _results(
+        self, task: RefineTask, batches: Sequence[Batch]
+    ) -> Iterator[tuple[Batch, dict[str, str]]]:
+        """As in :class:`RefineStage`, with half of the processes for each background."""
+        if self.workers is None and device().type == 'cuda':
+            return refine_here(task, batches, device())
+        workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
+        if workers == 1 or len(batches) < 2 * workers:
+            return refine_here(task, batches, torch.device('cpu'))
+        return refine_in_pool(task, batches, (workers + 1) // 2)
+
+
+def _with_alpha(
+    refiners: Sequence[dict[str, Any]], alpha: float
+) -> list[dict[str, Any]]:
+    """Refiners whose power background has the exponent ``alpha``.
+
+    Raises:
+        ConfigError: There is no power background, or more than one.
+    """
+    chain = [dict(cfg) for cfg in refiners]
+    powers = [
+        cfg for cfg in chain if resolve(REFINERS, cfg.get('type')) is PowerBackground
+    ]
+    if len(powers) != 1:
+        raise ConfigError(
+            'the refiners of a ConfidentLabelStage need one PowerBackground, whose alpha '
+            f'it fills in, not {len(powers)}',
+            token='refiners',
+        )
+    powers[0]['alpha'] = alpha
+    return chain
+
+
+def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
+    """Writes the scores and the confident label of an image; the label last."""
+    paths = [seed_path(part, name) for part in parts]
+    seeds = [Seed.load(path) for path in paths]
+    low, high = (seed.probabilities().numpy() for seed in seeds)
+    classes = seeds[0].classes.numpy()
+    save_npz(
+        out / 'scores' / f'{name}.npz',
+        dict(low=_as_bytes(low), high=_as_bytes(high), classes=classes),
+    )
+    position = confident_labels(low.transpose(1, 2, 0), high.transpose(1, 2, 0))
+    values = np.full(256, IGNORE, np.uint8)
+    values[: len(classes) + 1] = [0, *(classes + 1)]
+    save_label_map(label_path(out, name), values[position])
+    for path in paths:
+        path.unlink()
+
+
+def _as_bytes(scores: np.ndarray) -> np.ndarray:
+    """Scores in [0, 1] in units of 1 / 255."""
+    return np.rint(scores.clip(0, 1) * 255).astype(np.uint8)

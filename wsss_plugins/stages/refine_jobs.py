@@ -1,0 +1,244 @@
+"""Refining batches of images, in this process or in several: the same bytes either way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss_plugins.config import plain
+from wsss_plugins.datasets import read_image
+from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.refiners import RefinerChain
+from wsss_plugins.stages.seed import as_image, seed_path
+from wsss_plugins.stages.train import load_trained
+from wsss_plugins.structures import Seed, save_label_map
+
+Batch = Sequence[tuple[str, Path]]
+"""Id and photo of images of one size that are refined together."""
+
+
+@dataclass(frozen=True)
+class RefineTask:
+    """What a process must know to refine.
+
+    Attributes:
+        refiners: Configs of the refiners, in order.
+        models: Folders of trained models, by the stage that the refiners name.
+        seeds: Folder of the stage that made the seeds.
+        num_classes: How many foreground classes there are.
+        out: Folder of the stage that writes.
+        soft: Whether to keep the refined scores.
+    """
+
+    refiners: Sequence[dict[str, Any]]
+    models: Mapping[str, Path]
+    seeds: Path
+    num_classes: int
+    out: Path
+    soft: bool
+
+    def is_done(self, batch: Batch) -> bool:
+        """Whether there is nothing left to write."""
+        return all(
+            label_path(self.out, name).is_file()
+            and (not self.soft or seed_path(self.out, name).is_file())
+            for name, _ in batch
+        )
+
+    def load_seed(self, name: str) -> Seed:
+        """The seed of image ``name``.
+
+        Raises:
+            DataError: It is missing, broken or of unknown classes; names the file.
+        """
+        path = seed_path(self.seeds, name)
+        try:
+            seed = Seed.load(path)
+        except (DataError, ValueError) as error:
+            said = str(error) if str(path) in str(error) else f'{path}: {error}'
+            raise DataError(said) from error
+        wrong = seed.classes[(seed.classes < 0) | (seed.classes >= self.num_classes)]
+        if len(wrong):
+            raise DataError(
+                f'{path} has the class id {wrong[0]}: allowed are 0 to '
+                f'{self.num_classes - 1}'
+            )
+        return seed
+
+    def load(self, name: str, photo: Path) -> tuple[Tensor, Seed]:
+        """The image ``(3, H, W)`` uint8 and its seed.
+
+        Raises:
+            DataError: One is missing or broken, or they do not fit; names the file.
+        """
+        seed, image = self.load_seed(name), as_image(read_image(photo))
+        size = (image.shape[1], image.shape[2])
+        if size != seed.size:
+            raise DataError(
+                f'{seed_path(self.seeds, name)} is {seed.size} (height, width) but its '
+                f'image {photo} is {size}: '
+                'make the seed again from the same image'
+            )
+        return image, seed
+
+
+class RefineWorker:
+    """Does a task in one process.
+
+    Args:
+        task: The task.
+        place: Device to refine on.
+    """
+
+    def __init__(self, task: RefineTask, place: torch.device) -> None:
+        self.task = task
+        self.place = place
+        self.chain = RefinerChain(task.refiners)
+        self.chain.bind(
+            {
+                stage: load_trained(folder, nn.Module).to(place)
+                for stage, folder in task.models.items()
+            }
+        )
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> dict[str, str]:
+        """Refines the images of a batch and writes the results.
+
+        Returns:
+            Why, for each image that failed.
+        """
+        failed: dict[str, str] = {}
+        loaded: dict[str, tuple[Tensor, Seed]] = {}
+        for name, photo in batch:
+            try:
+                image, seed = self.task.load(name, photo)
+                loaded[name] = image.to(self.place), seed.to(self.place)
+            except DataError as error:
+                failed[name] = str(error)
+        for name, refined in self._refine(loaded).items():
+            if isinstance(refined, str):
+                failed[name] = refined
+            else:
+                self._save(name, refined)
+        return failed
+
+    def _refine(self, loaded: dict[str, tuple[Tensor, Seed]]) -> dict[str, Seed | str]:
+        """The refined seed of each image, or why there is none."""
+        if not loaded:
+            return {}
+        images, seeds = zip(*loaded.values(), strict=True)
+        try:
+            refined = self.chain.refine_batch(images, seeds)
+            for seed in refined:
+                if not seed.probabilities().isfinite().all():
+                    raise DataError('its refined scores are not finite')
+        except DataError as error:
+            if len(loaded) > 1:  # which of them is it?
+                alone = [self._refine({name: pair}) for name, pair in loaded.items()]
+                return {name: one for each in alone for name, one in each.items()}
+            return {
+                name: f'{seed_path(self.task.seeds, name)}: {error}' for name in loaded
+            }
+        return dict(zip(loaded, refined, strict=True))
+
+    def _save(self, name: str, seed: Seed) -> None:
+        if self.task.soft:
+            seed.save(seed_path(self.task.out, name))
+        label = seed.to_label().cpu().numpy()
+        save_label_map(label_path(self.task.out, name), label)
+
+
+def refine_here(
+    task: RefineTask, batches: Iterable[Batch], place: torch.device
+) -> Iterator[tuple[Batch, dict[str, str]]]:
+    """Refines in this process, with one thread.
+
+    Yields:
+        Each batch, and why images of it failed.
+    """
+    worker = RefineWorker(task, place)
+    for batch in batches:
+        with _one_thread():
+            reasons = worker(batch)
+        yield batch, reasons
+
+
+def refine_in_pool(
+    task: RefineTask, batches: Sequence[Batch], workers: int
+) -> Iterator[tuple[Batch, dict[str, str]]]:
+    """Refines in ``workers`` processes with one thread each, on CPUs.
+
+    Yields:
+        Each batch, in order, and why images of it failed.
+
+    Raises:
+        UserError: A process died.
+    """
+    if task.models:  # a mistake shows here, where it can be said
+        RefineWorker(task, torch.device('cpu'))
+    task = replace(task, refiners=plain(task.refiners))
+    pool = ProcessPoolExecutor(
+        workers, get_context('spawn'), initializer=_prepare, initargs=(task,)
+    )
+    try:
+        with pool:
+            results = pool.map(_work, batches)
+            yield from zip(batches, results, strict=True)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f'a process of {task.out.name} died, perhaps for lack of memory: give fewer '
+            f'workers than {workers}, then run the same command again'
+        ) from error
+
+
+_WORKER: RefineWorker
+"""Of this process of the pool."""
+
+
+def _prepare(task: RefineTask) -> None:
+    """Prepares a process of the pool: one thread, no GPU; it dies with its parent."""
+    global _WORKER
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    torch.set_num_threads(1)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _WORKER = RefineWorker(task, torch.device('cpu'))
+
+
+def _leave_with_parent() -> None:
+    """Ends this process when its parent was killed; the pool alone would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(batch: Batch) -> dict[str, str]:
+    return _WORKER(batch)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in the order of a process of the pool: another gives other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def label_path(stage: Path, name: str) -> Path:
+    """Where a stage keeps the label map of image ``name``."""
+    return stage / 'labels' / f'{name}.png'
