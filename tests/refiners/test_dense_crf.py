@@ -154,7 +154,7 @@ def test_batches_are_inferred_as_their_images(monkeypatch, mu: Tensor | None) ->
     alone = [dense_crf(*pair, *settings) for pair in zip(images, unary, strict=True)]
     assert torch.equal(dense_crf(images, unary, *settings), torch.stack(alone))
     # As on a GPU: all in one lattice; here some pixels at a time.
-    monkeypatch.setattr(mean_field, '_PIXELS_AT_ONCE', 50)
+    monkeypatch.setattr(mean_field, '_VALUES_AT_ONCE', 500)
     if mu is not None:
         settings = *settings[:3], mu.double()
     together = mean_field.infer_together(images.double(), -unary, *settings)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.refiners import PermutohedralLattice
+from wsss_plugins.refiners.lattice_filter import _in_parts
 
 
 def slow_filter(features: Tensor, values: Tensor, reverse: bool = False) -> Tensor:
@@ -134,11 +135,17 @@ def test_groups_do_not_see_each_other(dims: int) -> None:
         assert torch.allclose(together[:, group], wanted, rtol=0, atol=1e-12)
 
 
-def test_many_points_at_one_place_are_summed_in_parts() -> None:
-    features = torch.cat([torch.zeros(1000, 2), torch.ones(3, 2)]).double()
+def test_long_sums_may_go_in_parts() -> None:
+    crowd = torch.tensor([0.0, 1]).double().repeat_interleave(torch.tensor([1000, 3]))
+    lattice = PermutohedralLattice(crowd[:, None].expand(-1, 2))
     values = torch.rand(1003, 2, dtype=torch.float64)
-    fast = PermutohedralLattice(features, pad_to_multiple=1).filter(values)
-    assert torch.allclose(fast, slow_filter(features, values), rtol=1e-12)
+    splat, join = _in_parts(lattice.plain.splat)
+    lengths = splat.offsets.diff(append=torch.tensor([len(splat.columns)]))
+    assert lengths.max() == 64
+    whole = lattice.plain.splat(values)
+    assert torch.allclose(join(splat(values)), whole, rtol=1e-12)
+    parts = lattice.plain._replace(splat=splat, join=join)
+    assert torch.allclose(parts(values), lattice.filter(values), rtol=1e-12)
 
 
 def test_symmetric_filter_is_the_kernel_between_roots_of_the_mass() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsss_plugins.refiners.simplices import Simplices
 
-# Longer sums go in two steps, lest a flat region keep one thread busy alone.
+# On a GPU longer sums go in two steps, lest a flat region keep one thread busy alone.
 _LONGEST_SUM = 64
 
 
@@ -52,15 +52,15 @@ class LatticeFilter(NamedTuple):
     """A kernel matrix as the product of sparse ones.
 
     Attributes:
-        splat: Sums points to parts of a vertex.
-        join: Sums the parts of every vertex.
+        splat: Sums points to vertices, or to parts of them.
+        join: Sums the parts of every vertex, if there are any.
         blurs: Mixes neighbours, one matrix per axis.
         slices: Interpolates the corners of its simplex at every point.
         num_points: N.
     """
 
     splat: WeightedSum
-    join: WeightedSum
+    join: WeightedSum | None
     blurs: list[WeightedSum]
     slices: WeightedSum
     num_points: int
@@ -71,7 +71,9 @@ class LatticeFilter(NamedTuple):
 
     def to_vertices(self, values: Tensor) -> Tensor:
         """The blurred vertices ``(M, L)`` of values ``(N, L)``."""
-        vertices = self.join(self.splat(values.contiguous()))
+        vertices = self.splat(values.contiguous())
+        if self.join is not None:
+            vertices = self.join(vertices)
         for blur in self.blurs:
             vertices = blur(vertices)
         return vertices
@@ -110,7 +112,10 @@ def lattice_filter(simplices: Simplices, num_points: int) -> LatticeFilter:
     weights[:, num_points:] = 0
     mass = weights.view(-1).index_select(0, order)
     points = order.remainder_(padded).clamp_(max=num_points - 1)
-    splat, join = _in_parts(points.int(), mass, heads)
+    splat = WeightedSum(points.int(), mass, heads.int())
+    join = None
+    if splat.columns.device.type != 'cpu':
+        splat, join = _in_parts(splat)
 
     gain = 1 / (1 + 2 ** (1 - dims))
     slices = WeightedSum.of_rows(
@@ -120,21 +125,18 @@ def lattice_filter(simplices: Simplices, num_points: int) -> LatticeFilter:
     return LatticeFilter(splat, join, blurs, slices, num_points)
 
 
-def _in_parts(
-    columns: Tensor, weights: Tensor, heads: Tensor
-) -> tuple[WeightedSum, WeightedSum]:
-    """The sums that begin at ``heads``, as sums of parts and sums of those."""
-    lengths = heads.diff(append=heads.new_tensor([len(columns)]))
+def _in_parts(splat: WeightedSum) -> tuple[WeightedSum, WeightedSum]:
+    """Its sums in parts that are not long, and the sums of those."""
+    heads = splat.offsets.long()
+    lengths = heads.diff(append=heads.new_tensor([len(splat.columns)]))
     parts = (lengths + _LONGEST_SUM - 1) // _LONGEST_SUM
     offsets = parts.cumsum(0) - parts
     here = torch.arange(int(parts.sum()), device=heads.device)
     starts = here * _LONGEST_SUM
     starts += (heads - offsets * _LONGEST_SUM).repeat_interleave(parts)
-    ones = weights.new_ones(len(here))
-    return (
-        WeightedSum(columns, weights, starts.int()),
-        WeightedSum(here.int(), ones, offsets.int()),
-    )
+    ones = splat.weights.new_ones(len(here))
+    join = WeightedSum(here.int(), ones, offsets.int())
+    return splat._replace(offsets=starts.int()), join
 
 
 def _sort(keys: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:

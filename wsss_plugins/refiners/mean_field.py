@@ -17,6 +17,8 @@ and return marginals ``(B, L, H, W)``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -29,8 +31,8 @@ from wsss_plugins.refiners.permutohedral import PermutohedralLattice
 
 # A larger image does not leave its spatial lattice behind; four of this size hold 200 MB.
 _KEPT_PIXELS = 2**19
-# Pixels that slice and softmax work on at a time: what they share stays in the cache.
-_PIXELS_AT_ONCE = 2**15
+# Values that slice and softmax work on at a time: what they share stays in the cache.
+_VALUES_AT_ONCE = 2**19
 
 
 def mean_field(
@@ -42,17 +44,34 @@ def mean_field(
     compatibility: Tensor | None = None,
 ) -> Tensor:
     """Infers marginals by this package's lattice, on the device of ``logits``."""
-    # One after the other the images stay in the cache of a CPU.
-    together = 1 if logits.device.type == 'cpu' else len(logits)
-    parts = zip(images.split(together), logits.split(together), strict=True)
-    return torch.cat(
-        [
-            infer_together(*part, gaussian, bilateral, iterations, compatibility)
-            for part in parts
-        ]
-    )
+    settings = gaussian, bilateral, iterations, compatibility
+    if logits.device.type != 'cpu':
+        return infer_together(images, logits, *settings)
+
+    def infer(image: Tensor, energy: Tensor) -> Tensor:
+        return infer_together(image, energy, *settings)
+
+    return torch.cat(_in_threads(infer, images.split(1), logits.split(1)))
 
 
+def _in_threads(
+    work: Callable[[Tensor, Tensor], Tensor], *parts: Sequence[Tensor]
+) -> list[Tensor]:
+    """Does work on each part, in as many threads as torch would split it over.
+
+    One image per thread: threads that share one wait for each other at every step.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(parts[0]) == 1:
+        return list(map(work, *parts))
+    try:
+        with ThreadPoolExecutor(threads, '', torch.set_num_threads, (1,)) as pool:
+            return list(pool.map(work, *parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.no_grad()
 def infer_together(
     images: Tensor,
     logits: Tensor,
@@ -75,7 +94,8 @@ def infer_together(
     logits = logits.flatten(2).permute(2, 0, 1).contiguous()
     marginals = torch.empty_like(logits)
     pixels = len(logits)
-    at_once = _PIXELS_AT_ONCE if logits.device.type == 'cpu' else pixels
+    on_cpu = logits.device.type == 'cpu'
+    at_once = max(1, _VALUES_AT_ONCE // (batch * labels)) if on_cpu else pixels
     for step in range(iterations + 1):
         messages = [
             (kernel, weight, _message(kernel, marginals, compatibility))

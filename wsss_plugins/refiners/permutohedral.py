@@ -60,14 +60,15 @@ class PermutohedralLattice:
             raise DataError(
                 f'{self.num_points} points are no {groups} groups of one size'
             )
-        phantoms = features.new_zeros(-size % pad_to_multiple * groups, dims)
-        simplices = enclosing_simplices(torch.cat([features, phantoms]), groups)
+        phantoms = features.new_zeros(dims, -size % pad_to_multiple * groups)
+        padded = torch.cat([features.T, phantoms], 1).T
+        simplices = enclosing_simplices(padded, groups)
         self.plain = lattice_filter(simplices, self.num_points)
 
     @property
     def num_vertices(self) -> int:
         """How many lattice vertices exist, those of phantom points counted."""
-        return len(self.plain.join.offsets)
+        return len(self.plain.blurs[0].offsets)
 
     def filter(self, values: Tensor) -> Tensor:
         """Multiplies ``values`` ``(N, L)`` by the kernel matrix: ``(N, L)``."""

@@ -110,15 +110,16 @@ def _number(base: Tensor, order: Tensor, groups: int) -> tuple[Tensor, list[int]
     Returns:
         Keys ``(D, N)``, the step of each axis, and a bound of the keys.
     """
-    dims, base = len(base), base.to(torch.int32)
-    digits = torch.cat([base[:1] * dims, base[1:-1] - base[:1]])
+    dims = len(base)
+    digits = [base[0].int() * dims, *((row - base[0]).int() for row in base[1:-1])]
+    ranges = torch.stack([torch.stack(digit.aminmax()) for digit in digits]).tolist()
     low, radix, total = [], [], 1
-    for i, (least, most) in enumerate(torch.stack(digits.aminmax(dim=1), 1).tolist()):
+    for i, (least, most) in enumerate(ranges):
         # Room for the corners of the simplex and for one step beyond them.
         margin = 2 if i else 2 * dims
-        low.append(int(least) - margin)
+        low.append(least - margin)
         radix.append(total)
-        total *= int(most) + margin - low[-1] + 1
+        total *= most + margin - low[-1] + 1
     if total * groups >= 2**63:
         raise DataError(
             f'{dims - 1} features spread over 1e+{len(str(total)) - 1} lattice cells, more than '
