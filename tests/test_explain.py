@@ -228,6 +228,25 @@ def test_model_of_a_training(training) -> None:
     assert not torch.equal(load_model(folder, False).head.fc.weight, weight)
 
 
+def test_names_of_a_training(training, photo) -> None:
+    folder, model = training
+    content = dict(
+        type='WSSSClassifier',
+        backbone=dict(type='TimmViT', **SIZES),
+        head=dict(type='TokenHead', num_classes=5),
+    )
+    save_model_config(content, folder, COLOURS)
+    save_file(model.state_dict(), folder / 'weights.safetensors')
+    for given in (folder, folder / 'weights.safetensors'):
+        found = explain(given, photo, 'cam', classes=['green', 4])
+        assert found.classes == (1, 4) and found.names == ('green', 'lime')
+    named = explain(folder, photo, 'cam', classes=[0], names='abcde')
+    assert named.names == ('a',), 'what is given goes before'
+    save_model_config(content, folder, COLOURS[:3])
+    with pytest.raises(ConfigError, match=r'3 class names were given.* has 5 '):
+        explain(folder, photo, 'cam')
+
+
 def test_model_of_timm_is_left_as_it_is(photo) -> None:
     vit = timm.create_model(NAME, num_classes=5, **SMALL).eval()
     images = torch.randn(1, 3, 32, 32)

@@ -19,10 +19,9 @@ def main() -> None:
 def train(args: argparse.Namespace, cfg: Any) -> None:
     """Trains the config's model and prints its validation metrics."""
     from wsss_plugins.config import check_config
-    from wsss_plugins.stages import build_runner
     from wsss_plugins.stages.distributed import rank
     from wsss_plugins.stages.pipeline import DataDigests, claim, experiment_name
-    from wsss_plugins.stages.train import save_model_config
+    from wsss_plugins.stages.train import train_model
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
@@ -33,13 +32,9 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     )  # a mistake in the data shows before weights are fetched
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
-    save_model_config(cfg.model, work_dir)
-    runner = build_runner(cfg, work_dir, cfg.get('seed', 0), 'train')
-    runner.train()
-    if cfg.get('val_dataloader') is not None:
-        metrics = runner.val()
-        if rank() == 0:
-            print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+    metrics = train_model(cfg, work_dir, cfg.get('seed', 0), 'train')
+    if metrics and rank() == 0:
+        print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
 
 
 if __name__ == '__main__':

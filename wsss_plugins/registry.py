@@ -41,7 +41,9 @@ def _root(name: str, package: str, contract: str) -> Registry:
     return registry
 
 
-MODELS = _child('MODELS', 'backbones', 'classifiers', 'segmentors', 'losses', 'affinity')
+MODELS = _child(
+    'MODELS', 'backbones', 'classifiers', 'segmentors', 'losses', 'affinity'
+)
 DATASETS = _child('DATASETS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 METRICS = _child('METRICS', 'metrics')
@@ -253,9 +255,13 @@ def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) ->
     cls = resolve(registry, cfg['type'])
     name = getattr(cls, '__name__', str(cls))
     if inspect.isclass(cls) and not issubclass(cls, kind):
+        known = {n: resolve(registry, n) for n in plugin_names(registry)}
+        fitting = [
+            n for n, c in known.items() if inspect.isclass(c) and issubclass(c, kind)
+        ]
         raise ConfigError(
             f'{name} is no {registry.name}: a subclass of {kind.__name__} is needed; '
-            f'{near_names(name, plugin_names(registry))}',
+            f'{near_names(name, fitting)}',
             token=name,
         )
     check_arguments(cls, cfg)

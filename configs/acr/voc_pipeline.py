@@ -1,6 +1,7 @@
 """ACR on Pascal VOC 2012: image-level labels -> seeds -> dense CRF -> DeepLabV2 -> mIoU.
 
-AffinityNet, which the paper trains between the seeds and DeepLabV2, is not in yet.
+AffinityNet, which the paper trains between the seeds and DeepLabV2, is left out; its stages
+are those of ../psa/voc_pipeline.py.
 """
 
 from mmengine.config import read_base

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from wsss_plugins.backbones import TimmViT, capture
+from wsss_plugins.backbones import TimmViT, capture, capture_relevance
 from wsss_plugins.errors import UserError
+from wsss_plugins.lrp import COMPOSITES
 
 SMALL = dict(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3)
 
@@ -103,6 +104,37 @@ def test_blocks_that_stay_fused_are_refused(vit, images, monkeypatch) -> None:
         'make explicit_attention() switch it off'
     )
     assert hooks(other) == 0
+
+
+def test_relevance_without_attention_is_refused(vit, images, monkeypatch) -> None:
+    explicit = TimmViT.explicit
+
+    def hiding(self: TimmViT, start: int | None = None) -> nn.Module:
+        view = explicit(self, start)
+        forward = view.forward
+        view.forward = lambda x: (forward(x)[0], forward(x)[1][1:])
+        return view
+
+    monkeypatch.setattr(TimmViT, 'explicit', hiding)
+    for start, blocks in ((None, 3), (1, 2)):
+        with (
+            pytest.raises(UserError) as error,
+            capture_relevance(vit, images, COMPOSITES['chefer'], start),
+        ):
+            pass
+        assert str(error.value) == (
+            f'TimmViT showed the attention of {blocks - 1} of {blocks} blocks: a block '
+            'runs fused attention; make explicit() switch it off'
+        )
+
+
+def test_backbone_without_attention_is_refused(vit, images, monkeypatch) -> None:
+    monkeypatch.setattr(vit, 'attention_modules', list)
+    with pytest.raises(UserError) as error, capture(vit, images):
+        pass
+    assert str(error.value) == (
+        'TimmViT has no attention: take a vision transformer, such as TimmViT'
+    )
 
 
 def test_batched_gradients_equal_a_loop(vit, images) -> None:

@@ -75,6 +75,20 @@ def test_a_batch_is_refined_as_its_images_are(refiner: Refiner) -> None:
         torch.testing.assert_close(found.probabilities(), alone, rtol=1e-5, atol=1e-5)
 
 
+def test_refuses_a_batch_that_does_not_fit(refiner: Refiner, image: Tensor) -> None:
+    seed, other = make_seed(), make_seed(height=34, width=21)
+    images = [image, image.mT]
+    for given, message in [
+        (([image], [other]), r'\(21, 34\).*\(34, 21\)'),
+        ((images, [seed, other]), r'of one size, not \(21, 34\) and \(34, 21\)'),
+        ((images, [seed]), 'not 2 images and 1 seeds'),
+        (([], []), 'not 0 images and 0 seeds'),
+        (([image.float()], [seed]), 'uint8'),
+    ]:
+        with pytest.raises(DataError, match=message):
+            refiner.refine_batch(*given)
+
+
 def test_takes_scores_that_are_all_zero(refiner: Refiner, image: Tensor) -> None:
     seed = make_seed()
     empty = Seed(torch.zeros_like(seed.scores), seed.classes, seed.background)

@@ -28,7 +28,7 @@ from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS, MODELS, build_as
 from wsss_plugins.stages import StageRecord
 from wsss_plugins.stages.train import save_model_config
-from wsss_plugins.structures import load_label_map
+from wsss_plugins.structures import Seed, load_label_map
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -136,6 +136,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         'add_a_refiner',
         'add_a_pipeline',
         'add_a_data_set',
+        'refine_seeds',
     )
     lines = {page: commands(how_to(page)) for page in pages}
     lines['add_a_data_set'][0] += (
@@ -220,12 +221,31 @@ def test_photos_without_code(ran: Ran) -> None:
 
 
 @pytest.mark.slow
+def test_refine_seeds(ran: Ran) -> None:
+    record = ran.record('mine/refine_pipeline', 'pseudo')
+    assert record.metrics['images'] == 3 and record.metrics['failed'] == 0
+    assert record.provenance == dict(
+        refiners=['ConstantBackground', 'PAMR', 'DenseCRF'],
+        threshold='0.8 times label-free (otsu)',
+    )
+    folder = ran.folder / 'work_dirs/mine/refine_pipeline/pseudo'
+    for name, object_id in {'a': 2, 'b': 1, 'c': 0}.items():
+        label = load_label_map(folder / f'labels/{name}.png')
+        assert object_id in label and set(np.unique(label)) <= {0, object_id}
+        assert Seed.load(folder / f'seeds/{name}.npz').size == (96, 160)
+    _, first, second = ran.printed['refine_seeds']
+    assert 'images 3  failed 0  threshold 0.' in first
+    assert ' pseudo ' in second, 'it is done, whatever the number of workers'
+
+
+@pytest.mark.slow
 def test_explain_a_photo(tmp_path, monkeypatch, capsys) -> None:
     make_checkout(tmp_path)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'work_dirs/acr/synthetic_pipeline/classifier'
     cfg = load_config('configs/acr/synthetic.py').model
-    save_model_config(cfg, folder)
+    names = Path('data/synthetic/VOC2012/classes.txt').read_text().split()
+    save_model_config(cfg, folder, names)
     model = build_as(MODELS, cfg, WSSSClassifier)
     save_file(model.state_dict(), folder / 'weights.safetensors')
     photo = Path('data/synthetic/VOC2012/JPEGImages/val_000001.jpg')
@@ -242,8 +262,9 @@ def test_explain_a_photo(tmp_path, monkeypatch, capsys) -> None:
     (code,) = blocks(how_to('explain_a_photo'), 'python')
     exec(compile(code, 'explain_a_photo.py', 'exec'), {})
     lines = capsys.readouterr().out.splitlines()
-    assert [re.sub(r'\d+', 'N', line) for line in lines] == [
-        'class N: N%, most relevant at row N, column N'
+    assert {line.split(':')[0] for line in lines} < set(names)
+    assert [re.sub(r'\d+', 'N', line.split(': ')[1]) for line in lines] == [
+        'N%, most relevant at row N, column N'
     ] * 2
 
 

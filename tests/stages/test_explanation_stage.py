@@ -1,4 +1,4 @@
-"""Tests of explanations: numbers, resumption, and what is wrong with data or models."""
+"""Tests of explanations: their numbers, resumption, and photos that are damaged."""
 
 from __future__ import annotations
 
@@ -9,63 +9,36 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from explaining import HEADS, KINDS, OBJECTS, config, run, write_photos
 from imagenet_trees import TENCH, make_imagenet_seg, save_tiny_vit
 from mmengine.config import Config
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from trees import make_voc, save_image
 
 from wsss_plugins.classifiers import TimmClassifier
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.errors import CheckpointError, ConfigError, DataError
-from wsss_plugins.metrics import ExplanationSegmentation, Perturbation, perturbed_logits
-from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.seeds import AttentionGradCAM, AttentionRollout, FullLRP
-from wsss_plugins.stages import Pipeline, Stage
+from wsss_plugins.errors import DataError
+from wsss_plugins.metrics import (
+    ExplanationSegmentation,
+    InsertionDeletion,
+    Perturbation,
+    insertion_deletion_probabilities,
+    perturbed_logits,
+)
+from wsss_plugins.registry import DATASETS, build_as
+from wsss_plugins.stages import Pipeline
 from wsss_plugins.stages.attribution import target_classes
 from wsss_plugins.stages.explanation import ExplanationStage
-from wsss_plugins.structures import load_json, save_label_map
-
-HEADS = dict(rollout=AttentionRollout, grad_cam=AttentionGradCAM, lrp=FullLRP)
-METHODS = {title: dict(type=head.__name__) for title, head in HEADS.items()}
-OBJECTS = dict(
-    a=['cat'], b=['dog', 'cow'], c=['bus'], d=['car'], e=['cat'], f=['sofa'], g=['dog']
-)
-KINDS = ('SegmentationTestStage', 'PerturbationTestStage')
+from wsss_plugins.structures import load_json
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    root = make_voc(tmp_path / 'voc', OBJECTS)
-    for i, name in enumerate(OBJECTS):
-        # Smooth, so that resizing leaves something of it.
-        small = np.random.default_rng(i).integers(0, 256, (3, 4, 3), np.uint8)
-        photo = Image.fromarray(small).resize((36, 30), Image.Resampling.BICUBIC)
-        photo.save(root / f'JPEGImages/{name}.jpg')
-        mask = np.zeros((30, 36), np.uint8)
-        mask[5 : 20 + i, 9:30] = 8 if i % 2 else 12  # cat and dog
-        mask[:2] = 255
-        save_label_map(root / f'SegmentationClass/{name}.png', mask)
-    return root
+    return write_photos(tmp_path)
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> dict[str, Any]:
     return save_tiny_vit(tmp_path / 'vit.safetensors')
-
-
-def config(kind: str, root: Path, model: Any, **more: Any) -> dict[str, Any]:
-    data = dict(type='VOC12', data_root=str(root), split='train')
-    if kind == 'SegmentationTestStage':
-        data['label_maps'] = 'SegmentationClass'
-    base = dict(name='test', model=model, methods=METHODS, dataset=data)
-    return dict(base, type=kind, input_size=(32, 32), batch_size=3) | more
-
-
-def run(out: Path, *args: Any, **more: Any) -> dict[str, Any]:
-    """Runs the stage alone."""
-    out.mkdir(exist_ok=True)
-    return build_as(STAGES, config(*args, **more), Stage).run(out, {})
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -206,6 +179,37 @@ def test_tables(root, model, tmp_path) -> None:
         assert f' {last["auc"]:.2f} |' in lines[-1]
 
 
+def test_insertion_and_deletion(root, model, tmp_path) -> None:
+    out, kind = tmp_path / 'out', 'InsertionDeletionTestStage'
+    numbers = run(out, kind, root, model, steps=4)
+    images, _ = photos_of(root)
+    classifier = build_model(model)
+    with torch.no_grad():
+        logits = classifier(classifier.normalise(images * 255))['class']
+    classes, metric = logits.argmax(1), InsertionDeletion(4)
+    metric.update(
+        insertion_deletion_probabilities(
+            lambda x: classifier(classifier.normalise(x * 255))['class'],
+            images,
+            maps_of('grad_cam', classifier, images, classes),
+            classes,
+            normalise=lambda x: x,
+            steps=4,
+            fill=(classifier.data_preprocessor.mean.flatten() / 255).tolist(),
+        )
+    )
+    expected, found = metric.compute(), load_json(out / 'scores.json')['grad_cam']
+    np.testing.assert_allclose(found['insertion'], expected.insertion, atol=2e-3)
+    np.testing.assert_allclose(found['deletion'], expected.deletion, atol=2e-3)
+    certainty = logits.softmax(1).amax(1).mean().item()
+    assert found['insertion'][-1] == pytest.approx(certainty, rel=1e-3)
+    assert found['deletion'][0] == pytest.approx(certainty, rel=1e-3)
+    auc = 100 * expected.deletion_auc
+    assert numbers['grad_cam_deletion'] == pytest.approx(auc, abs=0.2)
+    lines = (out / 'table.md').read_text().splitlines()
+    assert lines[0] == '| method | insertion | deletion |' and len(lines) == 5
+
+
 def test_target_of_several_labels_is_the_surest() -> None:
     logits = torch.tensor([[5.0, 1, 2, 3], [1, 2, 3, 0], [0, 1, 0, 2]])
     labels = torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
@@ -299,89 +303,3 @@ def test_strict_stops(root, model, tmp_path) -> None:
     records = Pipeline(cfg).run(tmp_path / 'work')
     assert records['test'].metrics['failed'] == 1
     assert records['test'].provenance['methods'] == list(HEADS)
-
-
-# Mistakes -----------------------------------------------------------------------------
-
-
-def message(error: type, out: Path, *args: Any, **more: Any) -> str:
-    with pytest.raises(error) as caught:
-        run(out, *args, **more)
-    assert '\n' not in str(caught.value)
-    return str(caught.value)
-
-
-def test_unknown_method(root, model, tmp_path) -> None:
-    text = message(
-        ConfigError,
-        tmp_path,
-        KINDS[0],
-        root,
-        model,
-        methods=dict(a=dict(type='FulLRP')),
-    )
-    assert text.startswith(
-        "unknown seed head 'FulLRP': did you mean 'FullLRP'? Allowed"
-    )
-    assert "stage 'test' needs methods" in message(
-        ConfigError, tmp_path, KINDS[0], root, model, methods={}
-    )
-
-
-def test_unknown_choices(root, model, tmp_path) -> None:
-    for key in ('explained', 'foreground'):
-        assert f'{key} must be one of' in message(
-            ConfigError, tmp_path, KINDS[0], root, model, **{key: 'all'}
-        )
-
-
-def test_class_out_of_range(root, tmp_path) -> None:
-    model = save_tiny_vit(tmp_path / 'six.safetensors', num_classes=6)
-    text = (
-        f'VOC12 {root} has 20 classes but the classifier 6, so that a class may be out '
-        'of its range 0 to 5: take a classifier of the same classes'
-    )
-    assert message(DataError, tmp_path, KINDS[1], root, model) == text
-    for choice in (dict(explained='target'), dict(foreground='class')):
-        assert message(DataError, tmp_path, KINDS[0], root, model, **choice) == text
-    assert run(tmp_path, KINDS[0], root, model)['failed'] == 0  # predicted is enough
-
-
-def test_mask_of_another_size(root, model, tmp_path, capsys) -> None:
-    small = np.ones((30, 20), np.uint8)
-    save_label_map(root / 'SegmentationClass/b.png', small)
-    assert run(tmp_path / 'out', KINDS[0], root, model)['failed'] == 1
-    expected = 'its mask is 30x20 but its photo 30x36: give the mask that belongs to it'
-    assert f'b left out: {expected}' in capsys.readouterr().err
-    for name in OBJECTS:
-        save_label_map(root / f'SegmentationClass/{name}.png', small)
-    text = message(DataError, tmp_path / 'none', KINDS[0], root, model)
-    assert text == f"stage 'none': all of 7 images failed, a since {expected}"
-
-
-def test_mask_without_a_pixel_that_counts(root, model, tmp_path, capsys) -> None:
-    save_label_map(root / 'SegmentationClass/b.png', np.full((30, 36), 255, np.uint8))
-    assert run(tmp_path / 'out', KINDS[0], root, model)['failed'] == 1
-    assert 'b left out: every pixel of its mask is ignored' in capsys.readouterr().err
-
-
-def test_weights_that_are_no_numbers(root, model, tmp_path) -> None:
-    weights = load_file(model['pretrained'])
-    weights['blocks.1.mlp.fc1.weight'][3, 4] = torch.nan
-    weights['head.bias'][0] = torch.inf
-    save_file(weights, model['pretrained'])
-    assert message(CheckpointError, tmp_path, KINDS[0], root, model) == (
-        'weight backbone.vit.blocks.1.mlp.fc1.weight (and 1 more) of TimmClassifier '
-        'holds values that are not finite: load other weights, or train again with a '
-        'lower learning rate'
-    )
-
-
-def test_photo_that_cannot_be_decoded(root, model, tmp_path) -> None:
-    for name in OBJECTS:
-        (root / f'JPEGImages/{name}.jpg').write_text('no photo')
-    text = message(DataError, tmp_path / 'out', KINDS[1], root, model)
-    assert text.startswith("stage 'out': all of 7 images failed, a since image ")
-    assert 'JPEGImages/a.jpg cannot be decoded' in text
-    save_image(root / 'JPEGImages/d.jpg', size=(32, 32))
-    assert run(tmp_path / 'out', KINDS[1], root, model)['failed'] == 6

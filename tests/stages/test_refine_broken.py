@@ -36,8 +36,8 @@ def class_id(value: int):
     return replace_class
 
 
-def scores(path: Path, value: Any) -> None:
-    np.savez(path, scores=value, classes=np.array([0]))
+def scores(path: Path, value: Any, **others: Any) -> None:
+    np.savez(path, scores=value, classes=np.array([0]), **others)
 
 
 SEED, PHOTO = 'cam/seeds/image_2.npz', 'data/images/image_2.png'
@@ -51,6 +51,16 @@ BROKEN = {
         SEED,
         lambda p: scores(p, np.full((1, 6, 10), np.nan)),
         f'{SEED} holds scores that are not finite',
+    ),
+    'NaN background': (
+        SEED,
+        lambda p: scores(p, np.ones((1, 6, 10)), background=np.full((6, 10), np.nan)),
+        f'{SEED} holds scores that are not finite',
+    ),
+    'size of the background': (
+        SEED,
+        lambda p: scores(p, np.ones((1, 6, 10)), background=np.ones((10, 6))),
+        f'{SEED}: the background of a seed must have its size (6, 10), not (10, 6)',
     ),
     'no maps': (SEED, lambda p: scores(p, np.ones((6, 10))), f'{SEED}: a seed needs'),
     'size': (

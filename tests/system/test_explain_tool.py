@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,30 @@ def test_picture_of_two_photos(trained, photo, tmp_path) -> None:
         assert sheet.height > 4 * 320 > sheet.width, 'four rows of three pictures'
     assert columns[28:].sum() > 3 * 213, 'three pictures of 320 x 213'
     assert [p.name for p in out.parent.iterdir()] == ['sheet.png']
+
+
+def test_picture_per_class_without_a_broken_photo(
+    trained, photo, tmp_path, capfd, monkeypatch, refused
+) -> None:
+    (tmp_path / 'names.txt').write_text('cat\ndog/wolf\nsheep, ewe\n')
+    broken, out = tmp_path / 'broken.jpg', tmp_path / 'new'
+    broken.write_bytes(BROKEN)
+    command = [
+        'explain.py', broken, photo, '--model', trained, '--method', 'cam,full_lrp',
+        '--classes', '1,2', '--class-names', tmp_path / 'names.txt', '--out', out,
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, 'argv', [*map(str, command)])
+    runpy.run_path(str(tiny.TOOLS / 'explain.py'), run_name='__main__')
+    said = capfd.readouterr()
+    assert said.out.startswith('photo.png: dog/wolf ')
+    assert f'left out: image {broken} cannot be decoded' in said.err
+    assert 'explain: 1 of 2 photos left out' in said.err
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ['photo_1_dog_wolf.png', 'photo_2_sheep.png']
+    with Image.open(out / names[0]) as one, Image.open(out / names[1]) as other:
+        assert one.size == other.size and one.height < 2 * 320, 'one row each'
+        assert one.tobytes() != other.tobytes()
+    assert refused(*command, '--strict').startswith(f'image {broken} cannot be decoded')
 
 
 # What is wrong ------------------------------------------------------------------------
@@ -142,9 +168,11 @@ def test_photos(refused, trained, tmp_path) -> None:
 
 def test_options(refused, photo, trained, tmp_path) -> None:
     command = ('explain.py', photo, '--model', trained, '--method', 'cam')
+    message = refused(*command[:1], photo, *command[1:], '--out', tmp_path / 'new')
+    assert message.startswith(f"--out {tmp_path / 'new'}: 2 photos are called 'photo'")
     out = tmp_path / 'x.jpg'
     assert refused(*command, '--out', out) == (
-        f'--out {out}: give a name that ends with .png'
+        f'--out {out}: give a name that ends with .png, or a folder'
     )
     message = refused(*command, '--size', 30, 40)
     assert message.startswith('images of 30x40 do not fit a grid of stride 8')

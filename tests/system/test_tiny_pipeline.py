@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from wsss_plugins.cli import parse_options
 from wsss_plugins.config import load_config
 from wsss_plugins.errors import UserError
+from wsss_plugins.explain import load_model
 from wsss_plugins.stages import Pipeline
 from wsss_plugins.structures import Seed, load_label_map
 
@@ -45,6 +46,11 @@ def pipeline(data_root: Path, *options: str, seed: int | None = None) -> Pipelin
 def work_dir(finished, tmp_path) -> Path:
     """A copy of the finished work dir."""
     return Path(shutil.copytree(finished, tmp_path / 'work'))
+
+
+def test_trained_classifier_knows_its_classes(finished, data_root) -> None:
+    names = (data_root / 'classes.txt').read_text().split()
+    assert names == list(load_model(finished / 'classifier').class_names)
 
 
 def test_every_stage_is_done_and_its_metrics_are_numbers(finished) -> None:

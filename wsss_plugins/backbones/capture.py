@@ -131,12 +131,9 @@ def capture(
                 stack.callback(module.register_forward_hook(remember).remove)
             tokens = backbone(images, keep)
         attn = [seen[module] for module in modules if module in seen]
-        if len(attn) != len(modules) or not modules:
-            raise UserError(
-                f'{type(backbone).__name__} showed the attention of {len(attn)} of '
-                f'{len(modules)} blocks: a block runs fused attention; make '
-                'explicit_attention() switch it off'
-            )
+        _refuse_hidden_attention(
+            backbone, len(attn), len(modules), 'explicit_attention'
+        )
         grid = backbone.grid(images)
         hidden = [seen[block] for block in backbone.blocks()]
         yield Trace(tokens, attn, backbone.num_prefix, grid, images, hidden)
@@ -164,8 +161,8 @@ def capture_relevance(
         The trace; its ``attn`` begins with block ``start``.
 
     Raises:
-        UserError: The backbone does not spell its operations out, or relevance cannot
-            reach the image through its stem.
+        UserError: The backbone does not spell its operations out, a block did not show
+            its attention, or relevance cannot reach the image through the stem.
         ConfigError: A layer without rule.
     """
     view = backbone.explicit(start)
@@ -173,4 +170,21 @@ def capture_relevance(
     with torch.enable_grad():
         with composite(view):
             tokens, attn = view(images)
+        blocks = len(backbone.attention_modules()) - (start or 0)
+        _refuse_hidden_attention(backbone, len(attn), blocks, 'explicit')
         yield Trace(tokens, attn, backbone.num_prefix, backbone.grid(images), images)
+
+
+def _refuse_hidden_attention(
+    backbone: TokenBackbone, seen: int, blocks: int, method: str
+) -> None:
+    name = type(backbone).__name__
+    if not blocks:
+        raise UserError(
+            f'{name} has no attention: take a vision transformer, such as TimmViT'
+        )
+    if seen != blocks:
+        raise UserError(
+            f'{name} showed the attention of {seen} of {blocks} blocks: a block runs '
+            f'fused attention; make {method}() switch it off'
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,9 +36,14 @@ class WSSSClassifier(BaseModel):
         std: RGB standard deviation.
         init_cfg: mmengine's.
 
+    Attributes:
+        class_names: Of the C classes, where they are known; else nothing.
+
     Raises:
         ConfigError: A part of the wrong kind, or ``drop_patches`` out of range.
     """
+
+    class_names: Sequence[str] = ()
 
     def __init__(
         self,

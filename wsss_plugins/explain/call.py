@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,12 @@ class Explanation:
     photo: np.ndarray
     method: str
 
+    def of(self, k: int) -> Explanation:
+        """What is said of the k-th class alone."""
+        part = slice(k, k + 1)
+        keys = ('maps', 'classes', 'names', 'logits', 'probabilities')
+        return replace(self, **{key: getattr(self, key)[part] for key in keys})
+
 
 def explain(
     model: nn.Module | Path | str,
@@ -71,7 +77,7 @@ def explain(
         size: ``(H, W)`` of the input to the model, multiples of its stride. By default
             the photo keeps its aspect ratio and gets as many patches as in training.
         weights: See :func:`load_model`.
-        names: Names of all C classes; those of ImageNet are known.
+        names: Names of all C classes; those of ImageNet and of a training are known.
 
     Returns:
         The maps, at the size of the photo.
@@ -131,14 +137,13 @@ def read_photo(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def _names(model: WSSSClassifier, names: Sequence[str] | None) -> Sequence[str]:
-    if names is None:
-        return class_names(model)
-    if len(names) != model.num_classes:
+    known = class_names(model) if names is None else names
+    if len(known) != model.num_classes and (known or names is not None):
         raise ConfigError(
-            f'{len(names)} class names were given, and the model has '
+            f'{len(known)} class names were given, and the model has '
             f'{model.num_classes} classes: give one for each, in order'
         )
-    return names
+    return known
 
 
 def _input(

@@ -11,13 +11,16 @@ from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.errors import ConfigError, near_names
 
 
-def class_names(model: WSSSClassifier) -> tuple[str, ...]:
+def class_names(model: WSSSClassifier) -> Sequence[str]:
     """The names of the classes of a model.
 
     Returns:
-        For a model of timm with as many classes as a set of ImageNet, its descriptions,
-        such as ``'goldfish, Carassius auratus'``; else nothing.
+        Those of the data set it was trained on. For a model of timm with as many classes
+        as a set of ImageNet its descriptions, such as ``'goldfish, Carassius auratus'``.
+        Else nothing.
     """
+    if model.class_names:
+        return model.class_names
     size = {'num_classes': model.num_classes}
     subset = infer_imagenet_subset(size) if isinstance(model, TimmClassifier) else None
     return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+from mmengine.config import Config
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -74,7 +75,21 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
             'in it, a config, or a name of timm such as vit_base_patch16_224'
         )
     if path.is_dir() and weights is True:
-        return load_trained(path, WSSSClassifier)
+        model = load_trained(path, WSSSClassifier)
+        cfg = load_config(path / MODEL_CONFIG)
+    else:
+        cfg = _model_config(path, weights)
+        set_everywhere(cfg, 'pretrained', None)  # other weights follow
+        model = build_as(MODELS, cfg.model, WSSSClassifier)
+        if weights:
+            file = str(path if weights is True else weights)
+            load_weights(model, read_weights(file), file, strict=True)
+    model.class_names = cfg.get('classes', ())
+    return model
+
+
+def _model_config(path: Path, weights: str | bool) -> Config:
+    """What says how the model of a folder, a checkpoint or a config is built."""
     config = path if path.is_dir() else path.parent
     config = path if path.suffix == '.py' else config / MODEL_CONFIG
     if not config.is_file():
@@ -90,9 +105,4 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
     cfg = load_config(config)
     if 'model' not in cfg:
         raise ConfigError(f"config {config} has no 'model': give a training config")
-    set_everywhere(cfg, 'pretrained', None)  # other weights follow
-    model = build_as(MODELS, cfg.model, WSSSClassifier)
-    if weights:
-        file = str(path if weights is True else weights)
-        load_weights(model, read_weights(file), file, strict=True)
-    return model
+    return cfg

@@ -326,7 +326,7 @@ class ToLast(Rule):
     With it on attention times values the attention weights take no relevance.
 
     Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
-    Propagation, 2022, eq. 14 (CP-LRP), with :class:`Epsilon`'s division.
+    Propagation, 2022, the AH-rule (CP-LRP), with :class:`Epsilon`'s division.
 
     Args:
         rule: Shares the relevance among all inputs.

@@ -7,7 +7,7 @@ from wsss_plugins.refiners.background import (
     PowerBackground,
     QuantileBackground,
 )
-from wsss_plugins.refiners.base import Refiner, RefinerChain
+from wsss_plugins.refiners.base import Refiner, RefinerChain, check_batch
 from wsss_plugins.refiners.crf_presets import PRESETS, CRFPreset
 from wsss_plugins.refiners.dense_crf import DenseCRF
 from wsss_plugins.refiners.pamr import PAMR, PAR
@@ -43,6 +43,7 @@ __all__ = [
     'RandomWalk',
     'Refiner',
     'RefinerChain',
+    'check_batch',
     'label_free_threshold',
     'patch_transition',
     'score_histogram',

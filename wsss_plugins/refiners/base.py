@@ -49,7 +49,7 @@ class Refiner(ABC):
         Raises:
             DataError: The image is of another type or size.
         """
-        _check(image, seed)
+        check_batch([image], [seed])
         return self.refine(image, seed)
 
     @abstractmethod
@@ -61,6 +61,8 @@ class Refiner(ABC):
     ) -> list[Seed]:
         """Refines several seeds; a subclass that works faster on many overrides it.
 
+        It then calls :func:`check_batch` first.
+
         Args:
             images: ``(3, H, W)`` uint8 RGB each, all of one size.
             seeds: Their seeds, in order; the numbers of classes may differ.
@@ -69,23 +71,44 @@ class Refiner(ABC):
             What refining them one by one gives, in order.
 
         Raises:
-            DataError: An image is of another type or size than its seed.
+            DataError: The images do not fit the seeds or one another.
         """
-        return [self(*pair) for pair in zip(images, seeds, strict=True)]
+        check_batch(images, seeds)
+        return [self.refine(*pair) for pair in zip(images, seeds, strict=True)]
 
 
-def _check(image: Tensor, seed: Seed) -> None:
-    """Refuses an image that is no RGB image of the size of its seed."""
-    if image.ndim != 3 or len(image) != 3 or image.dtype != torch.uint8:
+def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
+    """Refuses what :meth:`Refiner.refine_batch` cannot take.
+
+    Args:
+        images: To be ``(3, H, W)`` uint8 RGB each, all of one size.
+        seeds: To be as many, at least one, and of that size.
+
+    Raises:
+        DataError: They are not.
+    """
+    if not len(images) == len(seeds) > 0:
         raise DataError(
-            'a refiner needs an RGB image (3, H, W) of uint8, not '
-            f'{tuple(image.shape)} of {image.dtype}'
+            f'a refiner needs images and a seed for each, not {len(images)} images and '
+            f'{len(seeds)} seeds'
         )
-    size = tuple(image.shape[1:])
-    if size != seed.size:
+    for image, seed in zip(images, seeds, strict=True):
+        if image.ndim != 3 or len(image) != 3 or image.dtype != torch.uint8:
+            raise DataError(
+                'a refiner needs an RGB image (3, H, W) of uint8, not '
+                f'{tuple(image.shape)} of {image.dtype}'
+            )
+        size = tuple(image.shape[1:])
+        if size != seed.size:
+            raise DataError(
+                f'the image is {size} (height, width) but its seed is {seed.size}: '
+                'resize the seed to the image first'
+            )
+    sizes = sorted({seed.size for seed in seeds})
+    if len(sizes) > 1:
         raise DataError(
-            f'the image is {size} (height, width) but its seed is {seed.size}: '
-            'resize the seed to the image first'
+            f'the images of a batch must be of one size, not {sizes[0]} and {sizes[1]} '
+            '(height, width): refine those of each size together'
         )
 
 
@@ -120,8 +143,7 @@ class RefinerChain(Refiner):
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
         """Refines the batch by each refiner in turn."""
-        for pair in zip(images, seeds, strict=True):
-            _check(*pair)
+        check_batch(images, seeds)
         for refiner in self.refiners:
             seeds = refiner.refine_batch(images, seeds)
         return list(seeds)

@@ -17,8 +17,6 @@ and return marginals ``(B, L, H, W)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -44,34 +42,17 @@ def mean_field(
     compatibility: Tensor | None = None,
 ) -> Tensor:
     """Infers marginals by this package's lattice, on the device of ``logits``."""
-    settings = gaussian, bilateral, iterations, compatibility
-    if logits.device.type != 'cpu':
-        return infer_together(images, logits, *settings)
-
-    def infer(image: Tensor, energy: Tensor) -> Tensor:
-        return infer_together(image, energy, *settings)
-
-    return torch.cat(_in_threads(infer, images.split(1), logits.split(1)))
-
-
-def _in_threads(
-    work: Callable[[Tensor, Tensor], Tensor], *parts: Sequence[Tensor]
-) -> list[Tensor]:
-    """Does work on each part, in as many threads as torch would split it over.
-
-    One image per thread: threads that share one wait for each other at every step.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1 or len(parts[0]) == 1:
-        return list(map(work, *parts))
-    try:
-        with ThreadPoolExecutor(threads, '', torch.set_num_threads, (1,)) as pool:
-            return list(pool.map(work, *parts))
-    finally:
-        torch.set_num_threads(threads)
+    # One after the other the images stay in the cache of a CPU.
+    together = 1 if logits.device.type == 'cpu' else len(logits)
+    parts = zip(images.split(together), logits.split(together), strict=True)
+    return torch.cat(
+        [
+            infer_together(*part, gaussian, bilateral, iterations, compatibility)
+            for part in parts
+        ]
+    )
 
 
-@torch.no_grad()
 def infer_together(
     images: Tensor,
     logits: Tensor,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.refiners.base import Refiner, check_batch
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
@@ -98,8 +98,9 @@ class PAMR(Refiner):
             seeds: Their seeds, with backgrounds; the numbers of classes may differ.
 
         Raises:
-            DataError: A seed without background.
+            DataError: A seed without background, or images that do not fit.
         """
+        check_batch(images, seeds)
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[0][0].numel()))
         refined: list[Seed] = []
         for start in range(0, len(seeds), at_once):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.refiners.base import Refiner, check_batch
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
@@ -145,7 +145,9 @@ class PatchAffinity(Refiner):
 
         Raises:
             ConfigError: The model of the stage is not bound yet.
+            DataError: The images do not fit the seeds or one another.
         """
+        check_batch(images, seeds)
         transitions, grid = self._transitions(torch.stack([*images]))
         return [
             self._refined(seed, transition, grid)

@@ -4,6 +4,7 @@ from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.confident import ConfidentLabelStage
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.stages.folder import FolderStage
+from wsss_plugins.stages.insertion_deletion_test import InsertionDeletionTestStage
 from wsss_plugins.stages.perturbation_test import PerturbationTestStage
 from wsss_plugins.stages.pipeline import Pipeline
 from wsss_plugins.stages.predict import PredictStage
@@ -26,6 +27,7 @@ __all__ = [
     'EvaluateLabelStage',
     'EvaluateSeedStage',
     'FolderStage',
+    'InsertionDeletionTestStage',
     'PerturbationTestStage',
     'Pipeline',
     'PredictStage',

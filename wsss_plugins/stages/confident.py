@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from wsss_plugins.config import plain
-from wsss_plugins.datasets import WSSSDataset, confident_labels
+from wsss_plugins.datasets import confident_labels
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import DenseCRF, PowerBackground
 from wsss_plugins.registry import REFINERS, STAGES, resolve
-from wsss_plugins.stages.distributed import device, rank, share_of, world_size
-from wsss_plugins.stages.failures import Failures
 from wsss_plugins.stages.refine import RefineStage
-from wsss_plugins.stages.refine_jobs import (
-    Batch,
-    RefineTask,
-    label_path,
-    refine_here,
-    refine_in_pool,
-)
-from wsss_plugins.stages.seed import batches_of_one_size, seed_path
+from wsss_plugins.stages.refine_jobs import Batch, RefineTask, label_path
+from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
 
 
@@ -61,6 +50,8 @@ class ConfidentLabelStage(RefineStage):
             :class:`PowerBackground`.
     """
 
+    tasks_at_once = 2
+
     def __init__(
         self,
         name: str,
@@ -90,60 +81,29 @@ class ConfidentLabelStage(RefineStage):
             name, seeds, dataset, chain, workers=workers, batch_size=batch_size
         )
 
-    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Makes the labels that are missing."""
-        threads = torch.get_num_threads()
-        try:
-            return super().run(out, inputs)
-        finally:  # work of one background that ends last restores the other's single one
-            torch.set_num_threads(threads)
-
     def provenance(self) -> dict[str, Any]:
         """The refiners and both exponents."""
         refiners = super().provenance()['refiners']
         alphas = {f'alpha_{part}': alpha for part, alpha in self.alphas.items()}
         return dict(refiners=refiners, **alphas)
 
-    def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
-        """Does this worker's share; the number of images that failed."""
-        batches: list[Batch] = [
-            [(ids[i], dataset.image_path(i)) for i in indices]
-            for indices in batches_of_one_size(dataset, self.batch_size)
-        ]
-        mine = share_of(batches)
-        todo = [
-            batch
-            for batch in mine
-            if not all(label_path(task.out, name).is_file() for name, _ in batch)
-        ]
+    def _results(
+        self, task: RefineTask, batches: Sequence[Batch]
+    ) -> Iterator[tuple[Batch, dict[str, str]]]:
+        """Refines under both backgrounds, and combines what they give."""
         tasks = [
             replace(task, refiners=plain(chain), out=task.out / part, soft=True)
             for part, chain in self.chains.items()
         ]
-        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
-            bar.begin_at(bar.total - sum(map(len, todo)))
-            failures = Failures(task.out, bar)
-            # Both go through the images at once, so that few float scores lie about.
-            results = (self._results(each, todo) for each in tasks)
-            for (batch, why), (_, why_high) in zip(*results, strict=True):
-                for name, _ in batch:
-                    if reason := why.get(name) or why_high.get(name):
-                        failures.add(name, reason)
-                    else:
-                        _combine(task.out, [each.out for each in tasks], name)
-                bar.advance(len(batch))
-            return failures.write(ids)
-
-    def _results(
-        self, task: RefineTask, batches: Sequence[Batch]
-    ) -> Iterator[tuple[Batch, dict[str, str]]]:
-        """As in :class:`RefineStage`, with half of the processes for each background."""
-        if self.workers is None and device().type == 'cuda':
-            return refine_here(task, batches, device())
-        workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
-        if workers == 1 or len(batches) < 2 * workers:
-            return refine_here(task, batches, torch.device('cpu'))
-        return refine_in_pool(task, batches, (workers + 1) // 2)
+        # Both go through the images at once, so that few float scores lie about.
+        refine = super()._results
+        results = [refine(each, batches) for each in tasks]
+        for (batch, low), (_, high) in zip(*results, strict=True):
+            failed = high | low
+            for name, _ in batch:
+                if name not in failed:
+                    _combine(task.out, [each.out for each in tasks], name)
+            yield batch, failed
 
 
 def _with_alpha(
@@ -169,7 +129,7 @@ def _with_alpha(
 
 
 def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
-    """Writes the scores and the confident label of an image; the label last."""
+    """Turns the scores under both backgrounds into bytes and the label, written last."""
     paths = [seed_path(part, name) for part in parts]
     seeds = [Seed.load(path) for path in paths]
     low, high = (seed.probabilities().numpy() for seed in seeds)
@@ -178,12 +138,12 @@ def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
         out / 'scores' / f'{name}.npz',
         dict(low=_as_bytes(low), high=_as_bytes(high), classes=classes),
     )
+    for path in paths:
+        path.unlink()
     position = confident_labels(low.transpose(1, 2, 0), high.transpose(1, 2, 0))
     values = np.full(256, IGNORE, np.uint8)
     values[: len(classes) + 1] = [0, *(classes + 1)]
     save_label_map(label_path(out, name), values[position])
-    for path in paths:
-        path.unlink()
 
 
 def _as_bytes(scores: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -65,6 +65,8 @@ class RefineStage(Stage):
 
     needs_every_image = False
     arguments_of_speed = frozenset({'workers'})
+    tasks_at_once: ClassVar[int] = 1
+    """How many tasks share the processes."""
 
     def __init__(
         self,
@@ -180,4 +182,4 @@ class RefineStage(Stage):
         workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
         if workers == 1 or len(batches) < 2 * workers:
             return refine_here(task, batches, torch.device('cpu'))
-        return refine_in_pool(task, batches, workers)
+        return refine_in_pool(task, batches, -(-workers // self.tasks_at_once))

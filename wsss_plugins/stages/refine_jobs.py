@@ -63,11 +63,7 @@ class RefineTask:
             DataError: It is missing, broken or of unknown classes; names the file.
         """
         path = seed_path(self.seeds, name)
-        try:
-            seed = Seed.load(path)
-        except (DataError, ValueError) as error:
-            said = str(error) if str(path) in str(error) else f'{path}: {error}'
-            raise DataError(said) from error
+        seed = Seed.load(path)
         wrong = seed.classes[(seed.classes < 0) | (seed.classes >= self.num_classes)]
         if len(wrong):
             raise DataError(

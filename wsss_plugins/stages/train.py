@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,14 +83,46 @@ def build_runner(
     return WSSSRunner.from_cfg(cfg)
 
 
-def save_model_config(model: Mapping[str, Any], folder: Path) -> None:
-    """Writes the config of a model beside its weights, without those it began with."""
+def train_model(
+    cfg: Config, work_dir: Path, seed: int, description: str
+) -> dict[str, float]:
+    """Trains a model, or goes on from its last epoch; then validates.
+
+    Args:
+        cfg: See :func:`build_runner`; likewise the others.
+        work_dir: Where the weights go, and beside them what they are the weights of.
+        seed: Random seed.
+        description: For the progress bar.
+
+    Returns:
+        What the validation measured.
+    """
+    runner = build_runner(cfg, work_dir, seed, description)
+    dataset = runner.train_loop.dataloader.dataset
+    classes = getattr(dataset, 'foreground_classes', ())
+    save_model_config(cfg.model, work_dir, classes)
+    runner.train()
+    return runner.val() if cfg.get('val_dataloader') is not None else {}
+
+
+def save_model_config(
+    model: Mapping[str, Any], folder: Path, classes: Sequence[str] = ()
+) -> None:
+    """Writes the config of a model beside its weights, without those it began with.
+
+    Args:
+        model: The config.
+        folder: Where the weights are.
+        classes: Names of the foreground classes, where they are known.
+    """
     if rank() == 0:
-        content = plain(model)
+        content = dict(model=plain(model))
         for key in ('pretrained', 'init_cfg'):
             set_everywhere(content, key, None)
+        if classes:
+            content['classes'] = list(classes)
         with atomic_path(folder / MODEL_CONFIG) as part:
-            Config(dict(model=content)).dump(str(part))
+            Config(content).dump(str(part))
 
 
 def load_trained(folder: Path, kind: type[M]) -> M:
@@ -159,10 +191,7 @@ class TrainStage(Stage):
         if self.backbone:
             weights = inputs[self.backbone].resolve() / WEIGHTS_FILE
             cfg.model.backbone.pretrained = str(weights)
-        save_model_config(cfg.model, out)
-        runner = build_runner(cfg, out, self.seed, self.name)
-        runner.train()
-        metrics = runner.val() if cfg.get('val_dataloader') is not None else {}
+        metrics = train_model(cfg, out, self.seed, self.name)
         numbers = {key: round(float(value), 4) for key, value in metrics.items()}
         return numbers | (dict(left_out=left_out) if left_out else {})
 

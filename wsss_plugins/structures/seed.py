@@ -118,22 +118,22 @@ class Seed:
         """Reads what :meth:`save` wrote.
 
         Raises:
-            DataError: The file is missing, damaged, holds other arrays or is not finite.
+            DataError: The file is missing, damaged, holds other arrays or is not finite;
+                names the file.
         """
         arrays = load_npz(path)
         missing = {'scores', 'classes'} - set(arrays)
         if missing:
             raise DataError(f'{path} is no seed: it lacks {", ".join(sorted(missing))}')
-        scores = arrays['scores'].astype(np.float32)
-        if not np.isfinite(scores).all():
+        maps = [arrays[key] for key in ('scores', 'background') if key in arrays]
+        try:
+            scores, *background = (torch.from_numpy(m.astype(np.float32)) for m in maps)
+            classes = torch.from_numpy(arrays['classes'].astype(np.int64))
+            seed = cls(scores, classes, *background)
+        except (DataError, ValueError) as error:
+            raise DataError(f'{path}: {error}') from error
+        if not all(each.isfinite().all() for each in (scores, *background)):
             raise DataError(
                 f'{path} holds scores that are not finite: make the seeds again'
             )
-        background = arrays.get('background')
-        return cls(
-            torch.from_numpy(scores),
-            torch.from_numpy(arrays['classes'].astype(np.int64)),
-            None
-            if background is None
-            else torch.from_numpy(background.astype(np.float32)),
-        )
+        return seed

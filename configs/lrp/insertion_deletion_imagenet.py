@@ -1,0 +1,27 @@
+"""Insertion and deletion (Petsiuk et al., 2018) on the ImageNet validation images.
+
+    tools/run_pipeline.py configs/lrp/insertion_deletion_imagenet.py --data-root FOLDER_OF_val
+
+No table of the paper: a third test of the same methods, on the same classifiers.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.stages import InsertionDeletionTestStage
+
+with read_base():
+    from .._base_.attribution_methods import methods
+    from .._base_.imagenet_classifiers import deit_base, vit_base
+    from .perturbation_imagenet import dataset
+
+test = dict(
+    type=InsertionDeletionTestStage,
+    methods=methods,
+    dataset=dataset,
+    batch_size=8,
+)
+
+pipeline = [
+    dict(test, name='vit_base', model=vit_base),
+    dict(test, name='deit_base', model=deit_base),
+]
