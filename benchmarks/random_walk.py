@@ -3,9 +3,13 @@
 Run from the project root: ``python benchmarks/random_walk.py [--threads N] [--json FILE]``.
 The dense way is what PSA and IRN do, written here as the reference: the whole matrix of
 a 500x375 photo at stride 8 is squared 8 times. Bars: 12 times as fast and a fifteenth of
-the memory for up to 6 maps, the background and the classes of one photo (21 maps are
-shown too); a 2048x2048 image, from 448 feature channels to walked scores, under 30 s and
+the memory; a 2048x2048 image, from 448 feature channels to walked scores, under 30 s and
 2 GB. On a busy machine compare the CPU seconds.
+
+The bars are for up to 6 maps. The originals walk 21 channels of VOC, but those of absent
+classes are zero and stay zero: here the background and the classes of the photo are
+walked, which gives the same. Squaring costs the same for any number of maps, the sparse walk
+grows with it. The row of 21 maps, a photo of all classes, is printed and has no bar.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ from wsss_plugins.structures import Seed, save_json
 
 RADIUS, BETA, LOG_STEPS = 5, 8, 8
 GRID = (47, 63)
+MAPS = (2, 3, 6)
+"""Background and 1, 2 or 5 classes: what a photo has."""
+ALL_MAPS = 21
 BARS = dict(speed=12, memory=15, large_seconds=30, large_mb=2048)
 
 
@@ -143,7 +150,7 @@ def main() -> None:
     head = ('maps', 'sparse s', 'CPU s', 'MB', 'dense s', 'CPU s', 'MB')
     print(('{:>9}' * 10).format(*head, 'faster', 'smaller', 'gap'))
     rows = []
-    for maps in (2, 3, 6, 21):
+    for maps in (*MAPS, ALL_MAPS):
         case = problem(maps)
         times = measure([ours, dense], case, args.repeats)
         memory = [apart(extra_mb, way, maps, args.threads) for way in (ours, dense)]
@@ -154,14 +161,18 @@ def main() -> None:
         rows.append(
             dict(maps=maps, seconds=times, mb=memory, faster=faster, smaller=smaller)
         )
+    print(
+        f'{ALL_MAPS} maps: a photo of all classes, no bar. Channels of absent classes are '
+        f'zero\nand not walked; the originals walk all {ALL_MAPS}'
+    )
     seconds, cpu, peak = apart(large, 2048, args.threads)
     print(
         f'2048x2048 from 448 channels, 3 maps: {seconds:.2f} s, CPU {cpu:.2f} s, '
         f'{peak:.0f} MB in all'
     )
     met = dict(
-        speed=min(row['faster'] for row in rows[:-1]) >= BARS['speed'],
-        memory=min(row['smaller'] for row in rows[:-1]) >= BARS['memory'],
+        speed=min(row['faster'] for row in rows[: len(MAPS)]) >= BARS['speed'],
+        memory=min(row['smaller'] for row in rows[: len(MAPS)]) >= BARS['memory'],
         large_seconds=seconds < BARS['large_seconds'],
         large_mb=peak < BARS['large_mb'],
     )

@@ -2,8 +2,10 @@
 """The numbers of the synthetic pipeline over several seeds, as a Markdown table.
 
     python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --out docs/generated/synthetic_seeds.md
+    python benchmarks/synthetic_pipeline.py --config configs/psa/synthetic_refiners_pipeline.py \\
+        --work-dir work_dirs/refiner_seeds --only miou --out docs/generated/refiners.md
 
-Runs what is missing in work_dirs/synthetic_seeds/seed_N and prints mean and spread
+Runs what is missing in WORK_DIR/seed_N and prints mean and spread
 (sample standard deviation) of every metric. Interrupt it and run it again: it goes on.
 """
 
@@ -27,6 +29,9 @@ def main() -> None:
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/synthetic_seeds')
     )
+    parser.add_argument(
+        '--only', nargs='+', metavar='METRIC', help='leave the other metrics out'
+    )
     parser.add_argument('--out', type=Path, help='also write the table to this file')
     args = parser.parse_args()
 
@@ -38,21 +43,30 @@ def main() -> None:
     for seed in args.seeds:
         pipeline = Pipeline(load_config(args.config, dict(seed=seed)))
         runs.append(pipeline.run(args.work_dir / f'seed_{seed}'))
-    text = table(runs, args.config, args.seeds)
+    text = table(runs, args)
     print(text)
     if args.out:
         with atomic_path(args.out) as part:
             part.write_text(text, encoding='utf-8')
 
 
-def table(runs, config: str, seeds: list[int]) -> str:
+def command(args: argparse.Namespace) -> str:
+    """What to type for the table."""
+    parts = ['python benchmarks/synthetic_pipeline.py']
+    if args.config != CONFIG:
+        parts.append(f'--config {args.config} --work-dir {args.work_dir}')
+    parts.append(f'--seeds {" ".join(map(str, args.seeds))}')
+    return ' '.join(parts + ([f'--only {" ".join(args.only)}'] if args.only else []))
+
+
+def table(runs, args: argparse.Namespace) -> str:
     """Markdown: one line per metric, mean and spread over the runs."""
     places = [record.environment for run in runs for record in run.values()]
     place, commits = places[-1], sorted({p['commit'] for p in places})
     lines = [
-        f'`python benchmarks/synthetic_pipeline.py --seeds {" ".join(map(str, seeds))}` '
-        f'on {date.today().isoformat()}, {place["device"]}, {place["threads"]} threads, '
-        f'torch {place["versions"]["torch"]}, commit {", ".join(commits)}; `{config}`.',
+        f'`{command(args)}` on {date.today().isoformat()}, '
+        f'{place["device"]}, {place["threads"]} threads, '
+        f'torch {place["versions"]["torch"]}, commit {", ".join(commits)}; `{args.config}`.',
         '',
         '| stage | metric | mean ± spread | runs |',
         '|---|---|---|---|',
@@ -60,7 +74,9 @@ def table(runs, config: str, seeds: list[int]) -> str:
     for stage, record in runs[0].items():
         for metric, value in record.metrics.items():
             values = [run[stage].metrics[metric] for run in runs]
-            if metric == 'images' or not isinstance(value, (int, float)):
+            if metric in ('images', 'failed') or not isinstance(value, (int, float)):
+                continue
+            if args.only and metric not in args.only:
                 continue
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             each = ', '.join(f'{v:.2f}' for v in values)

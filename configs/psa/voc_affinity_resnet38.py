@@ -1,7 +1,7 @@
 """AffinityNet of PSA on Pascal VOC 2012: on WideResNet38, with its released settings."""
 
-from mmengine.config import read_base
 from mmcv.transforms import RandomFlip
+from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs
 
 from wsss_plugins.affinity import AffinityNet

@@ -155,10 +155,23 @@ def test_batches_are_inferred_as_their_images(monkeypatch, mu: Tensor | None) ->
     assert torch.equal(dense_crf(images, unary, *settings), torch.stack(alone))
     # As on a GPU: all in one lattice; here some pixels at a time.
     monkeypatch.setattr(mean_field, '_VALUES_AT_ONCE', 500)
-    if mu is not None:
-        settings = *settings[:3], mu.double()
-    together = mean_field.infer_together(images.double(), -unary, *settings)
+    kernels = mean_field.kernels_of(images.double(), *settings[:2])
+    mixed = None if mu is None else mu.double()
+    together = mean_field.infer(kernels, -unary, settings[2], mixed)
     assert torch.allclose(together, torch.stack(alone), rtol=0, atol=1e-12)
+
+
+def test_kernels_built_ahead_are_those_of_their_image() -> None:
+    """With several threads the next image's kernels are built meanwhile."""
+    images = torch.randint(0, 256, (4, 3, 13, 18), dtype=torch.uint8)
+    unary = unary_from_scores(torch.rand(4, 3, 13, 18).double())
+    expected = dense_crf(images, unary, iterations=2)
+    torch.set_num_threads(2)
+    try:
+        found = dense_crf(images, unary, iterations=2)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize('matrix', [False, True])

@@ -15,7 +15,7 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.refiners import ConstantBackground, PowerBackground, PowerScores
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.stages import ConfidentLabelStage, Stage
-from wsss_plugins.structures import Seed, load_label_map, load_npz
+from wsss_plugins.structures import Seed, load_label_map, load_npz, save_label_map
 
 CLASSES = ['cat', 'dog', 'sea']
 PLAIN = (dict(type=PowerBackground, normalise=False),)
@@ -114,6 +114,24 @@ def test_goes_on_and_leaves_out_what_is_broken(seeds: Path, tmp_path: Path) -> N
     assert stage.run(again, inputs) == dict(images=3, failed=0)
     del wanted['scores/a.npz']
     assert files_of(again) == wanted
+
+
+@pytest.mark.parametrize('label_is_written', [False, True])
+def test_killed_at_a_label(seeds, tmp_path, monkeypatch, label_is_written) -> None:
+    stage, out = make_stage(seeds, workers=1), tmp_path / 'out'
+    stage.run(tmp_path / 'whole', {'cam': seeds})
+
+    def die(path: Path, label: np.ndarray) -> None:
+        if label_is_written:
+            save_label_map(path, label)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('wsss_plugins.stages.confident.save_label_map', die)
+        stage.run(out, {'cam': seeds})
+    assert len(list(out.glob('labels/*'))) == label_is_written
+    stage.run(out, {'cam': seeds})
+    assert files_of(out) == files_of(tmp_path / 'whole')
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from wsss_plugins.errors import ConfigError, DataError, near_names
-from wsss_plugins.refiners.base import Refiner
+from wsss_plugins.refiners.base import Refiner, check_batch
 from wsss_plugins.refiners.crf_presets import PRESETS
 from wsss_plugins.refiners.crf_unary import unary_from_labels, unary_from_scores
 from wsss_plugins.refiners.mean_field import mean_field, mean_field_by_pydensecrf
@@ -198,6 +198,7 @@ class DenseCRF(Refiner):
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
         """Refines together the seeds with one number of labels."""
+        check_batch(images, seeds)
         alike: dict[Any, list[int]] = defaultdict(list)
         for i, seed in enumerate(seeds):
             potts = self.compatibility is None

@@ -17,7 +17,9 @@ and return marginals ``(B, L, H, W)``.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -33,6 +35,10 @@ _KEPT_PIXELS = 2**19
 _VALUES_AT_ONCE = 2**19
 
 
+Kernels = list[tuple[LatticeFilter, float]]
+"""Filters and their weights."""
+
+
 def mean_field(
     images: Tensor,
     logits: Tensor,
@@ -44,33 +50,61 @@ def mean_field(
     """Infers marginals by this package's lattice, on the device of ``logits``."""
     # One after the other the images stay in the cache of a CPU.
     together = 1 if logits.device.type == 'cpu' else len(logits)
-    parts = zip(images.split(together), logits.split(together), strict=True)
+    used = (gaussian, bilateral) if iterations else ((1, 0), (1, 1, 0))
+    build = partial(kernels_of, gaussian=used[0], bilateral=used[1])
+    parts = logits.split(together)
     return torch.cat(
         [
-            infer_together(*part, gaussian, bilateral, iterations, compatibility)
-            for part in parts
+            infer(kernels, part, iterations, compatibility)
+            for kernels, part in zip(
+                _ahead(build, images.split(together)), parts, strict=True
+            )
         ]
     )
 
 
-def infer_together(
-    images: Tensor,
+def _ahead(
+    build: Callable[[Tensor], Kernels], parts: Sequence[Tensor]
+) -> Iterator[Kernels]:
+    """Builds the kernels of the next image while those of the last one are used.
+
+    Building keeps one core busy, whatever the number of threads.
+    """
+    if torch.get_num_threads() == 1 or len(parts) == 1:
+        yield from map(build, parts)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(build, parts[0])
+        for part in parts[1:]:
+            ready, coming = coming.result(), pool.submit(build, part)
+            yield ready
+        yield coming.result()
+
+
+def kernels_of(
+    images: Tensor, gaussian: tuple[float, float], bilateral: tuple[float, float, float]
+) -> Kernels:
+    """The smoothness and the appearance kernel of images ``(B, C, H, W)``."""
+    kernels: Kernels = []
+    if gaussian[1]:
+        height, width = images.shape[2:]
+        lattice = _spatial_lattice(height, width, gaussian[0], images)
+        kernels.append((lattice.symmetric, gaussian[1]))
+    if bilateral[2]:
+        features = appearance_features(images, *bilateral[:2])
+        lattice = PermutohedralLattice(features, groups=len(images))
+        kernels.append((lattice.symmetric, bilateral[2]))
+    return kernels
+
+
+def infer(
+    kernels: Kernels,
     logits: Tensor,
-    gaussian: tuple[float, float],
-    bilateral: tuple[float, float, float],
     iterations: int,
     compatibility: Tensor | None = None,
 ) -> Tensor:
-    """Infers all images in every step, as suits a GPU."""
+    """Infers all images ``(B, L, H, W)`` in every step."""
     batch, labels, height, width = logits.shape
-    kernels: list[tuple[LatticeFilter, float]] = []
-    if iterations and gaussian[1]:
-        lattice = _spatial_lattice(height, width, gaussian[0], logits)
-        kernels.append((lattice.symmetric, gaussian[1]))
-    if iterations and bilateral[2]:
-        features = appearance_features(images, *bilateral[:2])
-        lattice = PermutohedralLattice(features, groups=batch)
-        kernels.append((lattice.symmetric, bilateral[2]))
     # Pixels first, then images: the spatial lattice filters all images at once.
     logits = logits.flatten(2).permute(2, 0, 1).contiguous()
     marginals = torch.empty_like(logits)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.progress import ProgressBar
@@ -36,7 +36,8 @@ class PredictStage(Stage):
         dataset: Config of the images.
         scales: Factors of the image's sides.
         flip: Whether to add the mirrored image.
-        refiners: Applied to the probabilities, e.g. a dense CRF.
+        refiners: Applied to the probabilities, e.g. a dense CRF. The stages whose models
+            they need are read too.
     """
 
     def __init__(
@@ -50,15 +51,17 @@ class PredictStage(Stage):
     ) -> None:
         super().__init__(name)
         self.model = model
-        self.inputs = (model,)
         self.dataset = dict(dataset, test_mode=True)
         self.scales = tuple(scales)
         self.flip = flip
         self.refiners = RefinerChain(refiners)
+        self.inputs = tuple(dict.fromkeys((model, *self.refiners.stages)))
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Predicts the images that have no prediction yet."""
         model = load_trained(inputs[self.model], BaseSegmentor)
+        needed = self.refiners.stages
+        self.refiners.bind({s: load_trained(inputs[s], nn.Module) for s in needed})
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         names = dataset.ids
         mine = share_of(range(len(names)))
