@@ -101,6 +101,26 @@ def test_walk_on_the_grid_of_psa(golden, prefix: str) -> None:
 
 
 @pytest.mark.parametrize('prefix', ['a', 'b', 'mct'])
+def test_the_gap_is_the_rounding_of_the_golden(golden, prefix: str) -> None:
+    """Its matrix squared in float32 gives its maps, squared in float64 ours."""
+    case = case_of(golden('psa_random_walk'), prefix)
+    _, beta, log_steps, _ = case['params'].tolist()
+    wanted, maps = case['cam_rw_low'], case['cam_vec']
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        power = case['dense_aff'].to(dtype) ** beta
+        power = power / power.sum(0)
+        for _ in range(int(log_steps)):
+            power = power @ power
+        found[dtype] = (maps.to(dtype) @ power).view_as(wanted)
+    assert (found[torch.float32] - wanted).abs().max() < 1e-6
+    affinities = feature_affinities(features_of(case).double(), 5)[0]
+    transition = Transition(affinities, 5, beta, 'psa')
+    walked = transition.walk(maps.view_as(wanted).double(), 2 ** int(log_steps))
+    assert (walked - found[torch.float64]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('prefix', ['a', 'b', 'mct'])
 def test_refiner_of_psa(golden, prefix: str) -> None:
     case = case_of(golden('psa_random_walk'), prefix)
     alpha, beta, log_steps, threshold = case['params'].tolist()
