@@ -108,14 +108,11 @@ def test_a_data_set_leaves_them_out(tmp_path) -> None:
 def test_training_on_label_maps_leaves_them_out(tmp_path, monkeypatch) -> None:
     configs = []
 
-    class Trained:
-        def train(self) -> None: ...
-
-    def build(cfg: Config, *_: Any) -> Trained:
+    def train(cfg: Config, *_: Any) -> dict[str, float]:
         configs.append(cfg.train_dataloader.dataset)
-        return Trained()
+        return {}
 
-    monkeypatch.setattr('wsss_plugins.stages.train.build_runner', build)
+    monkeypatch.setattr('wsss_plugins.stages.train.train_model', train)
     save_json(tmp_path / 'pseudo/failures.json', dict(b='broken'))
     loader = dict(dataset=dict(type='VOC12', split='train'), batch_size=4)
     cfg = dict(model=dict(type='M'), train_dataloader=loader)
