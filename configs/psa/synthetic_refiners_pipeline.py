@@ -1,7 +1,7 @@
 """What each refiner makes of the same seeds: dense CRF, PAMR, random walk, and both.
 
-The seeds, their background and the AffinityNet are those of synthetic_pipeline.py. No number
-comes from masks: every row starts from the same background, PSA's.
+The seeds, their background and the AffinityNet are those of synthetic_pipeline.py. No
+threshold comes from masks: every row starts from the same background, PSA's.
 """
 
 from mmengine.config import read_base
