@@ -2,19 +2,32 @@
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.capture import Trace, capture, capture_relevance
+from wsss_plugins.backbones.cnn import CNNBackbone, TimmCNN
+from wsss_plugins.backbones.conformer import ConformerBackbone
+from wsss_plugins.backbones.emha import EMHA
+from wsss_plugins.backbones.ex_vit import ExViT
+from wsss_plugins.backbones.patch_maps import PatchMaps
 from wsss_plugins.backbones.stem import ConvStem
 from wsss_plugins.backbones.timm_vit import TimmViT
 from wsss_plugins.backbones.transformer_stem import TransformerStem
+from wsss_plugins.backbones.vgg16 import VGG16LargeFOV
 from wsss_plugins.backbones.weights import load_weights, read_checkpoint, read_weights
 from wsss_plugins.backbones.wide_resnet38 import WideResNet38
 
 __all__ = [
+    'EMHA',
+    'CNNBackbone',
+    'ConformerBackbone',
     'ConvStem',
+    'ExViT',
+    'PatchMaps',
+    'TimmCNN',
     'TimmViT',
     'TokenBackbone',
     'Tokens',
     'Trace',
     'TransformerStem',
+    'VGG16LargeFOV',
     'WideResNet38',
     'capture',
     'capture_relevance',

@@ -21,10 +21,13 @@ class Tokens:
         prefix: ``(N, P, D)`` class and distillation tokens, the class token first.
         patch: ``(N, D, h, w)`` patch tokens on their grid; ``(N, D, 1, n)`` when only
             ``n`` patches were kept.
+        fused: Like ``patch``, the mean over the outputs of the last blocks, where the
+            backbone offers it (:class:`ExViT`).
     """
 
     prefix: Tensor
     patch: Tensor
+    fused: Tensor | None = None
 
 
 class TokenBackbone(BaseModule, ABC):

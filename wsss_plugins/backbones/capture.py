@@ -99,6 +99,7 @@ def capture(
     images: Tensor,
     keep: Tensor | None = None,
     gradients: bool | None = None,
+    attention: bool = True,
 ) -> Iterator[Trace]:
     """Runs ``backbone`` on ``images`` and shows its attention matrices.
 
@@ -110,14 +111,16 @@ def capture(
         images: ``(N, 3, H, W)``, normalised.
         keep: Passed to the backbone.
         gradients: Whether the block may differentiate; by default as it is outside.
+        attention: Whether attention is shown. Without, the blocks run fused, and a
+            backbone that has none will do.
 
     Yields:
-        The trace.
+        The trace; without attention its ``attn`` is empty.
 
     Raises:
-        UserError: A block did not show its attention.
+        UserError: The backbone has no attention, or a block did not show it.
     """
-    modules = backbone.attention_modules()
+    modules = backbone.attention_modules() if attention else []
     seen: dict[nn.Module, Tensor] = {}
 
     def remember(module: nn.Module, _: object, output: Tensor) -> None:
@@ -126,14 +129,16 @@ def capture(
     enabled = torch.is_grad_enabled() if gradients is None else gradients
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
-            stack.enter_context(backbone.explicit_attention())
+            if attention:
+                stack.enter_context(backbone.explicit_attention())
             for module in (*modules, *backbone.blocks()):
                 stack.callback(module.register_forward_hook(remember).remove)
             tokens = backbone(images, keep)
         attn = [seen[module] for module in modules if module in seen]
-        _refuse_hidden_attention(
-            backbone, len(attn), len(modules), 'explicit_attention'
-        )
+        if attention:
+            _refuse_hidden_attention(
+                backbone, len(attn), len(modules), 'explicit_attention'
+            )
         grid = backbone.grid(images)
         hidden = [seen[block] for block in backbone.blocks()]
         yield Trace(tokens, attn, backbone.num_prefix, grid, images, hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -54,12 +55,16 @@ class ConvStem(nn.Module):
             width = embed_dim // 2 ** (steps - 1 - step)
             layers += [
                 nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(width),
+                self.norm(width),
                 nn.ReLU(inplace=True),
             ]
             channels = width
         self.layers = nn.Sequential(*layers)
         self.proj = nn.Conv2d(channels, embed_dim, 1)
+
+    def norm(self, channels: int) -> nn.Module:
+        """What follows a convolution."""
+        return nn.BatchNorm2d(channels)
 
     def feat_ratio(self, as_scalar: bool = True) -> int | tuple[int, int]:
         """Pixels per token, as timm's patch embeddings tell it."""
@@ -68,3 +73,18 @@ class ConvStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Maps ``(N, 3, H, W)`` to tokens ``(N, h * w, D)``, row-major."""
         return self.proj(self.layers(images)).flatten(2).transpose(1, 2)
+
+
+class GroupConvStem(ConvStem):
+    """The same with group norm: the images of a batch do not meet in it.
+
+    Training on several workers is then that of one with the same global batch.
+    """
+
+    def norm(self, channels: int) -> nn.Module:
+        """Eight groups, or as many of them as divide the channels."""
+        return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+STEMS = {'conv': ConvStem, 'conv_group': GroupConvStem}
+"""What ``stem=`` of a :class:`TimmViT` may be, besides timm's own ``'patch'``."""

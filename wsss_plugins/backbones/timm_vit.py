@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.explicit import ExplicitViT
-from wsss_plugins.backbones.stem import ConvStem
+from wsss_plugins.backbones.stem import STEMS
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError, near_names
 from wsss_plugins.registry import MODELS
@@ -43,7 +43,8 @@ class TimmViT(TokenBackbone):
             builds timm's ``VisionTransformer`` from ``arch`` alone; a model that is
             built already is taken as it is.
         pretrained: True for timm's weights of that name, a path for a local file.
-        stem: ``'patch'`` or ``'conv'`` (:class:`ConvStem`, custom sizes only).
+        stem: ``'patch'``; or for custom sizes ``'conv'`` (:class:`ConvStem`) or
+            ``'conv_group'`` (with group norm for batch norm).
         final_norm: Whether the tokens pass the last LayerNorm. The released ACR code
             computes and does not use it.
         pos_embed: How position embeddings meet another grid: ``'bicubic'``
@@ -90,8 +91,9 @@ class TimmViT(TokenBackbone):
         self.embed_dims = self.vit.embed_dim
         self.stride = int(self.vit.patch_embed.feat_ratio())
         self.num_prefix = self.vit.num_prefix_tokens
+        self.report: LoadReport | None = None
         if isinstance(pretrained, str):
-            load_vit(self.vit, pretrained)
+            self.report = load_vit(self.vit, pretrained)
 
     @property
     def trained_size(self) -> tuple[int, int]:
@@ -163,9 +165,12 @@ class TimmViT(TokenBackbone):
         patch = vit.patch_embed(images)  # (N, h * w, D)
         names = ('cls_token', 'dist_token', 'reg_token')
         tokens = [getattr(vit, name, None) for name in names]
-        prefix = torch.cat([t for t in tokens if t is not None], 1)  # (1, P, D)
-        on_prefix = 0 if vit.no_embed_class else self.num_prefix
         table: Any = vit.pos_embed  # (1, P + trained patches, D)
+        none = table[:, :0]  # there may be no prefix token
+        prefix = torch.cat(
+            [none, *(t for t in tokens if t is not None)], 1
+        )  # (1, P, D)
+        on_prefix = 0 if vit.no_embed_class else self.num_prefix
         prefix_table = table[:, :on_prefix] if on_prefix else torch.zeros_like(prefix)
         positions = self._resample(table[:, on_prefix:], grid).expand_as(patch)
         if keep is not None:
@@ -193,7 +198,7 @@ class TimmViT(TokenBackbone):
         return square.flatten(2).transpose(1, 2)
 
 
-def load_vit(vit: VisionTransformer, path: str) -> LoadReport | None:
+def load_vit(vit: VisionTransformer, path: str) -> LoadReport:
     """Fills ``vit`` from a file, its position embeddings resampled where they differ.
 
     Args:
@@ -202,7 +207,8 @@ def load_vit(vit: VisionTransformer, path: str) -> LoadReport | None:
             ``.npz`` of the authors of ViT.
 
     Returns:
-        What was loaded; None for ``.npz``, where everything must be there.
+        What was loaded; of an ``.npz`` everything that its model knows, which must be
+        there.
 
     Raises:
         CheckpointError: A missing or damaged file, or one of another model.
@@ -210,14 +216,56 @@ def load_vit(vit: VisionTransformer, path: str) -> LoadReport | None:
     weights = read_weights(path)
     if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
         vit.load_pretrained(path)  # timm reads the JAX layout
-        return None
+        new = tuple(k for k in vit.state_dict() if k.endswith('.attn.bias'))  # of E-MHA
+        known = tuple(k for k in vit.state_dict() if k not in new)
+        return LoadReport(known, missing=new, unexpected=(), other_shape=())
     weights = {
         k.removeprefix('backbone.').removeprefix('vit.'): v for k, v in weights.items()
     }
-    weights = checkpoint_filter_fn(weights, vit)
-    report = load_weights(vit, weights, path, strict=False)
-    print_log(f'{path}: {report}', logger='current')
+    return fill_vit(vit, weights, path)
+
+
+def fill_vit(
+    vit: VisionTransformer, weights: dict[str, Tensor], source: str
+) -> LoadReport:
+    """Fills ``vit`` from tensors, its position embeddings resampled where they differ.
+
+    Args:
+        vit: Filled in place.
+        weights: Name to tensor, in a layout that timm knows.
+        source: Where they are from, for messages.
+
+    Returns:
+        What was loaded, which is also logged.
+
+    Raises:
+        CheckpointError: Weights of another model.
+    """
+    try:
+        weights = checkpoint_filter_fn(_drop_positions(weights, vit), vit)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f'checkpoint {source} is of another model than {type(vit).__name__}: its '
+            f'position embeddings do not fit ({reason}); give one with as many prefix '
+            'tokens'
+        ) from error
+    report = load_weights(vit, weights, source, strict=False)
+    print_log(f'{source}: {report}', logger='current')
     return report
+
+
+def _drop_positions(
+    weights: dict[str, Tensor], vit: VisionTransformer
+) -> dict[str, Tensor]:
+    """Without the position embeddings of prefix tokens that ``vit`` does not have."""
+    names = [n for n in ('cls_token', 'dist_token') if n in weights]
+    table = weights.get('pos_embed')
+    drop = [i for i, n in enumerate(names) if getattr(vit, n, None) is None]
+    if table is None or not drop or vit.no_embed_class:
+        return weights
+    stay = [i for i in range(table.shape[1]) if i not in drop]
+    return {**weights, 'pos_embed': table[:, stay]}
 
 
 def build_vit(
@@ -235,15 +283,15 @@ def build_vit(
         ConfigError: Unknown name or argument, or a model that is no plain ViT.
         CheckpointError: The weights cannot be fetched.
     """
-    if stem not in ('patch', 'conv') or (stem == 'conv' and name is not None):
+    if stem != 'patch' and (stem not in STEMS or name is not None):
         raise ConfigError(
-            f"stem must be 'patch', or 'conv' without a timm name; got '{stem}' with "
-            f'name={name!r}',
+            "stem must be 'patch', or 'conv' or 'conv_group' without a timm name; got "
+            f"'{stem}' with name={name!r}",
             token='stem',
         )
-    _check_arch(arch)
+    check_arch(arch)
     if name is None:
-        embed = {'embed_layer': ConvStem} if stem == 'conv' else {}
+        embed = {'embed_layer': STEMS[stem]} if stem in STEMS else {}
         return VisionTransformer(**{'num_classes': 0, **embed, **arch})
     if name.split('.')[0] not in timm.list_models():
         allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))
@@ -267,11 +315,21 @@ def build_vit(
     return vit
 
 
-def _check_arch(arch: dict[str, Any]) -> None:
-    allowed = inspect.signature(VisionTransformer.__init__).parameters
+def check_arch(arch: dict[str, Any], owner: type[TimmViT] = TimmViT) -> None:
+    """Refuses what timm's ``VisionTransformer`` does not take.
+
+    Args:
+        arch: Keyword arguments.
+        owner: The class that was given them, whose own arguments are named as well.
+
+    Raises:
+        ConfigError: An unknown argument.
+    """
+    allowed = set(inspect.signature(VisionTransformer.__init__).parameters)
+    own = set(inspect.signature(owner.__init__).parameters) - {'arch'}
     for key in arch:
         if key not in allowed:
+            names = near_names(key, (allowed | own) - {'self'})
             raise ConfigError(
-                f"TimmViT takes no argument '{key}': {near_names(key, allowed)}",
-                token=key,
+                f"{owner.__name__} takes no argument '{key}': {names}", token=key
             )

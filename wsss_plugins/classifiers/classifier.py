@@ -40,7 +40,8 @@ class WSSSClassifier(BaseModel):
         class_names: Of the C classes, where they are known; else nothing.
 
     Raises:
-        ConfigError: A part of the wrong kind, or ``drop_patches`` out of range.
+        ConfigError: A part of the wrong kind, ``drop_patches`` out of range, or a head
+            that reads a class token which the backbone does not have.
     """
 
     class_names: Sequence[str] = ()
@@ -65,6 +66,12 @@ class WSSSClassifier(BaseModel):
         if isinstance(head, Mapping):
             head = {'embed_dims': self.backbone.embed_dims, **head}
         self.head = build_as(MODELS, head, TokenHead)
+        if self.head.reads_class_token and not self.backbone.num_prefix:
+            raise ConfigError(
+                f'{type(self.backbone).__name__} has no class token, and the head reads '
+                "one: set the head's sources=('patch',)",
+                'sources',
+            )
         loss = loss or dict(type='MultiLabelSoftMarginLoss')
         self.classification_loss = build_as(MODELS, loss, torch.nn.Module)
         self.drop_patches = drop_patches
@@ -84,7 +91,7 @@ class WSSSClassifier(BaseModel):
         return self.head.patch_logits(tokens)
 
     def class_logits(self, tokens: Tokens) -> Tensor:
-        """Class logits of the class token, ``(N, C)``."""
+        """Class logits of the image, ``(N, C)``: of the class token if the head reads it."""
         return self.head.class_logits(tokens)
 
     def forward(

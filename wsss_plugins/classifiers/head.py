@@ -41,8 +41,10 @@ class TokenHead(BaseModule):
         embed_dims: D, channels of a token.
         sources: What the image's logits come from: ``'class'`` (the first prefix
             token), ``'patch'`` (pooled patch logits) or both; each gets its own loss.
-        shared: One weight for both, as in the released ACR code, where the patch
-            logits are read and never trained. By default each source has its own.
+            A backbone without class token, such as a CNN, takes ``('patch',)``.
+        shared: One weight for class token and patches, as in the released ACR code,
+            where the patch logits are read and never trained. By default each source
+            has its own.
         pool_fraction: Share of the patches that are averaged; see :func:`pool_top`.
 
     Raises:
@@ -64,9 +66,9 @@ class TokenHead(BaseModule):
             raise ConfigError(
                 f'sources must be some of {SOURCES}, not {tuple(sources)}', 'sources'
             )
-        if not shared and set(sources) != set(SOURCES):
+        if not shared and 'patch' not in sources:
             raise ConfigError(
-                f'with sources {tuple(sources)} the weights of the other source would '
+                f'with sources {tuple(sources)} the weights of the patch logits would '
                 'stay untrained: use both sources, or shared=True',
                 'sources',
             )
@@ -78,11 +80,23 @@ class TokenHead(BaseModule):
         self.sources = tuple(sources)
         self.pool_fraction = pool_fraction
         self.fc = nn.Linear(embed_dims, num_classes)
-        self.patch_fc = None if shared else nn.Linear(embed_dims, num_classes)
+        one = shared or len(self.sources) == 1
+        self.patch_fc = None if one else nn.Linear(embed_dims, num_classes)
+
+    @property
+    def reads_class_token(self) -> bool:
+        """Whether :meth:`class_logits` come from the class token."""
+        return 'class' in self.sources
 
     def class_logits(self, tokens: Tokens) -> Tensor:
-        """Logits of the class token, ``(N, C)``."""
+        """Logits of the class token, ``(N, C)``; pooled ones with ``sources=('patch',)``."""
+        if not self.reads_class_token:
+            return self.pooled_logits(tokens)
         return self.fc(tokens.prefix[:, 0])
+
+    def pooled_logits(self, tokens: Tokens) -> Tensor:
+        """Patch logits pooled over the image, ``(N, C)``."""
+        return pool_top(self.patch_logits(tokens), self.pool_fraction)
 
     def patch_logits(self, tokens: Tokens) -> Tensor:
         """Logits of every patch token, ``(N, C, h, w)``."""
@@ -95,7 +109,7 @@ class TokenHead(BaseModule):
         if 'class' in self.sources:
             logits['class'] = self.class_logits(tokens)
         if 'patch' in self.sources:
-            logits['patch'] = pool_top(self.patch_logits(tokens), self.pool_fraction)
+            logits['patch'] = self.pooled_logits(tokens)
         return logits
 
     def scores(self, tokens: Tokens) -> Tensor:

@@ -1,6 +1,7 @@
 """Seed heads: from a trained classifier to class localisation maps."""
 
 from wsss_plugins.seeds.acr import ACRGradientMap
+from wsss_plugins.seeds.att_e import AttributeCAM
 from wsss_plugins.seeds.base import PerClassHead, SeedHead, class_slots, patch_grid
 from wsss_plugins.seeds.cam import CAM
 from wsss_plugins.seeds.generic import GenericAttentionRelevance
@@ -26,6 +27,7 @@ __all__ = [
     'AttentionGradCAM',
     'AttentionRollout',
     'AttnLRP',
+    'AttributeCAM',
     'FullLRP',
     'GenericAttentionRelevance',
     'InputXGradient',

@@ -41,6 +41,8 @@ class ACRGradientMap(PerClassHead):
         ConfigError: Unknown variant.
     """
 
+    needs_class_token = True
+
     def __init__(
         self,
         start_block: int = -2,

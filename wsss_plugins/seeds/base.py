@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.errors import ConfigError, DataError, UserError
 
 
 class SeedHead(nn.Module, ABC):
@@ -24,9 +24,15 @@ class SeedHead(nn.Module, ABC):
 
     Attributes:
         needs_grad: Whether :meth:`class_maps` differentiates.
+        needs_attention: Whether it reads attention. The trace of one that does not has
+            none, and its backbone runs as fast as it can.
+        needs_class_token: Whether the map is what the class token gathers, so that it
+            says nothing of a model whose logits come from the patch tokens.
     """
 
     needs_grad: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = True
+    needs_class_token: ClassVar[bool] = False
 
     @abstractmethod
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
@@ -46,7 +52,12 @@ class SeedHead(nn.Module, ABC):
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
         """The forward pass that :meth:`class_maps` is shown; hooks end with it."""
-        return capture(model.backbone, images, gradients=self.needs_grad)
+        return capture(
+            model.backbone,
+            images,
+            gradients=self.needs_grad,
+            attention=self.needs_attention,
+        )
 
     def forward(self, model: WSSSClassifier, images: Tensor, labels: Tensor) -> Tensor:
         """Localises the classes that are present.
@@ -62,6 +73,7 @@ class SeedHead(nn.Module, ABC):
 
         Raises:
             DataError: Labels of another shape than ``(N, C)``.
+            UserError: A model that this method says nothing of.
         """
         return self.signed_maps(model, images, labels).clamp(min=0)
 
@@ -80,7 +92,9 @@ class SeedHead(nn.Module, ABC):
 
         Raises:
             DataError: Labels of another shape than ``(N, C)``.
+            UserError: A model that this method says nothing of.
         """
+        self.check_model(model)
         expected = (len(images), model.num_classes)
         if tuple(labels.shape) != expected:
             raise DataError(
@@ -90,6 +104,26 @@ class SeedHead(nn.Module, ABC):
         with _evaluating(model), self.look(model, images) as trace:
             maps = self.class_maps(model, trace, labels).detach()
         return torch.where(labels[:, :, None, None] != 0, maps, maps.new_zeros(()))
+
+    def check_model(self, model: WSSSClassifier) -> None:
+        """Refuses a model that this method says nothing of.
+
+        Raises:
+            UserError: It is such a model.
+        """
+        if self.needs_attention and not model.backbone.attention_modules():
+            raise ConfigError(
+                f'{type(self).__name__} reads attention, and '
+                f'{type(model.backbone).__name__} has none: take CAM, InputXGradient or '
+                'IntegratedGradients, or a vision transformer, such as TimmViT'
+            )
+        if self.needs_class_token and not model.head.reads_class_token:
+            raise UserError(
+                f'{type(self).__name__} shows what the class token gathers, and the '
+                f'logits of {type(model.head).__name__} come from the patch tokens: take '
+                'the maps of the model itself (AttributeCAM, CAM), '
+                'GenericAttentionRelevance, InputXGradient or IntegratedGradients'
+            )
 
     def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
         """Signed maps of chosen classes of each image, for tests of explanations.
@@ -151,6 +185,7 @@ class PerClassHead(SeedHead):
 
     def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
         """See :meth:`SeedHead.maps_of`."""
+        self.check_model(model)
         slots = class_slots(_labels(model, images, classes))
         with _evaluating(model), self.look(model, images) as trace:
             maps = self._in_passes(model, trace, slots).detach()

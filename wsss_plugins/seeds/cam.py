@@ -18,7 +18,7 @@ class CAM(SeedHead):
     """Each patch's class logit, above a floor.
 
     Source: Zhou et al., Learning Deep Features for Discriminative Localization, 2016,
-    eq. 2, on patch tokens.
+    eq. 2, on patch tokens or the last feature map of a CNN.
 
     Args:
         floor: What counts as nothing: ``'zero'``, so that the map is the positive part
@@ -29,6 +29,8 @@ class CAM(SeedHead):
         ConfigError: Unknown floor.
     """
 
+    needs_attention = False
+
     def __init__(self, floor: str = 'zero') -> None:
         super().__init__()
         if floor not in FLOORS:
@@ -37,7 +39,11 @@ class CAM(SeedHead):
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
         """Patch logits of every class, ``(N, C, h, w)``."""
-        logits = model.cam_logits(trace.tokens)
+        logits = self.logits(model, trace)
         if self.floor == 'minimum':
             logits = logits - logits.amin((2, 3), keepdim=True)
         return logits
+
+    def logits(self, model: WSSSClassifier, trace: Trace) -> Tensor:
+        """The patch logits before the floor, ``(N, C, h, w)``."""
+        return model.cam_logits(trace.tokens)

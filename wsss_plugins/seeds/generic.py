@@ -16,7 +16,8 @@ class GenericAttentionRelevance(PerClassHead):
     """Rollout of the positive part of gradient times attention.
 
     ``R = (I + A_L) ... (I + A_1)`` with ``A`` the mean over heads of ``(G * attention)+``;
-    the class token's row is the map.
+    the class token's row is the map. Where the logits come from the patch tokens, it is
+    the mean of their rows of ``R - I``.
 
     Source: Chefer et al., Generic Attention-model Explainability, 2021, eqs. 5 and 6.
     """
@@ -24,10 +25,14 @@ class GenericAttentionRelevance(PerClassHead):
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The relevance of every patch for each class, ``(K, N, h, w)``."""
         gradients = trace.attention_gradients(model.class_logits(trace.tokens), slots)
-        row = torch.zeros_like(gradients[0][:, :, 0, :1])  # (K, N, 1, T)
-        row[..., 0] = 1
+        start = torch.zeros_like(gradients[0][:, :, 0, :1])  # (K, N, 1, T)
+        if model.head.reads_class_token:
+            start[..., 0] = 1
+        else:
+            start[..., trace.num_prefix :] = 1 / (start.shape[-1] - trace.num_prefix)
+        row = start
         for gradient, attn in zip(
             reversed(gradients), reversed(trace.attn), strict=True
         ):
             row = row + row @ (gradient * attn).clamp(min=0).mean(2)
-        return patch_grid(row[:, :, 0, trace.num_prefix :], trace)
+        return patch_grid((row - start)[:, :, 0, trace.num_prefix :], trace)

@@ -21,6 +21,8 @@ class AttentionGradCAM(PerClassHead):
     Chefer et al., Transformer Interpretability Beyond Attention Visualization, 2021.
     """
 
+    needs_class_token = True
+
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The weighted attention of the last block, ``(K, N, h, w)``."""
         last = len(trace.attn) - 1

@@ -25,12 +25,14 @@ class InputXGradient(PerClassHead):
         kwargs: See :class:`PerClassHead`.
     """
 
+    needs_attention = False
+
     def look(
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
         """A forward pass that goes back to the pixels."""
         images = images.detach().requires_grad_()
-        return capture(model.backbone, images, gradients=True)
+        return capture(model.backbone, images, gradients=True, attention=False)
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The attribution of every pixel, ``(K, N, H, W)``."""

@@ -23,6 +23,8 @@ class RawAttention(SeedHead):
         block: The block; negative counts from the end.
     """
 
+    needs_class_token = True
+
     def __init__(self, block: int = -1) -> None:
         super().__init__()
         self.block = block

@@ -29,6 +29,8 @@ class RelevanceHead(PerClassHead):
         ConfigError: Unknown composite.
     """
 
+    needs_class_token = True
+
     def __init__(
         self,
         rules: str | Composite,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import UserError
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 
@@ -26,14 +27,27 @@ class AttentionRollout(SeedHead):
         start_block: First block of the product; negative counts from the end.
     """
 
+    needs_class_token = True
+
     def __init__(self, start_block: int = 0) -> None:
         super().__init__()
         self.start_block = start_block
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The rollout of the class token, ``(N, C, h, w)``."""
+        """The rollout of the class token, ``(N, C, h, w)``.
+
+        Raises:
+            UserError: Attention with negative values.
+        """
         start = block_index(self.start_block, len(trace.attn))
-        flow = rollout(trace.head_mean(start))
+        attn = trace.head_mean(start)
+        if (attn < 0).any():
+            raise UserError(
+                f'the attention of {type(model.backbone).__name__} is negative in places, '
+                'and AttentionRollout multiplies shares that sum to one: take CAM or '
+                'GenericAttentionRelevance, or a model with softmax attention'
+            )
+        flow = rollout(attn)
         row = patch_grid(flow[:, 0, trace.num_prefix :], trace)
         return row[:, None].expand(-1, labels.shape[1], -1, -1)
 

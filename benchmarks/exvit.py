@@ -1,0 +1,230 @@
+"""Time and memory of E-MHA: its plain and its fast path, and timm's softmax attention.
+
+Run from the project root: ``python benchmarks/exvit.py [--tokens 197 785 3137]``.
+One layer and the whole encoder (DeiT-S by default) are measured, a forward pass without
+gradients and a training step (forward and backward). The three take turns, and medians
+are given. Peak memory is what was needed above what was there before; what would not fit
+into memory is left out. The weights are random: they do not change the cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss_plugins.backbones import EMHA, ExViT, TimmViT, emha
+from wsss_plugins.structures import save_json
+
+PARTS = ('layer', 'encoder')
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+PLACE = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall seconds of one call, the accelerator's queue included."""
+    start = time.perf_counter()
+    work()
+    if PLACE == 'cuda':
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_megabytes(job: Callable[[], object]) -> float:
+    """Highest memory during one call, above that before it."""
+    if PLACE == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        job()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    clear, status = Path('/proc/self/clear_refs'), Path('/proc/self/status')
+    if not clear.exists():  # no Linux
+        return math.nan
+    with suppress(OSError, AttributeError):  # the C library has one
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left would hide this one
+    clear.write_text('5')  # the peak is now what is in use
+    before = _kilobytes(status, 'VmHWM:')
+    job()
+    return (_kilobytes(status, 'VmHWM:') - before) / 1e3
+
+
+def free_megabytes() -> float:
+    """Memory that is free for the measurement."""
+    if PLACE == 'cuda':
+        return torch.cuda.mem_get_info()[0] / 1e6
+    about = Path('/proc/meminfo')
+    return _kilobytes(about, 'MemAvailable:') / 1e3 if about.exists() else math.inf
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    return int(path.read_text().split(name)[1].split()[0])
+
+
+def layers(args: argparse.Namespace) -> dict[str, nn.Module]:
+    """One attention layer of each kind."""
+    softmax = TimmViT(args.model, depth=1).vit.blocks[0].attn
+    new = {
+        kind: EMHA(softmax.qkv.in_features, softmax.num_heads, args.norm)
+        for kind in ('plain', 'fast')
+    }
+    new['plain'].fused_attn = False
+    return {**new, 'softmax': softmax}
+
+
+def encoders(args: argparse.Namespace, size: int) -> dict[str, nn.Module]:
+    """The whole encoder with each kind of attention."""
+    common = dict(name=args.model, depth=args.depth, img_size=size)
+    own = dict(norm=args.norm, fuse_blocks=min(3, args.depth))
+    plain, fast = (ExViT(**own, **common) for _ in range(2))
+    for block in plain.vit.blocks:
+        block.attn.fused_attn = False
+    return {'plain': plain, 'fast': fast, 'softmax': TimmViT(**common)}
+
+
+def train_step(model: nn.Module, inputs: Tensor, amp: str) -> Tensor:
+    """Forward and backward; the gradients stay."""
+    model.zero_grad()
+    with autocast(amp):
+        output = model(inputs)
+    if not isinstance(output, Tensor):
+        output = output.patch
+    output.float().square().mean().backward()
+    return output
+
+
+@torch.no_grad()
+def infer(model: nn.Module, inputs: Tensor, amp: str) -> object:
+    """Forward without gradients."""
+    with autocast(amp):
+        return model(inputs)
+
+
+def autocast(amp: str) -> torch.autocast:
+    """The precision of a pass."""
+    return torch.autocast(PLACE, dtype=getattr(torch, amp), enabled=amp != 'float32')
+
+
+def measure(
+    args: argparse.Namespace, jobs: dict[str, Callable[[], object]]
+) -> dict[str, tuple[float, float]]:
+    """Of each job median seconds and peak megabytes; they take turns after a warm-up."""
+    rounds = [
+        {kind: seconds(job) for kind, job in jobs.items()}
+        for _ in range(args.repeats + 1)
+    ]
+    return {
+        kind: (statistics.median(r[kind] for r in rounds[1:]), peak_megabytes(job))
+        for kind, job in jobs.items()
+    }
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description='Cost of E-MHA.')
+    parser.add_argument('--model', default='deit_small_patch16_224')
+    parser.add_argument('--depth', type=int, default=12, help='blocks of the encoder')
+    parser.add_argument('--norm', default='key', choices=emha.NORMS)
+    parser.add_argument('--tokens', type=int, nargs='+', default=[197, 785, 3137])
+    parser.add_argument('--images', type=int, default=1)
+    parser.add_argument('--parts', nargs='+', default=PARTS, choices=PARTS)
+    parser.add_argument('--amp', default='float32', choices=PRECISIONS)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument(
+        '--always-fast', action='store_true', help='also where it loses'
+    )
+    parser.add_argument('--json', type=Path, help='where to store the figures')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    if args.always_fast:
+        emha.FAST_FROM = 0
+    rows = []
+    for tokens in args.tokens:
+        side = math.isqrt(tokens - 1)
+        if side**2 + 1 != tokens:
+            parser.error(
+                f'--tokens {tokens}: give a square number and one, such as 197'
+            )
+        for part in args.parts:
+            rows += measured(args, part, tokens, 16 * side)
+    report(args, rows)
+
+
+def measured(args: argparse.Namespace, part: str, tokens: int, size: int) -> list[dict]:
+    """The rows of a layer or an encoder at one number of tokens."""
+    if part == 'layer':
+        models = layers(args)
+        softmax: Any = models['softmax']
+        shape: tuple[int, ...] = (tokens, softmax.qkv.in_features)
+        heads, depth = softmax.num_heads, 1
+    else:
+        models = encoders(args, size)
+        heads, depth = models['softmax'].vit.blocks[0].attn.num_heads, args.depth
+        shape = (3, size, size)
+    inputs = torch.randn(args.images, *shape, device=PLACE)
+    matrix = args.images * heads * tokens**2 * 4 / 1e6  # float32
+    rows = []
+    for work, run, held in (
+        ('inference', infer, 4),
+        ('training', train_step, 4 * depth),
+    ):
+        jobs = {
+            kind: partial(run, model.to(PLACE), inputs, args.amp)
+            for kind, model in models.items()
+            if kind != 'plain' or held * matrix < 0.8 * free_megabytes()
+        }
+        for kind, (spent, peak) in measure(args, jobs).items():
+            row = dict(part=part, tokens=tokens, work=work, attention=kind)
+            rows.append({**row, 'ms': round(1e3 * spent, 2), 'peak_mb': round(peak, 1)})
+    return rows
+
+
+def report(args: argparse.Namespace, rows: list[dict]) -> None:
+    """Prints the table and stores it."""
+    about = dict(
+        date=str(datetime.date.today()),
+        torch=torch.__version__,
+        device=torch.cuda.get_device_name() if PLACE == 'cuda' else 'CPU',
+        machine=platform.machine(),
+        load=round(os.getloadavg()[0], 1),
+        **{k: v for k, v in vars(args).items() if k != 'json'},
+    )
+    print('  '.join(f'{key} {value}' for key, value in about.items()))
+    print()
+    kinds = ('plain', 'fast', 'softmax')
+    titles = [f'{k} ms' for k in kinds] + [f'{k} MB' for k in kinds]
+    print('| part | tokens | work | ' + ' | '.join(titles) + ' | plain / fast |')
+    print('|---|---|---|' + '---:|' * 7)
+    for key in dict.fromkeys((r['part'], r['tokens'], r['work']) for r in rows):
+        of = {
+            r['attention']: r
+            for r in rows
+            if (r['part'], r['tokens'], r['work']) == key
+        }
+        cells = [
+            f'{of[k][column]:.{digits}f}' if k in of else '-'
+            for column, digits in (('ms', 1), ('peak_mb', 0))
+            for k in kinds
+        ]
+        ratio = f'{of["plain"]["ms"] / of["fast"]["ms"]:.2f}' if 'plain' in of else '-'
+        print('| ' + ' | '.join([*map(str, key), *cells, ratio]) + ' |')
+    if args.json:
+        save_json(args.json, dict(about=about, rows=rows))
+
+
+if __name__ == '__main__':
+    main()

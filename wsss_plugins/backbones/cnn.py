@@ -1,0 +1,272 @@
+"""Convolutional networks as backbones: their last feature map instead of patch tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
+from wsss_plugins.errors import CheckpointError, ConfigError, DataError, near_names
+from wsss_plugins.registry import MODELS, build_as
+
+STRIDES = (8, 16, 32)
+
+
+@MODELS.register_module()
+class CNNBackbone(TokenBackbone):
+    """A feature map as patch tokens, with neither prefix tokens nor attention.
+
+    Its classifier needs a head on the patches alone (``sources=('patch',)``); with
+    ``pool_fraction=1`` that is global average pooling and a linear layer, and the seed
+    head ``CAM`` shows the class activation maps of Zhou et al. Seed heads that read
+    attention refuse it.
+
+    Args:
+        net: A network or its config, such as ``dict(type='WideResNet38')``: called with
+            images it returns a map ``(N, D, h, w)`` or several.
+        index: Which of several.
+        pretrained: A file of weights of the network, or of a classifier of ours with it.
+        norm_eval: Batch norms keep the statistics and weights that they have, as in PSA
+            and IRN; by default where weights are given. The network's own setting stays.
+        frozen: Names of parts of the network that do not learn, such as ``'layer1'``.
+        init_cfg: mmengine's.
+
+    Attributes:
+        report: What was loaded, where weights were given.
+
+    Raises:
+        ConfigError: A network that gives no map, or no such part.
+        CheckpointError: Weights that cannot be read or do not fit.
+    """
+
+    num_prefix = 0
+
+    def __init__(
+        self,
+        net: dict[str, Any] | nn.Module,
+        index: int = -1,
+        pretrained: str | None = None,
+        norm_eval: bool | None = None,
+        frozen: Sequence[str] = (),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.net = build_as(MODELS, net, nn.Module)
+        self.index = index
+        self.embed_dims, self.stride = self._measured()
+        self.norm_eval = bool(pretrained) if norm_eval is None else norm_eval
+        self.frozen = [self._part(name) for name in frozen]
+        self.report: LoadReport | None = None
+        if pretrained:
+            self.report = self._load(pretrained)
+        self._freeze()
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+        """See :meth:`TokenBackbone.forward`.
+
+        Raises:
+            ConfigError: Only some of the patches are asked for.
+            DataError: The network rounds this size otherwise than :meth:`grid`.
+        """
+        if keep is not None:
+            raise ConfigError(
+                f'{self._name()} computes its whole map at once: set drop_patches=0',
+                'drop_patches',
+            )
+        patch = self._map(images)
+        grid, given = self.grid(images), (patch.shape[2], patch.shape[3])
+        if given != grid:
+            height, width = images.shape[-2:]
+            raise DataError(
+                f'{self._name()} gives a map of {given[0]}x{given[1]} for images of '
+                f'{height}x{width}, not of {grid[0]}x{grid[1]} as its stride '
+                f'{self.stride} says: resize both sides to multiples of {self.stride}'
+            )
+        return Tokens(patch.new_zeros(len(patch), 0, self.embed_dims), patch)
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of the map: the sides divided by the stride, rounded up."""
+        height, width = images.shape[-2:]
+        return -(-height // self.stride), -(-width // self.stride)
+
+    def attention_modules(self) -> list[nn.Module]:
+        """None."""
+        return []
+
+    def init_weights(self) -> None:
+        """As mmengine, but for weights that were loaded."""
+        if self.report is None:
+            super().init_weights()
+
+    def train(self, mode: bool = True) -> CNNBackbone:
+        """Sets the mode; what is frozen stays as it is."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        for module in self.net.modules():
+            still = self.norm_eval and isinstance(module, _BatchNorm)
+            if still or module in self.frozen:
+                module.eval()
+                module.requires_grad_(False)
+
+    def _map(self, images: Tensor) -> Tensor:
+        maps = self.net(images)
+        return maps if isinstance(maps, Tensor) else maps[self.index]
+
+    @torch.no_grad()
+    def _measured(self) -> tuple[int, int]:
+        """Channels and stride of the map, from two images."""
+        training = self.net.training
+        self.net.eval()
+        like = next(self.net.parameters(), torch.zeros(()))
+        sizes = like.new_zeros(1, 3, 32, 32), like.new_zeros(1, 3, 64, 64)
+        small, large = (self._map(images) for images in sizes)
+        self.net.train(training)
+        rows = large.shape[2] - small.shape[2] if large.ndim == 4 else 0
+        if not rows:
+            raise ConfigError(
+                f'{self._name()} gives {tuple(large.shape)} for an image of 64x64, not a '
+                'feature map (1, D, h, w) of stride 32 or less: name another network'
+            )
+        return large.shape[1], 32 // rows
+
+    def _load(self, path: str) -> LoadReport:
+        report = load_weights(self.net, self._named(read_weights(path)), path, False)
+        print_log(f'{path}: {report}', logger='current')
+        return report
+
+    def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights under the names of the network's own."""
+        pattern = re.compile(r'^(backbone\.)?(net\.)?')
+        return {pattern.sub('', name): value for name, value in weights.items()}
+
+    def _part(self, name: str) -> nn.Module:
+        names = [part for part, _ in self.net.named_modules() if part]
+        if name not in names:
+            raise ConfigError(
+                f"{self._name()} has no part '{name}' to freeze: "
+                + near_names(name, [n for n in names if '.' not in n]),
+                name,
+            )
+        return self.net.get_submodule(name)
+
+    def _name(self) -> str:
+        return type(self.net).__name__
+
+
+@MODELS.register_module()
+class TimmCNN(CNNBackbone):
+    """A convolutional network of timm by name: ResNet, VGG and others.
+
+    Weights keep the names of timm, which are torchvision's for ResNet and VGG, so that
+    files of both load.
+
+    Args:
+        name: A timm model, e.g. ``'resnet50'``, ``'resnet101'``, ``'vgg16'``.
+        output_stride: 8, 16 or 32. ResNets are dilated to it. A network that timm cannot
+            dilate gives its deepest map of that stride: of VGG16 at 16 conv5_3.
+        pretrained: True for timm's weights of that name, a path for a local file.
+        norm_eval: See :class:`CNNBackbone`.
+        frozen: Likewise; IRN's ResNet50 has ``('conv1', 'bn1', 'layer1')``.
+        init_cfg: mmengine's.
+
+    Raises:
+        ConfigError: Unknown name, stride or part.
+        CheckpointError: Weights that cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output_stride: int = 16,
+        pretrained: bool | str = False,
+        norm_eval: bool | None = None,
+        frozen: Sequence[str] = (),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        if norm_eval is None:
+            norm_eval = bool(pretrained)
+        self.name = name
+        super().__init__(
+            build_cnn(name, output_stride, pretrained is True),
+            pretrained=pretrained if isinstance(pretrained, str) else None,
+            norm_eval=norm_eval,
+            frozen=frozen,
+            init_cfg=init_cfg,
+        )
+
+    def init_weights(self) -> None:
+        """Does nothing: timm has set the weights, and mmengine would set them anew."""
+
+    def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """In timm's names, which flatten the sequence 'features' of a VGG."""
+        named, own = super()._named(weights), self.net.state_dict()
+        flat = {name: re.sub(r'^features\.', 'features_', name) for name in named}
+        return {flat[n] if flat[n] in own else n: value for n, value in named.items()}
+
+    def _name(self) -> str:
+        return self.name
+
+
+def build_cnn(name: str, output_stride: int, pretrained: bool) -> nn.Module:
+    """Builds the part of a timm model whose last map has a stride.
+
+    Args:
+        name: See :class:`TimmCNN`.
+        output_stride: Likewise.
+        pretrained: Whether timm fetches its weights.
+
+    Returns:
+        It; called with images it gives a list of maps, that one last.
+
+    Raises:
+        ConfigError: Unknown name or stride.
+        CheckpointError: The weights cannot be fetched.
+    """
+    if output_stride not in STRIDES:
+        raise ConfigError(
+            f'output_stride must be one of {STRIDES}, not {output_stride}',
+            'output_stride',
+        )
+    if name.split('.')[0] not in timm.list_models():
+        allowed = near_names(name, timm.list_models(['*resnet*', 'vgg*']))
+        raise ConfigError(f"timm has no model '{name}': {allowed}", name)
+    options: dict[str, Any] = dict(output_stride=output_stride)
+    try:
+        net = _create(name, pretrained, **options)
+    except (AssertionError, NotImplementedError, TypeError):  # timm cannot dilate it
+        options = {}
+        net = _create(name, pretrained)
+    strides = tuple(net.feature_info.reduction())
+    if output_stride not in strides:
+        raise ConfigError(
+            f"timm's '{name}' has maps of the strides {strides}, not {output_stride}: "
+            'set output_stride to one of them',
+            'output_stride',
+        )
+    last = max(i for i, stride in enumerate(strides) if stride == output_stride)
+    if last == len(strides) - 1:
+        return net
+    return _create(name, pretrained, out_indices=(last,), **options)
+
+
+def _create(name: str, pretrained: bool, **options: Any) -> Any:
+    try:
+        return timm.create_model(name, pretrained, features_only=True, **options)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise CheckpointError(
+            f'the timm weights of {name} could not be downloaded: fetch them where there '
+            'is a network and give the file as the weights (pretrained=FILE)'
+        ) from error

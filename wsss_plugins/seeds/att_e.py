@@ -1,0 +1,97 @@
+"""The class maps of eX-ViT, whole or of one attribute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from wsss_plugins.backbones import TokenBackbone, Trace
+from wsss_plugins.classifiers import AttributeHead, WSSSClassifier
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.cam import CAM
+
+
+@SEED_HEADS.register_module()
+class AttributeCAM(CAM):
+    """The attribute-guided feature map, put through the classification layer.
+
+    Each patch's class logit from ``M = F^ * G``, the sum over the attributes. The paper
+    says how M becomes the image's prediction and not how it becomes maps; the
+    classification layer on each patch is what makes both agree.
+
+    Source: Yu et al., eX-ViT, 2023, eqs. 7 to 12.
+
+    Args:
+        fuse_blocks: K, how many of the last blocks ``F^`` is the mean of (eq. 10, figure
+            8); by default as in training.
+        attribute: Only what this attribute, 0 to S - 1, adds to the logits, without the
+            bias; by default all.
+        floor: See :class:`CAM`.
+
+    Raises:
+        ConfigError: Numbers below their range, or an unknown floor.
+    """
+
+    def __init__(
+        self,
+        fuse_blocks: int | None = None,
+        attribute: int | None = None,
+        floor: str = 'zero',
+    ) -> None:
+        super().__init__(floor)
+        if fuse_blocks is not None and fuse_blocks < 1:
+            raise ConfigError(
+                f'fuse_blocks must be 1 or more, not {fuse_blocks}', 'fuse_blocks'
+            )
+        if attribute is not None and attribute < 0:
+            raise ConfigError(
+                f'attribute must be 0 or more, not {attribute}', 'attribute'
+            )
+        self.fuse_blocks = fuse_blocks
+        self.attribute = attribute
+
+    def check_model(self, model: WSSSClassifier) -> None:
+        """Refuses a model without attributes, or whose maps the arguments cannot change.
+
+        Raises:
+            UserError: It is such a model.
+        """
+        super().check_model(model)
+        head, backbone = model.head, model.backbone
+        if not isinstance(head, AttributeHead):
+            raise UserError(
+                'AttributeCAM shows the attributes of an AttributeHead, and the head is '
+                f'a {type(head).__name__}: train an eX-ViT (configs/exvit), or take CAM'
+            )
+        count = head.atte.num_attributes
+        if self.attribute is not None and self.attribute >= count:
+            raise ConfigError(
+                f'there is no attribute {self.attribute}: the model has 0 to {count - 1}',
+                'attribute',
+            )
+        reads = head.classify == 'attributes' or _patch_is_fused(backbone)
+        if self.fuse_blocks is not None and not (reads and hasattr(backbone, 'fuse')):
+            raise UserError(
+                f'fuse_blocks={self.fuse_blocks} changes nothing: the class maps of this '
+                f'{type(backbone).__name__} with classify={head.classify!r} come from '
+                'its last block; leave it out'
+            )
+
+    def logits(self, model: WSSSClassifier, trace: Trace) -> Tensor:
+        """What the attributes say of each patch, ``(N, C, h, w)``."""
+        tokens = trace.tokens
+        if self.fuse_blocks is not None:
+            backbone = model.backbone
+            fused = backbone.fuse(trace.hidden, trace.grid, self.fuse_blocks)
+            patch = fused if _patch_is_fused(backbone) else tokens.patch
+            tokens = replace(tokens, fused=fused, patch=patch)
+        if self.attribute is None:
+            return model.cam_logits(tokens)
+        return model.head.attribute_logits(tokens)[:, self.attribute]
+
+
+def _patch_is_fused(backbone: TokenBackbone) -> bool:
+    """Whether the patch tokens themselves are the mean over the last blocks."""
+    return getattr(backbone, 'patch', 'last') == 'fused'
