@@ -37,7 +37,12 @@ class WSSSRunner(Runner):
     Distributed training works on CPUs too, and the console shows progress and
     warnings only; the log file has everything. The config may have ``pretrained``, a
     dict of weight files by the name of a part of the model (``{'backbone': FILE}``).
+
+    Attributes:
+        weights_metadata: Texts for the header of the file of final weights.
     """
+
+    weights_metadata: Mapping[str, str] = {}
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """As mmengine's, with warnings only on the console."""
@@ -168,26 +173,34 @@ class ResumePointHook(Hook):
         if rank() == 0:
             state: dict[str, Tensor] = runner.bare_model.state_dict()
             with atomic_path(Path(runner.work_dir) / WEIGHTS_FILE) as part:
-                save_file({k: v.contiguous().clone() for k, v in state.items()}, part)
+                tensors = {k: v.contiguous().clone() for k, v in state.items()}
+                save_file(tensors, part, dict(runner.weights_metadata) or None)
 
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Starts every epoch from a random state that follows from seed, epoch and worker.
+    """Starts every epoch from a random state that follows from seed, epoch and process.
 
     A run that was killed and resumed at an epoch then goes on exactly as one that was not:
-    augmentation, dropout and shuffling do not depend on the past.
+    dropout and shuffling do not depend on the past. Samples are told seed and epoch, and
+    do not depend on the process either (``SeededSamples``). The data loader has a
+    generator of its own, so a model draws the same with workers and without.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seeds Python, numpy and torch."""
+        """Seeds Python, numpy, torch, the data loader and its samples."""
         state = np.random.SeedSequence([runner.seed, runner.epoch, rank()])
-        numbers = state.generate_state(3)
-        random.seed(int(numbers[0]))
-        np.random.seed(int(numbers[1]))
-        torch.manual_seed(int(numbers[2]))
+        numbers = [int(number) for number in state.generate_state(4)]
+        random.seed(numbers[0])
+        np.random.seed(numbers[1])
+        torch.manual_seed(numbers[2])
+        loader = runner.train_dataloader
+        loader.generator = torch.Generator().manual_seed(numbers[3])
+        begin_epoch = getattr(loader.dataset, 'begin_epoch', None)
+        if begin_epoch is not None:
+            begin_epoch(runner.seed, runner.epoch)
 
 
 @HOOKS.register_module()
@@ -241,7 +254,7 @@ class ProgressHook(Hook):
 def worker_init(worker_id: int, **_: Any) -> None:
     """Keeps a data loader's worker on one thread.
 
-    Its random state is torch's own, which follows from the epoch's; mmengine's default
-    would give every epoch the same augmentations.
+    Its random state is torch's own, which follows from the epoch's, and is replaced for
+    every sample; mmengine's default would give every epoch the same.
     """
     torch.set_num_threads(1)

@@ -1,0 +1,94 @@
+"""The random part of a training sample follows from seed, epoch and index alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import mtrand
+from torch.utils.data import Dataset
+
+from wsss_plugins.registry import DATASETS
+
+_NOT_BEGUN = -1
+
+
+class SeededSamples(Dataset):
+    """Another data set, whose samples do not depend on who draws them, or when.
+
+    Sample ``i`` is drawn with Python's, numpy's and torch's global generators seeded
+    by (seed, epoch, i), whatever the batch size and the number of processes and of
+    the data loader's workers; persistent workers hear of a new epoch too. It goes around
+    everything else, a ``RepeatDataset`` say: repetitions of an image then differ. A
+    sample that is drawn anew, because a transform rejected the first, follows as well.
+
+    Every other attribute is the wrapped data set's. Until :meth:`begin_epoch` is called,
+    samples are drawn from the global generators as they are.
+
+    Args:
+        dataset: A data set, or its config.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = built
+        self._epoch = torch.full((2,), _NOT_BEGUN).share_memory_()
+        self._spare = np.random.MT19937(0)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Says what the next samples follow from, in this process and in its workers.
+
+        Args:
+            seed: Seed of the experiment.
+            epoch: Epochs before this one.
+        """
+        self._epoch.copy_(torch.tensor([seed, epoch]))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        seed, epoch = self._epoch.tolist()
+        if seed == _NOT_BEGUN:
+            return self.dataset[index]
+        with seeded([seed, epoch, index % len(self)], self._spare):
+            return self.dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        """Of the wrapped data set; dunders stay away, for they change how it is read."""
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+@contextmanager
+def seeded(numbers: Sequence[int], spare: np.random.MT19937) -> Iterator[None]:
+    """Seeds Python's, numpy's and torch's global generators; undone in the end.
+
+    GPUs' generators are left alone. numpy draws normal numbers in pairs; one that it
+    kept for later is lost.
+
+    Args:
+        numbers: Not negative; what the random state follows from.
+        spare: What numpy draws from meanwhile. To copy its own state in and out would
+            take a hundred times as long.
+
+    Yields:
+        Nothing.
+    """
+    words = np.random.SeedSequence(numbers).generate_state(3)
+    outside = random.getstate(), mtrand.get_bit_generator(), torch.get_rng_state()
+    random.seed(int(words[0]))
+    mtrand.set_bit_generator(spare)
+    np.random.seed(int(words[1]))
+    torch.default_generator.manual_seed(int(words[2]))
+    try:
+        yield
+    finally:
+        random.setstate(outside[0])
+        mtrand.set_bit_generator(outside[1])
+        torch.set_rng_state(outside[2])
