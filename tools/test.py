@@ -1,14 +1,21 @@
 #!/usr/bin/env python
-"""Measures a trained model: tools/test.py configs/acr/synthetic.py CHECKPOINT."""
+"""Measures a trained model: tools/test.py configs/acr/synthetic.py CHECKPOINT.
+
+With --multi-scale a segmentor predicts as the config's `prediction` says: scales, mirror
+image, refiners such as a dense CRF. With --format-only it predicts the test images of
+Pascal VOC so and packs them for its server; --check looks at such an archive.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, run_config, run_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.errors import ConfigError, UserError
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
@@ -16,17 +23,60 @@ TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 def main() -> None:
     """Loads the checkpoint and prints the metrics of the config's test (or val) data."""
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='weights.safetensors or resume.pth')
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        'checkpoint', nargs='?', help='weights.safetensors or resume.pth'
+    )
+    parser.add_argument(
+        '--multi-scale',
+        action='store_true',
+        help="predict as the config's `prediction` says; tables per class are written",
+    )
+    parser.add_argument(
+        '--format-only',
+        action='store_true',
+        help="write --out, the archive for VOC's test server, instead of measuring",
+    )
+    parser.add_argument('--out', help='the archive, FILE.tar.gz')
+    parser.add_argument(
+        '--competition',
+        type=int,
+        default=6,
+        help="5: trained on VOC 2012's own data only; 6: on anything else too, such as "
+        'weights of ImageNet or the images of SBD (default)',
+    )
+    parser.add_argument(
+        '--split', default='test', help='list of the test images (default: test)'
+    )
+    parser.add_argument('--check', metavar='FILE', help='check an archive, and end')
     run_config(parser.parse_args(), test)
 
 
 def test(args: argparse.Namespace, cfg: Any) -> None:
-    """Measures ``args.checkpoint`` on the config's test data."""
+    """Does what the options ask for."""
     from wsss_plugins.config import check_config
-    from wsss_plugins.stages import build_runner
-    from wsss_plugins.stages.distributed import rank
 
     check_config(cfg.to_dict())
+    if args.check:
+        check(args, cfg)
+        return
+    if args.checkpoint is None:
+        raise UserError('name a checkpoint: weights.safetensors or resume.pth')
+    if args.format_only:
+        submit(args, cfg)
+    elif args.multi_scale:
+        measure_predictions(args, cfg)
+    else:
+        measure(args, cfg)
+
+
+def measure(args: argparse.Namespace, cfg: Any) -> None:
+    """Measures ``args.checkpoint`` on the config's test data, at one scale."""
+    from wsss_plugins.stages import build_runner
+    from wsss_plugins.stages.cards import OneView, card_of_test, save_metrics
+    from wsss_plugins.stages.cards.initial import METRICS_FILE
+    from wsss_plugins.stages.distributed import rank
+
     if cfg.get('test_dataloader') is None:
         for part in ('dataloader', 'evaluator', 'cfg'):
             cfg[f'test_{part}'] = cfg.get(f'val_{part}')
@@ -34,10 +84,83 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
         cfg.pop(part, None)
     cfg.load_from = args.checkpoint
     with tempfile.TemporaryDirectory() as scratch:
-        work_dir = Path(args.work_dir or scratch)
+        # Not the folder of a training, which would be resumed.
+        work_dir = Path(args.work_dir or scratch) / 'test'
         metrics = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test').test()
+        say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+        if rank() == 0:
+            images = cfg.test_dataloader.dataset.to_dict()
+            card = card_of_test(Path(args.checkpoint), [(OneView(images), metrics)])
+            save_metrics(work_dir / METRICS_FILE, metrics, card)
+            say(card.short())
+
+
+def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
+    """Predicts as the config's ``prediction`` says, and scores that."""
+    from wsss_plugins.stages.testing import (
+        images_to_test,
+        predict_images,
+        score_predictions,
+    )
+
+    images = images_to_test(cfg)
+    images.pop('pipeline', None)
+    work_dir = place(args)
+    folder = predict_images(cfg, Path(args.checkpoint), images, work_dir)
+    metrics = score_predictions(images, folder, work_dir)
+    say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+    say(f'tables: {work_dir / "scores"}')
+
+
+def submit(args: argparse.Namespace, cfg: Any) -> None:
+    """Predicts VOC's test images and packs them."""
+    from wsss_plugins.datasets import WSSSDataset
+    from wsss_plugins.registry import DATASETS, build_as
+    from wsss_plugins.stages.distributed import rank
+    from wsss_plugins.stages.submission import folder_of, photo_sizes, write_archive
+    from wsss_plugins.stages.testing import predict_images, voc_test_images
+
+    out = Path(args.out or '')
+    if not out.name.endswith(('.tar.gz', '.tgz')):
+        raise ConfigError(f"--format-only needs --out FILE.tar.gz, not '{args.out}'")
+    folder_of(args.competition)
+    images = voc_test_images(cfg, args.split)
+    dataset = build_as(DATASETS, images, WSSSDataset)
+    photo_sizes(dataset)  # a wrong list shows before hours of prediction
+    folder = predict_images(cfg, Path(args.checkpoint), images, place(args))
     if rank() == 0:
-        print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+        write_archive(out, folder, dataset, args.competition)
+        mark = hashlib.sha256(out.read_bytes()).hexdigest()
+        say(
+            f'{out}: {len(dataset)} label maps in {folder_of(args.competition)}, '
+            f'{out.stat().st_size / 1e6:.2f} MB, SHA-256 {mark[:16]}'
+        )
+
+
+def check(args: argparse.Namespace, cfg: Any) -> None:
+    """Checks the archive ``args.check`` against the test images."""
+    from wsss_plugins.datasets import WSSSDataset
+    from wsss_plugins.registry import DATASETS, build_as
+    from wsss_plugins.stages.submission import check_archive, photo_sizes
+    from wsss_plugins.stages.testing import voc_test_images
+
+    dataset = build_as(DATASETS, voc_test_images(cfg, args.split), WSSSDataset)
+    classes = len(dataset.metainfo['classes'])
+    found = check_archive(Path(args.check), photo_sizes(dataset), classes)
+    say(f'{args.check} is complete: {len(dataset)} label maps for comp{found}')
+
+
+def place(args: argparse.Namespace) -> Path:
+    """Where predictions go."""
+    return Path(args.work_dir or default_work_dir(args.config))
+
+
+def say(text: str) -> None:
+    """Prints once, however many workers there are."""
+    from wsss_plugins.stages.distributed import rank
+
+    if rank() == 0:
+        print(text)
 
 
 if __name__ == '__main__':

@@ -47,3 +47,6 @@ val_dataloader = dict(
     ),
 )
 val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
+
+# How tools/test.py --multi-scale and --format-only predict.
+prediction = dict(scales=(0.75, 1.0, 1.25), flip=True)

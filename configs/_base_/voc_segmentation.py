@@ -6,6 +6,7 @@ from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.evaluation.metrics import IoUMetric
 
 from wsss_plugins.datasets import VOC12, LoadImage, LoadLabelMap
+from wsss_plugins.refiners import DenseCRF
 
 data_root = 'data/VOCdevkit/VOC2012'
 num_classes = 21
@@ -52,3 +53,10 @@ val_dataloader = dict(
     ),
 )
 val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
+
+# How tools/test.py --multi-scale and --format-only predict.
+prediction = dict(
+    scales=(0.5, 0.75, 1.0, 1.25, 1.5),
+    flip=True,
+    refiners=[dict(type=DenseCRF, preset='deeplab')],
+)

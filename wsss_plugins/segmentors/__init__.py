@@ -1,5 +1,15 @@
-"""Segmentation heads for mmsegmentation's ``EncoderDecoder``."""
+"""DeepLab's parts for mmsegmentation's ``EncoderDecoder``, and how they are trained."""
 
 from wsss_plugins.segmentors.deeplabv2 import DeepLabV2Head
+from wsss_plugins.segmentors.large_fov import LargeFOVHead
+from wsss_plugins.segmentors.multi_scale import MultiScaleSegmentor
+from wsss_plugins.segmentors.rates import DeepLabRates
+from wsss_plugins.segmentors.resnet import DeepLabResNet
 
-__all__ = ['DeepLabV2Head']
+__all__ = [
+    'DeepLabRates',
+    'DeepLabResNet',
+    'DeepLabV2Head',
+    'LargeFOVHead',
+    'MultiScaleSegmentor',
+]

@@ -1,0 +1,13 @@
+"""DeepLabV2 with ResNet-101 on pseudo labels of MS COCO 2014, from ImageNet's weights."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .voc_r101 import *
+    from .._base_.coco_segmentation import *
+
+model.decode_head.num_classes = num_classes
+
+max_epochs = 12  # about 100,000 steps of 10 images over 82,081
+train_cfg.max_epochs = max_epochs
+param_scheduler[0].end = max_epochs

@@ -1,0 +1,11 @@
+"""The small DeepLabV2 of synthetic.py at three scales with max fusion."""
+
+from mmengine.config import read_base
+
+from wsss_plugins.segmentors import MultiScaleSegmentor
+
+with read_base():
+    from .synthetic import *
+
+model.type = MultiScaleSegmentor
+prediction = dict(scales=(1.0,), flip=False)  # the network fuses its scales itself

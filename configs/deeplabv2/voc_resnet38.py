@@ -1,0 +1,44 @@
+"""DeepLab-LargeFOV with ResNet38 on pseudo labels of VOC 2012, as MCTformer trains it."""
+
+from mmengine.config import read_base
+from mmseg.models.losses import CrossEntropyLoss
+
+from wsss_plugins.backbones import WideResNet38
+from wsss_plugins.refiners import DenseCRF
+from wsss_plugins.segmentors import LargeFOVHead
+
+with read_base():
+    from .._base_.voc_segmentation import *
+    from .._base_.deeplab_segmentation import *
+
+model.backbone = dict(
+    type=WideResNet38,
+    # The published ILSVRC weights in PSA's names, wherever you keep them.
+    pretrained='data/pretrained/resnet38_ilsvrc.pth',
+)
+pretrained_supervision = 'ImageNet labels'
+model.decode_head = dict(
+    type=LargeFOVHead,
+    in_channels=4096,
+    in_index=2,
+    num_classes=num_classes,
+    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
+)
+
+max_epochs = 30
+train_cfg.max_epochs = max_epochs
+param_scheduler[0].end = max_epochs
+train_dataloader.batch_size = 4
+train_dataloader.dataset.pipeline[2].ratio_range = (0.7, 1.3)
+optim_wrapper.optimizer.update(
+    lr=7e-4,
+    momentum=1e-5,  # released: the weight decay is passed in the place of the momentum
+    weight_decay=0.0,
+)
+optim_wrapper.paramwise_cfg.update(bias=1.0, bias_decay=1.0)
+prediction = dict(
+    scales=(0.5, 0.75, 1.0, 1.25, 1.5),
+    flip=False,
+    merge='max',
+    refiners=[dict(type=DenseCRF, preset='mctformer')],
+)

@@ -1,0 +1,56 @@
+"""Segmenter (ViT-S/16, mask transformer) on pseudo labels of Pascal VOC 2012.
+
+Strudel et al., "Segmenter: Transformer for Semantic Segmentation", ICCV 2021.
+"""
+
+from mmengine.config import read_base
+from mmengine.optim import OptimWrapper
+from mmseg.models.backbones import VisionTransformer
+from mmseg.models.decode_heads import SegmenterMaskTransformerHead
+from mmseg.models.losses import CrossEntropyLoss
+from torch.optim import SGD
+
+with read_base():
+    from .._base_.voc_segmentation import *
+    from .._base_.deeplab_segmentation import *
+
+model.data_preprocessor.update(
+    mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], size=(512, 512)
+)
+model.backbone = dict(
+    type=VisionTransformer,
+    img_size=(512, 512),
+    patch_size=16,
+    embed_dims=384,
+    num_layers=12,
+    num_heads=6,
+    drop_path_rate=0.1,
+    final_norm=True,
+    norm_cfg=dict(type='LN', eps=1e-6),
+    with_cls_token=True,
+    interpolate_mode='bicubic',
+)
+model.decode_head = dict(
+    type=SegmenterMaskTransformerHead,
+    in_channels=384,
+    channels=384,
+    in_index=-1,
+    num_layers=2,
+    num_heads=6,
+    embed_dims=384,
+    dropout_ratio=0.0,
+    num_classes=num_classes,
+    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
+)
+model.test_cfg = dict(mode='slide', crop_size=(512, 512), stride=(480, 480))
+
+# ImageNet in mmsegmentation's names: vit_small_p16_384_*.pth of its Segmenter.
+pretrained = dict(backbone='data/pretrained/vit_small_p16_384.pth')
+pretrained_supervision = 'ImageNet-21k labels'
+
+train_dataloader.dataset.pipeline[3].crop_size = (512, 512)
+train_dataloader.batch_size = 8
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=SGD, lr=1e-3, momentum=0.9, weight_decay=0.0),
+)

@@ -1,0 +1,102 @@
+"""Learning rates of DeepLab: the head learns faster, biases faster still."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+RULES = {
+    'head': 10.0,
+    'bias': 2.0,
+    'bias_decay': 0.0,
+    'heads': ('decode_head', 'auxiliary_head'),
+}
+"""The keys of ``paramwise_cfg`` and their defaults."""
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DeepLabRates(DefaultOptimWrapperConstructor):
+    """At most four groups of parameters: 1x, 2x, 10x and 20x the learning rate.
+
+    ``optim_wrapper = dict(constructor=DeepLabRates, paramwise_cfg=dict(head=10.0), ...)``.
+    mmengine's own constructor cannot double the biases of a layer that has a rate of its
+    own, and warns of every frozen parameter; here those are left out.
+
+    Source: the solver and ``lr_mult`` of DeepLab's Caffe models (Chen et al., PAMI 2017);
+    Ahn and Kwak (PSA), CVPR 2018, use the same four.
+
+    Args:
+        optim_wrapper_cfg: With ``optimizer``, which has ``lr`` and ``weight_decay``.
+        paramwise_cfg: ``head``, factor of the layers that start at random (default 10);
+            ``bias``, further factor of biases other than a norm's (default 2);
+            ``bias_decay``, factor of their weight decay (default 0); ``heads``, names of
+            the parts of the model that count as the head (default ``decode_head`` and
+            ``auxiliary_head``).
+
+    Raises:
+        ConfigError: Another key, no learning rate, or parts that the model has not.
+    """
+
+    def __init__(
+        self,
+        optim_wrapper_cfg: dict[str, Any],
+        paramwise_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        given = dict(paramwise_cfg or {})
+        for key in given:
+            if key not in RULES:
+                raise ConfigError(
+                    f"paramwise_cfg of DeepLabRates has no '{key}': "
+                    f'{near_names(key, RULES)}',
+                    token=key,
+                )
+        self.rules = {**RULES, **given}
+        super().__init__(optim_wrapper_cfg, self.rules)
+        if self.base_lr is None:
+            raise ConfigError(
+                'DeepLabRates needs optimizer.lr, the learning rate of the backbone',
+                token='optimizer',
+            )
+
+    def add_params(
+        self,
+        params: list[dict[str, Any]],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: int | float | None = None,
+    ) -> None:
+        """Adds the groups of ``module``'s parameters to ``params``; called by mmengine."""
+        heads = [name for name in self.rules['heads'] if hasattr(module, name)]
+        if not heads:
+            raise ConfigError(
+                f'{type(module).__name__} has none of the parts '
+                f'{", ".join(self.rules["heads"])}: name its head in paramwise_cfg.heads',
+                token='heads',
+            )
+        norms = {
+            f'{name}.bias'
+            for name, part in module.named_modules()
+            if isinstance(part, NORMS)
+        }
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            rate = self.rules['head'] if name.split('.')[0] in heads else 1.0
+            decay = 1.0
+            if name.endswith('.bias') and name not in norms:
+                rate, decay = rate * self.rules['bias'], self.rules['bias_decay']
+            groups.setdefault((rate, decay), []).append(parameter)
+        for (rate, decay), chosen in groups.items():
+            group = dict(params=chosen, lr=self.base_lr * rate)
+            if self.base_wd is not None:
+                group['weight_decay'] = self.base_wd * decay
+            params.append(group)

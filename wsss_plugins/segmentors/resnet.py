@@ -1,0 +1,83 @@
+"""mmsegmentation's ResNet with what DeepLab's does otherwise, and with its weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.logging import print_log
+from mmseg.models.backbones import ResNet
+from torch import Tensor
+
+from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.registry import MODELS
+
+_PORTED = re.compile(
+    r'(?:base\.)?layer(?P<layer>\d)\.(?:block(?P<block>\d+)\.)?'
+    r'(?P<part>conv1|reduce|conv3x3|increase|shortcut)\.(?P<kind>conv|bn)\.(?P<tensor>\w+)'
+)
+_PLACE = dict(conv1=1, reduce=1, conv3x3=2, increase=3)
+
+
+@MODELS.register_module()
+class DeepLabResNet(ResNet):
+    """A ResNet whose first pooling rounds up, as the Caffe model of DeepLab does.
+
+    Output stride 8 is ``strides=(1, 2, 1, 1)`` and ``dilations=(1, 1, 2, 4)``. Frozen batch
+    norms are ``norm_eval=True`` (statistics) and ``norm_cfg=dict(type='BN',
+    requires_grad=False)`` (scale and shift). Weights decide on the rest: those of
+    torchvision have their strides in the 3x3 convolutions (``style='pytorch'``,
+    ``contract_dilation=True``), those of Caffe in the first 1x1 (``style='caffe'``,
+    ``contract_dilation=False``).
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; Chen et
+    al., "DeepLab", PAMI 2017.
+
+    Args:
+        ceil_mode: Whether the first pooling rounds up; mmseg's rounds down.
+        pretrained: A file of weights in the names of torchvision, or in those of the port
+            kazuto1011/deeplab-pytorch (``layer2.block1.reduce.conv.weight``).
+        init_cfg: mmengine's; not used with ``pretrained``.
+        kwargs: Those of mmseg's ``ResNet``.
+
+    Raises:
+        CheckpointError: Weights that cannot be read or do not fit.
+    """
+
+    def __init__(
+        self,
+        ceil_mode: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # An empty init_cfg keeps mmseg from starting the loaded weights anew.
+        super().__init__(init_cfg={} if pretrained else init_cfg, **kwargs)
+        self.maxpool.ceil_mode = ceil_mode
+        if pretrained:
+            weights = torchvision_names(read_weights(pretrained))
+            report = load_weights(self, weights, pretrained, strict=False)
+            print_log(f'{pretrained}: {report}', logger='current')
+
+
+def torchvision_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the weights of the DeepLab port; others keep their names.
+
+    ``layer1`` of the port is the stem, and its layers 2 to 5 are ResNet's 1 to 4.
+    """
+    return {_torchvision_name(name): value for name, value in weights.items()}
+
+
+def _torchvision_name(name: str) -> str:
+    found = _PORTED.fullmatch(name)
+    if found is None or (found['part'] == 'conv1') is (found['block'] is not None):
+        return name
+    prefix = ''
+    if found['block']:
+        prefix = f'layer{int(found["layer"]) - 1}.{int(found["block"]) - 1}.'
+    if found['part'] == 'shortcut':
+        place = f'downsample.{int(found["kind"] == "bn")}'
+    else:
+        place = f'{found["kind"]}{_PLACE[found["part"]]}'
+    return f'{prefix}{place}.{found["tensor"]}'
