@@ -45,7 +45,7 @@ class Album:
     """The images of one data set and all that can be shown of them.
 
     Attributes:
-        dataset: With ground truth.
+        dataset: With ground truth where there is any.
         layers: Label maps.
         heads: Folder of each seed stage, by the name of its head.
         chosen: The head of which every class is shown.
@@ -73,7 +73,7 @@ class Album:
         return extremes(labelled or mious)
 
     def cards(self, ids: Iterable[str]) -> list[str]:
-        """A card for each image: photo, ground truth, seeds and label maps.
+        """A card for each image: photo, ground truth if any, seeds and label maps.
 
         Raises:
             DataError: A seed or label map is missing.
@@ -82,15 +82,17 @@ class Album:
         return [self._card(index_of[name], name) for name in ids]
 
     def _card(self, index: int, name: str) -> str:
-        photo, truth = self.dataset.load_image(index), self.dataset.load_mask(index)
+        photo, truth = self.dataset.load_image(index), None
         present = np.flatnonzero(self.dataset.labels(index)).tolist()
-        maps = {'ground truth': truth}
+        maps: dict[str, np.ndarray] = {}
         notes = {'ground truth': ''}
+        if self.dataset.label_map_folder is not None:
+            maps['ground truth'] = truth = self.dataset.load_mask(index)
         classes = len(self.dataset.metainfo['classes'])
         for layer in self.layers:
             path = label_path(layer.folder, name)
             maps[layer.title] = load_label_map(path, classes)
-            notes[layer.title] = number(layer.mious.get(name))
+            notes[layer.title] = number(layer.mious.get(name)) if layer.mious else ''
         labels = [
             tile(
                 label_picture(m),
@@ -103,7 +105,8 @@ class Album:
         first = tile(photo_picture(photo), 'photo', f'photo {name}')
         seeds, others = self._seeds(photo, name, truth, present)
         content = tag('h3', tag('code', escape(name)), self._legend(maps.values()))
-        tiles = ''.join([first, labels[0], *seeds, *labels[1:]])
+        known = 0 if truth is None else 1
+        tiles = ''.join([first, *labels[:known], *seeds, *labels[known:]])
         columns = f'--n:{max(1 + len(labels) + len(seeds), len(others))}'
         content += tag('div', tiles, class_='tiles', style=columns)
         if others:
@@ -111,12 +114,18 @@ class Album:
         return tag('article', content, class_='card')
 
     def _seeds(
-        self, photo: np.ndarray, name: str, truth: np.ndarray, present: Sequence[int]
+        self,
+        photo: np.ndarray,
+        name: str,
+        truth: np.ndarray | None,
+        present: Sequence[int],
     ) -> tuple[list[str], list[str]]:
         """Heat maps: every class of the chosen head, the largest of the others."""
         if not present:
             return [], []
-        largest = max(present, key=lambda c: int((truth == c + 1).sum()))
+        largest = present[0]
+        if truth is not None:
+            largest = max(present, key=lambda c: int((truth == c + 1).sum()))
         chosen: list[str] = []
         others: list[str] = []
         for head, folder in self.heads.items():

@@ -8,7 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from wsss_plugins.stages.compare import Marks, mark_unlike
 from wsss_plugins.stages.record import StageRecord
+from wsss_plugins.stages.report.cards import card_line, legend
 from wsss_plugins.stages.report.charts import Curve, bar_charts, curve_chart
 from wsss_plugins.stages.report.gallery import Album
 from wsss_plugins.stages.report.markup import (
@@ -78,6 +80,8 @@ def _several(values: Any) -> str:
 def numbers(results: Results) -> str:
     """Section of the numbers: the main ones large, all of them in a table."""
     rows = results.rows()
+    if not rows:
+        return ''
     main = {results.best_seeds, results.labels, results.predictions}
     large = [r for r in rows if r.stage in main or 'mAP' in r.measure]
     tiles = ''.join(
@@ -86,28 +90,39 @@ def numbers(results: Results) -> str:
             tag('b', number(row.score)),
             tag('span', escape(row.what)),
             tag('small', escape(row.measure)),
+            title=row.card.short() if row.card else None,
         )
         for row in large
     )
     head = ('what', '#result', '#threshold', '#FP', '#FN')
-    cells = [_cells(row, best=row.stage == results.best_seeds) for row in rows]
-    how = [_how(row) for row in rows]
+    cards = [row.card for row in rows]
+    marks = mark_unlike(cards) if any(cards) else Marks([''] * len(rows), [])
+    cells = [
+        _cells(row, sign, best=row.stage == results.best_seeds)
+        for row, sign in zip(rows, marks.signs, strict=True)
+    ]
+    how = [card_line(row.card) + _how(row) for row in rows]
     caption = (
-        'Results in percent, below each how it was made; FP and FN are shares of the union. '
-        + ABSENT
+        'Results in percent, below each its supervision card and what the stages did; FP and '
+        'FN are shares of the union. Results that are unlike most, so not to be compared '
+        'with them, have a sign. ' + ABSENT
     )
     return section(
         'numbers',
         'The numbers',
         tag('div', tiles, class_='main'),
         table(head, cells, caption, how),
+        *(tag('p', escape(note), class_='note') for note in marks.notes),
+        legend() if any(cards) else '',
     )
 
 
-def _cells(row: Row, best: bool) -> list[str]:
+def _cells(row: Row, sign: str, best: bool) -> list[str]:
     what = words(row.what)
     if best:
         what += ' ' + tag('span', 'best seeds', class_='badge')
+    if sign:
+        what += ' ' + tag('sup', sign)
     what += tag('small', escape(row.measure))
     rates = [number(row.metrics.get(key)) for key in ('fp_rate', 'fn_rate')]
     return [what, tag('b', number(row.score)), number(row.threshold, 2), *rates]
@@ -125,7 +140,7 @@ def _how(row: Row) -> str:
 def curves(results: Results) -> str:
     """Section of the threshold sweeps."""
     lines = []
-    for name in results.seeds:
+    for name in results.scored_seeds:
         scores = results.scores(name)
         lines.append(Curve(results.head(name), scores['thresholds'], scores['miou']))
     if not lines:
@@ -140,15 +155,18 @@ def curves(results: Results) -> str:
 def classes(results: Results) -> str:
     """Section of the IoU of each class."""
     series = {}
-    if results.chosen_seeds:
-        name = f'{results.head(results.chosen_seeds)} seeds, best threshold'
-        series[name] = results.class_ious(results.chosen_seeds)
+    chosen = results.chosen_seeds
+    if chosen is not None and chosen in results.scored_seeds:
+        name = f'{results.head(chosen)} seeds, best threshold'
+        series[name] = results.class_ious(chosen)
     for title, stage in (
         ('pseudo labels', results.labels),
         ('predictions', results.predictions),
     ):
-        if stage:
+        if stage and stage not in results.unscored:
             series[title] = results.class_ious(stage)
+    if not series:
+        return ''
     text = (
         'IoU in percent, ordered by the last bar; a dash where a class is neither in '
         'truth nor in prediction.'
@@ -171,11 +189,12 @@ def classes(results: Results) -> str:
 def gallery(album: Album, anchor: str, title: str, count: int) -> str:
     """Section of images evenly spaced through a data set."""
     cards = album.cards(album.spread(count))
+    scored = any(layer.mious for layer in album.layers)
     text = escape(
         f'{len(cards)} of the {len(album.dataset)} images of the split '
         f'{Path(album.dataset.split).stem}, evenly spaced through its list, not picked. '
-        'A number beside a caption is the mIoU of that image. '
-        'Label maps leave the background grey.'
+        + ('A number beside a caption is the mIoU of that image. ' if scored else '')
+        + 'Label maps leave the background grey.'
     )
     scale = ''
     if album.heads:
@@ -192,6 +211,8 @@ def worst_and_best(albums: Sequence[Album]) -> str:
     content = ''
     for album in albums:
         for layer in album.layers:
+            if not layer.mious:
+                continue
             bare = Album(album.dataset, [layer])
             for title, ids in zip(
                 ('Worst', 'Best'), album.extremes(layer), strict=True

@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.stages.compare import HEADLINES, headline
 from wsss_plugins.stages.evaluate import IMAGES_FILE, SCORES_FILE
 from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.structures import load_json
-
-HEADLINES = {
-    'best_miou': 'mIoU at the best threshold',
-    'miou': 'mIoU',
-    'mIoU': 'validation mIoU',
-    'mAP': 'validation mAP',
-}
-"""The metrics that are a stage's result, by the last part of their names."""
+from wsss_plugins.structures.card import SupervisionCard
 
 PHRASES = {
     'head': 'maps of {}',
@@ -46,6 +40,7 @@ class Row:
         threshold: The background threshold it was made with.
         metrics: Everything the stage measured.
         how: How it was made: a stage and what it did, from the last stage backwards.
+        card: The same in a form that can be compared; None in an old record.
     """
 
     stage: str
@@ -55,6 +50,7 @@ class Row:
     threshold: float | None
     metrics: dict[str, Any]
     how: list[tuple[str, list[str]]]
+    card: SupervisionCard | None
 
 
 class Results:
@@ -62,12 +58,14 @@ class Results:
 
     Args:
         work_dir: Folder of the experiment.
-        seeds: Evaluation stages of seeds.
+        seeds: Evaluation stages of seeds; or, where there are no masks, the stages that
+            made them. Likewise the others.
         labels: Evaluation stage of the pseudo labels.
         predictions: Evaluation stage of the predictions.
 
     Attributes:
         records: Record of every stage, in an order in which they can run.
+        unscored: The stages that were given in place of evaluation stages.
 
     Raises:
         DataError: A stage has left no record.
@@ -86,6 +84,7 @@ class Results:
         self.labels = labels
         self.predictions = predictions
         self.records: dict[str, StageRecord] = {}
+        self.unscored: set[str] = set()
         for name in (*seeds, labels, predictions):
             if name is not None:
                 self._follow(name)
@@ -106,16 +105,22 @@ class Results:
 
     def _check(self, evaluation: str) -> None:
         metrics = self.records[evaluation].metrics
-        for key, kind in (('best_miou', 'Seed'), ('miou', 'Label')):
-            if (kind == 'Seed') is (evaluation in self.seeds) and key not in metrics:
-                raise ConfigError(
-                    f"the report needs an Evaluate{kind}Stage, but '{evaluation}' is of "
-                    f'kind {self.records[evaluation].kind}: correct seeds, labels or '
-                    'predictions'
-                )
+        is_seeds = evaluation in self.seeds
+        if ('best_miou' if is_seeds else 'miou') in metrics:
+            return
+        made = self.work_dir / evaluation / ('seeds' if is_seeds else 'labels')
+        if not made.is_dir():
+            raise ConfigError(
+                f'the report needs an Evaluate{"Seed" if is_seeds else "Label"}Stage, but '
+                f"'{evaluation}' is of kind {self.records[evaluation].kind}: correct "
+                'seeds, labels or predictions'
+            )
+        self.unscored.add(evaluation)
 
     def source(self, evaluation: str) -> str:
-        """The stage that an evaluation stage measured."""
+        """The stage that an evaluation stage measured; itself where nothing was."""
+        if evaluation in self.unscored:
+            return evaluation
         return next(iter(self.records[evaluation].inputs))
 
     def folder(self, evaluation: str) -> Path:
@@ -133,8 +138,15 @@ class Results:
         return dict(zip(scores['classes'], ious, strict=True))
 
     def image_mious(self, evaluation: str) -> dict[str, float]:
-        """MIoU of each image by id, in percent."""
+        """MIoU of each image by id, in percent; nothing where there are no masks."""
+        if evaluation in self.unscored:
+            return {}
         return load_json(self.work_dir / evaluation / IMAGES_FILE)
+
+    @property
+    def scored_seeds(self) -> list[str]:
+        """The evaluation stages of seeds."""
+        return [name for name in self.seeds if name not in self.unscored]
 
     @property
     def best_seeds(self) -> str | None:
@@ -169,7 +181,7 @@ class Results:
         """Every measured number, in the order of the pipeline."""
         rows = []
         for name, record in self.records.items():
-            key = _headline(record.metrics)
+            key = headline(record.metrics)
             if key:
                 chain = self._chain(name)
                 rows.append(
@@ -181,6 +193,7 @@ class Results:
                         threshold=self._threshold(chain),
                         metrics=record.metrics,
                         how=[(stage, self._words(stage)) for stage in chain],
+                        card=record.supervision,
                     )
                 )
         return rows
@@ -198,7 +211,7 @@ class Results:
     def _chain(self, stage: str) -> list[str]:
         """The stage and those it follows from, up to what has a row of its own."""
         evaluations = {*self.seeds, self.labels, self.predictions} - {None, stage}
-        told = {name for name, r in self.records.items() if _headline(r.metrics)}
+        told = {name for name, r in self.records.items() if headline(r.metrics)}
         told |= {self.source(name) for name in evaluations if name is not None}
         chain = [stage]
         for name in chain:
@@ -226,15 +239,6 @@ class Results:
         if threshold is not None:
             words.append(f'at {threshold:g}')
         return words
-
-
-def _headline(metrics: dict[str, Any]) -> str:
-    """The key of the metric that is a stage's result, or an empty string."""
-    for headline in HEADLINES:
-        for key in metrics:
-            if key.rsplit('/', 1)[-1] == headline:
-                return key
-    return ''
 
 
 def describe(provenance: dict[str, Any]) -> list[str]:

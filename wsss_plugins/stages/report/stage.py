@@ -30,13 +30,15 @@ class ReportStage(Stage):
     Args:
         name: Name of the stage.
         title: Heading of the page.
-        dataset: Config of the images the seeds are of, with ``label_maps``.
+        dataset: Config of the images the seeds are of, with ``label_maps`` where there
+            are masks.
         notes: Introduction, such as why the numbers are modest; plain text.
-        seeds: Stages that evaluated seeds.
+        seeds: Stages that evaluated seeds; without masks, those that made them.
+            Likewise the others.
         labels: Stage that evaluated the pseudo labels.
         predictions: Stage that evaluated the segmentor's predictions.
-        prediction_dataset: Config of their images, with ``label_maps``, where they are
-            not those of ``dataset``.
+        prediction_dataset: Config of their images, with ``label_maps`` where there are
+            masks, if they are not those of ``dataset``.
         gallery: How many images to show of each data set.
 
     Raises:
@@ -80,6 +82,10 @@ class ReportStage(Stage):
                 part.write_text(self._page(results), encoding='utf-8')
         barrier()
         return {}
+
+    def card(self) -> None:
+        """It measures nothing."""
+        return
 
     def _page(self, results: Results) -> str:
         albums = self._albums(results)

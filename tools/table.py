@@ -1,0 +1,67 @@
+#!/usr/bin/env python
+"""Puts results of several runs into one table: tools/table.py WORK_DIR ...
+
+Every row says in short how its number was made (its supervision card). Rows that were not
+made alike, say on other images or from other initial weights, are refused; with --mix
+they are marked instead, and the notes below the table say in what they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from wsss_plugins.cli import run_tool
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'paths',
+        nargs='+',
+        type=Path,
+        metavar='PATH',
+        help='a work dir, the folder of a stage, its record.json, or a metrics.json',
+    )
+    parser.add_argument(
+        '--stage',
+        nargs='+',
+        default=[],
+        help='which stages (default: those with a main result, mIoU or mAP)',
+    )
+    parser.add_argument(
+        '--metric',
+        nargs='+',
+        default=[],
+        help='which metrics (default: the main result)',
+    )
+    parser.add_argument(
+        '--mean',
+        action='store_true',
+        help='mean and sample standard deviation over the runs that lie in one folder',
+    )
+    parser.add_argument('--mix', action='store_true', help='mark unlike rows')
+    parser.add_argument('--csv', action='store_true', help='CSV instead of Markdown')
+    parser.add_argument('--out', type=Path, help='also write the table to this file')
+    show(parser.parse_args())
+
+
+def show(args: argparse.Namespace) -> None:
+    """Prints the table, and writes it where that is asked for."""
+    from wsss_plugins.stages.result_rows import rows_of_all
+    from wsss_plugins.stages.tables import comparison
+    from wsss_plugins.structures import atomic_path
+
+    rows = rows_of_all(args.paths, args.stage, args.metric, args.mean)
+    text = comparison(rows, args.mix, args.csv)
+    print(text, end='')
+    if args.out:
+        with atomic_path(args.out) as part:
+            part.write_text(text, encoding='utf-8')
+
+
+if __name__ == '__main__':
+    run_tool(main)

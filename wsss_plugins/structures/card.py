@@ -1,0 +1,315 @@
+"""The supervision card: how a number was made, in a form that can be compared.
+
+What a card says is found by :mod:`wsss_plugins.stages.cards` while a stage runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.structures.card_parts import (
+    CRF,
+    FROM_MASKS,
+    IMAGE_LEVEL,
+    PIXELS,
+    TRUE_TAGS,
+    Method,
+    Network,
+    Split,
+    Threshold,
+    kinds,
+)
+from wsss_plugins.structures.card_text import short_form
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class SupervisionCard:
+    """How a number was made.
+
+    A stage says what it adds itself, and None for what is as before;
+    :meth:`after` joins that to the cards of what it read.
+
+    Attributes:
+        split: The images that were measured.
+        networks: Every network on the way, in order.
+        thresholds: Every threshold on the way.
+        labels: Image-level labels that the last inference used: 'none',
+            :data:`TRUE_TAGS`, or 'predicted, ...'.
+        scales: Factors of the images' sides at the last inference.
+        flip: Whether the mirrored image was added there.
+        crf: Every dense CRF on the way.
+        methods: Seed heads and refiners.
+        protocol: How the measuring stage counts: conventions of means and the like.
+        seeds: Random seeds of the runs.
+        runs: How many runs the number is the mean of.
+        commits: Of the source of every stage on the way; likewise the rest.
+        versions: Such as 'torch 2.12.1'.
+        devices: Where it ran.
+        workers: How many there were.
+    """
+
+    split: Split | None = None
+    networks: tuple[Network, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    labels: str | None = None
+    scales: tuple[float, ...] | None = None
+    flip: bool | None = None
+    crf: tuple[CRF, ...] = ()
+    methods: tuple[Method, ...] = ()
+    protocol: dict[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    runs: int = 1
+    commits: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    workers: tuple[int, ...] = ()
+
+    def after(self, inputs: Mapping[str, SupervisionCard]) -> SupervisionCard:
+        """This stage's own card, joined to the cards of the stages it read.
+
+        Args:
+            inputs: Card by stage; the first is of what it turns into something else.
+
+        Returns:
+            The card of its results.
+        """
+        cards = list(inputs.values())
+        first = cards[0] if cards else SupervisionCard()
+        replaced = {t.of for t in self.thresholds}
+        earlier = [t for c in cards for t in c.thresholds if t.stage not in replaced]
+        crf = _joined(c.crf for c in cards)
+        split = first.split and replace(first.split, masks=None)
+        if any(not n.learnt_from.startswith('nothing') for n in self.networks):
+            crf = tuple(replace(each, on='labels') for each in crf)  # it taught
+            split = None
+        networks = _joined(c.networks for c in cards)
+        own = replace(
+            self,
+            split=self.split or split,
+            networks=_unique(
+                (*networks, *(_begun(n, networks) for n in self.networks))
+            ),
+            thresholds=_unique(
+                (*earlier, *(_found(t, inputs) for t in self.thresholds))
+            ),
+            labels=first.labels if self.labels is None else self.labels,
+            scales=first.scales if self.scales is None else self.scales,
+            flip=first.flip if self.flip is None else self.flip,
+            crf=_unique((*crf, *self.crf)),
+            methods=_joined([*(c.methods for c in cards), self.methods]),
+        )
+        for card in cards:
+            own = own.also_by(card)
+        return own
+
+    def also_by(self, other: SupervisionCard) -> SupervisionCard:
+        """The card with the seeds, commits, versions and machines of another one too."""
+        joined = {
+            name: tuple(sorted({*getattr(self, name), *getattr(other, name)}))
+            for name in SESSION
+        }
+        return replace(self, **joined)
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """Where ground-truth pixels had a say, other than in measuring."""
+        uses = [
+            f'training of {n.stage}' for n in self.networks if n.learnt_from == PIXELS
+        ]
+        uses += [
+            f'initial weights of {n.stage}: {n.supervision}'
+            for n in self.networks
+            if 'pixels' in n.supervision
+        ]
+        uses += [
+            f'tags that {n.stage} learnt from'
+            for n in self.networks
+            if n.learnt_from == IMAGE_LEVEL + FROM_MASKS
+        ]
+        uses += [
+            f'threshold of {t.stage}' for t in self.thresholds if t.source == 'masks'
+        ]
+        if self.labels == TRUE_TAGS + FROM_MASKS:
+            uses.append('tags at inference')
+        return _unique(uses)
+
+    def key(self) -> dict[str, Any]:
+        """What must be equal in the rows of one table, by its name.
+
+        Seed heads, refiners, the CRF of pseudo labels, the value of a threshold, versions
+        and machines are not among it: they are what is compared, or do not matter.
+        """
+        measured = self.split or Split('', '', 0, '')
+        learnt = {n.learnt_from for n in self.networks}
+        return {
+            'images': measured.checksum,
+            'masks': measured.masks,
+            'initial weights': kinds(n.supervision for n in self.networks),
+            'learnt from': frozenset(
+                kind
+                for kind in learnt
+                if not kind.startswith(('label maps', 'nothing'))
+            ),
+            'training images': frozenset(
+                n.split.checksum for n in self.networks if n.split
+            ),
+            'threshold': frozenset(self.source_of(t) for t in self.thresholds),
+            'tags at inference': self.labels,
+            'scales': self.scales,
+            'flip': self.flip,
+            'CRF on predictions': any(c.on == 'predictions' for c in self.crf),
+            'protocol': tuple(sorted(self.protocol.items())),
+        }
+
+    def source_of(self, threshold: Threshold) -> str:
+        """The source of a threshold; 'these masks' are of the split that is measured."""
+        if threshold.source != 'masks':
+            return threshold.source
+        found, measured = threshold.split, self.split
+        if found is None or measured is None:
+            return 'other masks'
+        # By name as well: images that failed change the checksum.
+        same = (found.data, found.name) == (measured.data, measured.name)
+        same |= found.checksum == measured.checksum
+        return 'these masks' if same else 'other masks'
+
+    def unlike(self, other: SupervisionCard) -> list[str]:
+        """Names of :meth:`key` in which two cards differ; none if rows may be compared."""
+        mine, theirs = self.key(), other.key()
+        return [name for name in mine if mine[name] != theirs[name]]
+
+    def differences(self, other: SupervisionCard) -> list[str]:
+        """Names of all fields in which two cards differ."""
+        names = [f.name for f in fields(self)]
+        return [n for n in names if getattr(self, n) != getattr(other, n)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as JSON knows it; with the short form and the uses of pixels to read."""
+        content = asdict(self, dict_factory=_as_json)
+        return dict(short=self.short(), **content, pixels=list(self.pixels))
+
+    @classmethod
+    def from_dict(cls, content: Any) -> SupervisionCard:
+        """The card that :meth:`to_dict` wrote.
+
+        Raises:
+            DataError: It is none.
+        """
+        try:
+            content = {**content}
+            known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+            for name, kind in PARTS.items():
+                known[name] = tuple(_part(kind, each) for each in known.get(name, ()))
+            if known.get('split') is not None:
+                known['split'] = Split(**known['split'])
+            for name in ('scales', *SESSION):
+                if known.get(name) is not None:
+                    known[name] = tuple(known[name])
+            return cls(**known)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f'this is no supervision card ({error}): run the stage again that wrote it'
+            ) from error
+
+    def short(self) -> str:
+        """One line, in the abbreviations of :data:`~wsss_plugins.structures.LEGEND`."""
+        return short_form(self)
+
+
+PARTS: Mapping[str, type] = MappingProxyType(
+    dict(networks=Network, thresholds=Threshold, crf=CRF, methods=Method)
+)
+SESSION = ('seeds', 'commits', 'versions', 'devices', 'workers')
+"""Who ran it where; runs that differ in nothing else are of one experiment."""
+
+
+def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
+    """One card for runs that differ in seed, machine and commit alone.
+
+    Args:
+        cards: At least one.
+
+    Raises:
+        UserError: They differ otherwise.
+    """
+    bare = [_without_session(card) for card in cards]
+    for each in bare[1:]:
+        wrong = bare[0].differences(each)
+        if wrong:
+            raise UserError(
+                f'these runs differ in more than the seed ({", ".join(wrong)}): a mean over '
+                'them means nothing; make them from one config'
+            )
+    thresholds = tuple(
+        replace(t, values=tuple(v for card in cards for v in card.thresholds[i].values))
+        for i, t in enumerate(bare[0].thresholds)
+    )
+    runs = sum(card.runs for card in cards)
+    merged = replace(bare[0], thresholds=thresholds, runs=runs)
+    for card in cards:
+        merged = merged.also_by(card)
+    return merged
+
+
+def history(card: SupervisionCard) -> SupervisionCard:
+    """What of a card goes with trained weights: not who measured them where and how."""
+    return SupervisionCard(
+        networks=card.networks,
+        thresholds=tuple(replace(t, values=()) for t in card.thresholds),
+        crf=card.crf,
+        methods=card.methods,
+    )
+
+
+def _without_session(card: SupervisionCard) -> SupervisionCard:
+    thresholds = tuple(replace(t, values=()) for t in card.thresholds)
+    nobody: dict[str, Any] = {name: () for name in SESSION}
+    return replace(card, thresholds=thresholds, runs=1, **nobody)
+
+
+def _begun(network: Network, earlier: Iterable[Network]) -> Network:
+    """The network; what its first weights learnt from is known by the stage they are of."""
+    if not network.begins_with:
+        return network
+    found = [n.supervision for n in earlier if n.stage == network.begins_with]
+    if not found:
+        return network
+    own = [network.supervision] if network.supervision else []
+    learnt = ' + '.join(sorted(kinds([*found, *own])))
+    return replace(
+        network, supervision=learnt, known_by=f'card of {network.begins_with}'
+    )
+
+
+def _found(threshold: Threshold, inputs: Mapping[str, SupervisionCard]) -> Threshold:
+    """The threshold with the images on whose masks it was found."""
+    if threshold.of not in inputs:
+        return threshold
+    return replace(threshold, split=inputs[threshold.of].split)
+
+
+def _part(kind: type, content: Mapping[str, Any]) -> Any:
+    given = dict(content)
+    if given.get('split') is not None:
+        given['split'] = Split(**given['split'])
+    if 'values' in given:
+        given['values'] = tuple(given['values'])
+    return kind(**given)
+
+
+def _as_json(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in items}
+
+
+def _unique(items: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def _joined(groups: Iterable[Iterable[T]]) -> tuple[T, ...]:
+    return _unique(item for group in groups for item in group)

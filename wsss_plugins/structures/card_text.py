@@ -1,0 +1,195 @@
+"""Supervision cards in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from wsss_plugins.structures.card_parts import (
+    FROM_MASKS,
+    IMAGE_LEVEL,
+    PIXELS,
+    TRUE_TAGS,
+    UNKNOWN,
+    Network,
+    Split,
+    Threshold,
+    kinds,
+)
+
+if TYPE_CHECKING:
+    from wsss_plugins.structures.card import SupervisionCard
+
+LEGEND: Mapping[str, str] = MappingProxyType(
+    {
+        'VOC12 val 1449': 'the images measured and how many; (-2): two failed',
+        'I': 'networks learnt from image-level labels',
+        'I from masks': 'these labels were derived from ground-truth masks',
+        'F': 'a network learnt from ground-truth masks',
+        '?': 'nobody knows what a network, or files made elsewhere, learnt from',
+        'scratch': 'a network began with random weights',
+        'IN-1k, IN-21k': 'a network began with weights from labels of ImageNet',
+        'SSL': 'a network began with weights that were learnt without labels',
+        'thr: these masks': 'the threshold is the best on the masks it is measured on',
+        'thr: masks×0.8': '0.8 times the best on the masks of other images',
+        'thr: fixed': 'the threshold, or what stands for it, is a number of the config',
+        'thr: otsu': 'the threshold follows from the seeds without any mask',
+        'true tags': 'the last inference was told the classes of each image',
+        'predicted tags': 'the classes of each image were predicted',
+        'CRF': 'dense CRF on the predictions',
+        'label CRF': 'dense CRF on the way to pseudo labels',
+        'ms+flip': 'several scales and the mirrored image; 1 view: the image alone',
+        '3 seeds': 'runs with other random seeds',
+    }
+)
+"""The abbreviations of :meth:`SupervisionCard.short`."""
+
+SHORT_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        'none': 'scratch',
+        'ImageNet-1k labels': 'IN-1k',
+        'ImageNet-21k labels': 'IN-21k',
+        'self-supervised': 'SSL',
+    }
+)
+
+
+def short_form(card: SupervisionCard) -> str:
+    """One line, in the abbreviations of :data:`LEGEND`."""
+    parts = [
+        str(card.split) if card.split else '',
+        '+'.join(dict.fromkeys(filter(None, map(_letter, card.networks)))),
+        '+'.join(_abbreviated(kinds(n.supervision for n in card.networks))),
+        ', '.join(dict.fromkeys(_threshold(card, t) for t in card.thresholds)),
+        _labels(card.labels),
+        '+'.join(dict.fromkeys(_crf(c.on) for c in card.crf)),
+        _views(card.scales, card.flip),
+        _seeds(card),
+    ]
+    return ' · '.join(part for part in parts if part)
+
+
+def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
+    """Everything a card says, a title and a text for each part of it."""
+    split = card.split
+    rows = [('images measured', _split(split) if split else 'none')]
+    if split is not None:
+        read = f'checksum {split.masks}' if split.masks else 'none read'
+        rows.append(('their masks', read))
+    rows += [(f'network of {n.stage}', _network(n)) for n in card.networks]
+    rows += [(f'threshold of {t.stage}', _found(t)) for t in card.thresholds]
+    rows += [
+        ('image-level labels at the last inference', card.labels or 'none'),
+        ('views', _view_words(card.scales, card.flip)),
+    ]
+    rows += [
+        (f'CRF of {c.stage}', f'{c.preset}, on {c.on} {c.settings}'.strip())
+        for c in card.crf
+    ]
+    rows += [(f'methods of {m.stage}', m.what) for m in card.methods]
+    measured = 'to measure only' if split and split.masks else 'none'
+    rows.append(('ground-truth pixels', '; '.join(card.pixels) or measured))
+    rows += [(title.replace('_', ' '), text) for title, text in card.protocol.items()]
+    runs = f'{card.runs} run{"s" * (card.runs != 1)}, seeds '
+    rows += [
+        ('random seeds', runs + (_listed(card.seeds) or 'unknown')),
+        ('commits', _listed(card.commits) or 'unknown'),
+        ('machines', f'{_listed(card.devices)}; workers {_listed(card.workers)}'),
+        ('versions', _listed(card.versions)),
+    ]
+    return rows
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ', '.join(map(str, values))
+
+
+def _split(split: Split) -> str:
+    text = f'{split.images} of {split.data} {split.name}, checksum {split.checksum}'
+    if split.left_out:
+        text += f', {split.left_out} left out'
+    return text + (', tags derived from masks' if split.tags == 'masks' else '')
+
+
+def _network(network: Network) -> str:
+    text = f'{network.model}, {network.weights}'
+    if network.supervision != 'none':
+        text += f' ({network.supervision}: {network.known_by})'
+    text += f', learns from {network.learnt_from}'
+    return text + (f' of {network.split}' if network.split else '')
+
+
+def _found(threshold: Threshold) -> str:
+    factor = '' if threshold.factor == 1 else f'{threshold.factor:g} times '
+    text = f'{factor}{threshold.source}'
+    text += f' ({threshold.detail})' if threshold.detail else ''
+    text += f', on {threshold.split}' if threshold.split else ''
+    values = ', '.join(f'{value:g}' for value in threshold.values)
+    return text + (f': {values}' if values else '')
+
+
+def _view_words(scales: tuple[float, ...] | None, flip: bool | None) -> str:
+    if scales is None and flip is None:
+        return 'none'
+    sizes = 'scales ' + ', '.join(f'{scale:g}' for scale in scales or (1.0,))
+    return sizes + (', with mirrored images' if flip else ', not mirrored')
+
+
+def _threshold(card: SupervisionCard, threshold: Threshold) -> str:
+    source = card.source_of(threshold)
+    source = 'masks' if source == 'other masks' else source
+    if source == 'label-free':
+        source = threshold.detail or source
+    factor = '' if threshold.factor == 1 else f'×{threshold.factor:g}'
+    return f'thr: {source}{factor}'
+
+
+def _crf(on: str) -> str:
+    return 'CRF' if on == 'predictions' else 'label CRF'
+
+
+def _seeds(card: SupervisionCard) -> str:
+    count = min(len(card.seeds), card.runs)
+    return f'{count} seed{"s" * (count != 1)}' if count else ''
+
+
+def _letter(network: Network) -> str:
+    learnt = network.learnt_from
+    if learnt.startswith(('label maps', 'nothing')):
+        return ''
+    letters = {
+        IMAGE_LEVEL: 'I',
+        IMAGE_LEVEL + FROM_MASKS: 'I from masks',
+        PIXELS: 'F',
+    }
+    return letters.get(learnt, '?')
+
+
+def _abbreviated(kinds: Iterable[str]) -> list[str]:
+    return sorted(
+        {
+            'weights ?' if kind.startswith(UNKNOWN) else SHORT_KINDS.get(kind, kind)
+            for kind in kinds
+        }
+    )
+
+
+def _labels(labels: str | None) -> str:
+    if labels in (None, 'none'):
+        return ''
+    if labels == TRUE_TAGS:
+        return 'true tags'
+    if labels == TRUE_TAGS + FROM_MASKS:
+        return 'true tags from masks'
+    return 'predicted tags' if str(labels).startswith('predicted') else 'tags ?'
+
+
+def _views(scales: tuple[float, ...] | None, flip: bool | None) -> str:
+    if scales is None and flip is None:
+        return ''
+    one = scales is None or len(scales) == 1
+    several = '' if one else 'ms'
+    if one and scales not in (None, (1.0,)):
+        several = f'scale {scales[0]:g}'
+    return '+'.join(filter(None, [several, 'flip' if flip else ''])) or '1 view'
