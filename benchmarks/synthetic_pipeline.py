@@ -1,22 +1,30 @@
 #!/usr/bin/env python
 """The numbers of the synthetic pipeline over several seeds, as a Markdown table.
 
-    python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --out docs/generated/synthetic_seeds.md
+    python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --mix \\
+        --out docs/generated/synthetic_seeds.md
     python benchmarks/synthetic_pipeline.py --config configs/psa/synthetic_refiners_pipeline.py \\
         --work-dir work_dirs/refiner_seeds --only miou --out docs/generated/refiners.md
 
 Runs what is missing in WORK_DIR/seed_N and prints mean and spread
-(sample standard deviation) of every metric. Interrupt it and run it again: it goes on.
+(sample standard deviation) of every metric, and how each was made. Stages that were
+measured unlike one another, say on train and on val, share a table only with --mix, which
+marks them. Interrupt it and run it again: it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsss_plugins.cli import run_tool
+
+if TYPE_CHECKING:
+    from wsss_plugins.stages import StageRecord
 
 CONFIG = 'configs/acr/synthetic_pipeline.py'
 
@@ -31,6 +39,9 @@ def main() -> None:
     )
     parser.add_argument(
         '--only', nargs='+', metavar='METRIC', help='leave the other metrics out'
+    )
+    parser.add_argument(
+        '--mix', action='store_true', help='mark unlike rows, do not refuse them'
     )
     parser.add_argument('--out', type=Path, help='also write the table to this file')
     args = parser.parse_args()
@@ -56,38 +67,68 @@ def command(args: argparse.Namespace) -> str:
     if args.config != CONFIG:
         parts.append(f'--config {args.config} --work-dir {args.work_dir}')
     parts.append(f'--seeds {" ".join(map(str, args.seeds))}')
-    return ' '.join(parts + ([f'--only {" ".join(args.only)}'] if args.only else []))
+    parts += [f'--only {" ".join(args.only)}'] if args.only else []
+    return ' '.join(parts + (['--mix'] if args.mix else []))
 
 
-def table(runs, args: argparse.Namespace) -> str:
+def stage_rows(runs: Sequence[Mapping[str, StageRecord]], only: Sequence[str] | None):
+    """A row for each stage that measured something: means, spreads and their card."""
+    from wsss_plugins.stages.compare import Row
+    from wsss_plugins.stages.result_rows import COUNTS, mean_rows
+
+    rows = []
+    for run in runs:
+        for stage, record in run.items():
+            numbers = {
+                name: float(value)
+                for name, value in record.metrics.items()
+                if isinstance(value, int | float) and name not in COUNTS
+                if not only or name in only
+            }
+            if numbers:
+                rows.append(Row(stage, numbers, record.supervision))
+    return mean_rows(rows)
+
+
+def table(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) -> str:
     """Markdown: one line per metric, mean and spread over the runs."""
+    from wsss_plugins.stages.compare import NO_CARD, mark_unlike, refuse_unlike
+
+    rows = stage_rows(runs, args.only)
+    if not args.mix:
+        refuse_unlike(rows, 'choose metrics with --only, or give --mix to mark them')
+    marks = mark_unlike([row.card for row in rows])
+    lines = [
+        head(runs, args),
+        '',
+        '| stage | metric | mean ± spread | runs | how it was made |',
+        '|---|---|---|---|---|',
+    ]
+    for row, sign in zip(rows, marks.signs, strict=True):
+        made = NO_CARD if row.card is None else row.card.short()
+        for metric, mean in row.metrics.items():
+            each = ', '.join(f'{run[row.title].metrics[metric]:.2f}' for run in runs)
+            spread = 0.0 if row.spreads is None else row.spreads[metric]
+            name = f'{row.title} {sign}'.strip()
+            lines.append(
+                f'| {name} | {metric} | {mean:.2f} ± {spread:.2f} | {each} | {made} |'
+            )
+            made = ''
+    seconds = [sum(record.seconds for record in run.values()) for run in runs]
+    each = ', '.join(f'{s:.0f}' for s in seconds)
+    lines.append(f'| all | seconds | {statistics.mean(seconds):.0f} | {each} | |')
+    return '\n'.join(lines) + '\n' + ''.join(f'\n{note}\n' for note in marks.notes)
+
+
+def head(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) -> str:
+    """The command, and where it ran."""
     places = [record.environment for run in runs for record in run.values()]
     place, commits = places[-1], sorted({p['commit'] for p in places})
-    lines = [
+    return (
         f'`{command(args)}` on {date.today().isoformat()}, '
         f'{place["device"]}, {place["threads"]} threads, '
-        f'torch {place["versions"]["torch"]}, commit {", ".join(commits)}; `{args.config}`.',
-        '',
-        '| stage | metric | mean ± spread | runs |',
-        '|---|---|---|---|',
-    ]
-    for stage, record in runs[0].items():
-        for metric, value in record.metrics.items():
-            values = [run[stage].metrics[metric] for run in runs]
-            if metric in ('images', 'failed') or not isinstance(value, (int, float)):
-                continue
-            if args.only and metric not in args.only:
-                continue
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            each = ', '.join(f'{v:.2f}' for v in values)
-            mean = statistics.mean(values)
-            lines.append(f'| {stage} | {metric} | {mean:.2f} ± {spread:.2f} | {each} |')
-    seconds = [sum(record.seconds for record in run.values()) for run in runs]
-    lines.append(
-        f'| all | seconds | {statistics.mean(seconds):.0f} | '
-        f'{", ".join(f"{s:.0f}" for s in seconds)} |'
+        f'torch {place["versions"]["torch"]}, commit {", ".join(commits)}; `{args.config}`.'
     )
-    return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':

@@ -76,3 +76,18 @@ def tiny_classifier():
         return cls(backbone=backbone, head=head, **kwargs)
 
     return build
+
+
+@pytest.fixture
+def tiny_ex_vit(tiny_classifier):
+    """Builds a small eX-ViT with four attributes; ``prefix`` as above."""
+    from wsss_plugins.backbones import ExViT
+    from wsss_plugins.classifiers import WSSSClassifier
+
+    def build(num_classes: int = 5, prefix: int = 1, patch: str = 'last', **head):
+        vit = tiny_classifier(prefix=prefix).backbone.vit
+        cfg = dict(type='AttributeHead', num_classes=num_classes, channels=24)
+        backbone = ExViT(vit, fuse_blocks=2, patch=patch)
+        return WSSSClassifier(backbone=backbone, head=cfg | dict(attributes=4) | head)
+
+    return build

@@ -26,7 +26,7 @@ LAYERS = [
     {'classifiers', 'segmentors'},
     {'seeds', 'refiners', 'datasets', 'metrics'},
     {'stages'},
-    {'explain', 'cli'},
+    {'explain', 'cli', 'doctor'},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,17 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from wsss_plugins.classifiers import WSSSClassifier
+    from PIL import Image
+
     from wsss_plugins.explain import Explanation
-    from wsss_plugins.seeds import SeedHead
 
 
 def main() -> None:
     """Reads the command and explains the photos."""
+    explain_photos(_parser().parse_args())
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'photos', nargs='+', type=Path, metavar='PHOTO', help='JPEG, PNG ...'
@@ -49,7 +54,34 @@ def main() -> None:
         const=False,
         help='use random weights, to try the tool out',
     )
+    _add_what_is_shown(parser)
     parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help="size of the model's input (default: as many patches as in training)",
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('explained.png'),
+        help='one picture, or a folder for one picture per photo and class',
+    )
+    parser.add_argument(
+        '--strict', action='store_true', help='end at a photo that cannot be read'
+    )
+    return parser
+
+
+def _add_what_is_shown(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        '--attributes',
+        action='store_true',
+        help='take the maps of an eX-ViT apart into what each attribute looks at',
+    )
+    how.add_argument(
         '--method',
         default='transformer_attribution',
         help='one or more seed heads, e.g. transformer_attribution,attention_rollout',
@@ -61,25 +93,8 @@ def main() -> None:
         '--class-names', type=Path, metavar='FILE', help='one name a line, in order'
     )
     parser.add_argument(
-        '--size',
-        type=int,
-        nargs=2,
-        metavar=('H', 'W'),
-        help="size of the model's input (default: as many patches as in training)",
-    )
-    parser.add_argument(
         '--signed', action='store_true', help='show what speaks against a class too'
     )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('explained.png'),
-        help='one picture, or a folder for one picture per photo and class',
-    )
-    parser.add_argument(
-        '--strict', action='store_true', help='end at a photo that cannot be read'
-    )
-    explain_photos(parser.parse_args())
 
 
 def explain_photos(args: argparse.Namespace) -> None:
@@ -88,25 +103,21 @@ def explain_photos(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: The pictures could not be written under the name given.
     """
-    from wsss_plugins.datasets.files import read_lines
-    from wsss_plugins.explain import build_method, draw_sheet, load_model
-    from wsss_plugins.structures import atomic_path
+    from wsss_plugins.explain import build_method, draw_sheet, explain, load_model
 
     _check_out(args.out, args.photos)
+    if args.attributes:
+        _explain_attributes(args)
+        return
     heads = [build_method(name) for name in _parts(args.method)]
     if not heads:
         raise ConfigError('--method names no method: give one or more')
-    options = dict(
-        classes=None if args.classes is None else _parts(args.classes),
-        top=args.top_k,
-        size=args.size,
-        names=read_lines(args.class_names) if args.class_names else None,
-    )
+    options = _options(args)
     model = load_model(args.model, args.weights)
+    looks = [partial(explain, model, method=head, **options) for head in heads]
     rows = []
-    for path, group in _explanations(args.photos, model, heads, options, args.strict):
-        shares = zip(group[0].names, group[0].probabilities, strict=True)
-        print(f'{path.name}:', ', '.join(f'{n} {100 * p:.1f} %' for n, p in shares))
+    for path, group in _answers(args.photos, looks, args.strict):
+        _tell(path, group[0])
         if args.out.suffix:
             rows.append((path.name, group))
             continue
@@ -114,31 +125,69 @@ def explain_photos(args: argparse.Namespace) -> None:
             zip(group[0].classes, group[0].names, strict=True)
         ):
             words = re.sub(r'\W+', '_', name)
-            with atomic_path(args.out / f'{path.stem}_{c}_{words}.png') as part:
-                one = [(path.name, [each.of(k) for each in group])]
-                draw_sheet(one, args.signed).save(part)
+            one = [(path.name, [each.of(k) for each in group])]
+            picture = draw_sheet(one, args.signed)
+            _save(picture, args.out / f'{path.stem}_{c}_{words}.png')
     if rows:
-        with atomic_path(args.out) as part:
-            draw_sheet(rows, args.signed).save(part)
+        _save(draw_sheet(rows, args.signed), args.out)
     print(f'{args.out}: written')
 
 
-def _explanations(
-    paths: list[Path],
-    model: WSSSClassifier,
-    heads: list[SeedHead],
-    options: dict[str, Any],
-    strict: bool,
-) -> Iterator[tuple[Path, list[Explanation]]]:
-    """What each method says of each photo that can be read.
+def _explain_attributes(args: argparse.Namespace) -> None:
+    """Takes the maps of every photo apart into attributes."""
+    from wsss_plugins.explain import draw_attributes, explain_attributes, load_model
+
+    model = load_model(args.model, args.weights)
+    looks = [partial(explain_attributes, model, **_options(args))]
+    rows = []
+    for path, (found,) in _answers(args.photos, looks, args.strict):
+        _tell(path, found.whole)
+        row = (path.name, found)
+        if args.out.suffix:
+            rows.append(row)
+        else:
+            _save(draw_attributes([row]), args.out / f'{path.stem}_attributes.png')
+    if rows:
+        _save(draw_attributes(rows), args.out)
+    print(f'{args.out}: written')
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What every way to explain is told."""
+    from wsss_plugins.datasets.files import read_lines
+
+    return dict(
+        classes=None if args.classes is None else _parts(args.classes),
+        top=args.top_k,
+        size=args.size,
+        names=read_lines(args.class_names) if args.class_names else None,
+    )
+
+
+def _tell(path: Path, said: Explanation) -> None:
+    shares = zip(said.names, said.probabilities, strict=True)
+    print(f'{path.name}:', ', '.join(f'{n} {100 * p:.1f} %' for n, p in shares))
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    from wsss_plugins.structures import atomic_path
+
+    with atomic_path(path) as part:
+        picture.save(part)
+
+
+def _answers(
+    paths: list[Path], looks: list[Callable[[Any], Any]], strict: bool
+) -> Iterator[tuple[Path, list[Any]]]:
+    """What each way to look says of each photo that can be read.
 
     Raises:
         DataError: No photo can be read, or one cannot and ``strict`` is set.
     """
-    from wsss_plugins.explain import explain, read_photo
+    from wsss_plugins.explain import read_photo
 
     broken: list[DataError] = []
-    with ProgressBar('explain', len(paths) * len(heads)) as bar:
+    with ProgressBar('explain', len(paths) * len(looks)) as bar:
         for path in paths:
             try:
                 photo = read_photo(path)
@@ -149,8 +198,8 @@ def _explanations(
                 bar.say(f'left out: {error}')
                 continue
             group = []
-            for head in heads:
-                group.append(explain(model, photo, head, **options))
+            for look in looks:
+                group.append(look(photo))
                 bar.advance(note=str(path))
             yield path, group
         if broken:

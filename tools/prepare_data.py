@@ -1,13 +1,21 @@
 #!/usr/bin/env python
-"""Prepares a data set: tools/prepare_data.py synthetic --out data/synthetic."""
+"""Prepares a data set: tools/prepare_data.py voc12 VOC.tar --sbd benchmark.tgz."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from wsss_plugins.cli import run_tool
+from wsss_plugins.cli import positive, run_tool
 from wsss_plugins.datasets import write_coco_label_maps
+from wsss_plugins.datasets.preparation import (
+    Prepared,
+    convert_masks,
+    prepare_coco14,
+    prepare_imagenet_seg,
+    prepare_sbd,
+    prepare_voc12,
+)
 from wsss_plugins.datasets.synthetic import (
     SyntheticSpec,
     save_preview,
@@ -51,6 +59,117 @@ def synthetic(args: argparse.Namespace) -> None:
     print(f'{args.out / "VOC2012"}: {"written" if written else "already complete"}')
 
 
+def add_voc12(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``voc12``."""
+    parser = commands.add_parser(
+        'voc12', help='Pascal VOC 2012 with train_aug, from its tar or folder and SBD'
+    )
+    sources(parser, 'VOCtrainval_11-May-2012.tar, VOC2012test.tar, or their folder')
+    parser.add_argument(
+        '--sbd',
+        type=Path,
+        nargs='+',
+        help='benchmark.tgz, its folder, or SegmentationClassAug as folder or zip',
+    )
+    parser.add_argument(
+        '--no-sbd', action='store_true', help='do without train_aug and its masks'
+    )
+    common(parser, 'data/VOCdevkit')
+    parser.add_argument(
+        '--skip-difficult',
+        action='store_true',
+        help='leave objects marked as difficult out of the labels (default: they count)',
+    )
+    parser.set_defaults(command=voc12)
+
+
+def voc12(args: argparse.Namespace) -> None:
+    """Builds VOC2012 below ``--out``."""
+    if bool(args.sbd) == args.no_sbd:
+        raise UserError(
+            'train_aug and its masks need SBD: give --sbd benchmark.tgz, or --no-sbd to do '
+            'without'
+            if not args.sbd
+            else '--sbd and --no-sbd were both given: choose one'
+        )
+    say(
+        prepare_voc12(
+            args.sources,
+            args.sbd,
+            args.out,
+            copy=args.copy,
+            difficult=not args.skip_difficult,
+            any_count=args.any_count,
+            workers=args.workers,
+        )
+    )
+
+
+def add_sbd(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``sbd``."""
+    parser = commands.add_parser('sbd', help='masks of SBD alone, .mat to PNG')
+    sources(parser, 'benchmark.tgz, or the folder benchmark_RELEASE')
+    common(parser, 'data/sbd')
+    parser.set_defaults(command=sbd)
+
+
+def sbd(args: argparse.Namespace) -> None:
+    """Turns SBD into a tree of its own."""
+    say(prepare_sbd(args.sources, args.out, args.copy, args.any_count, args.workers))
+
+
+def add_coco14(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``coco14``."""
+    parser = commands.add_parser(
+        'coco14', help='MS COCO 2014 with label maps, from its zips or folders'
+    )
+    sources(
+        parser, 'train2014.zip, val2014.zip, annotations_trainval2014.zip or folders'
+    )
+    common(parser, 'data/coco')
+    parser.add_argument(
+        '--label-maps', type=Path, help='take these label maps instead of drawing them'
+    )
+    parser.add_argument(
+        '--ids',
+        type=int,
+        choices=(80, 91),
+        default=80,
+        help='values of those: 80 classes, or category ids up to 90, which are mapped '
+        '(default: 80)',
+    )
+    parser.set_defaults(command=coco14)
+
+
+def coco14(args: argparse.Namespace) -> None:
+    """Builds COCO 2014."""
+    done = prepare_coco14(
+        args.sources,
+        args.out,
+        copy=args.copy,
+        any_count=args.any_count,
+        label_maps=args.label_maps,
+        ids=args.ids,
+        workers=args.workers,
+    )
+    say(done)
+
+
+def add_imagenet_seg(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``imagenet-seg``."""
+    parser = commands.add_parser(
+        'imagenet-seg', help='ImageNet-Segmentation: checks and links gtsegs_ijcv.mat'
+    )
+    parser.add_argument('source', type=Path, help='gtsegs_ijcv.mat, or its folder')
+    common(parser, 'data/imagenet_seg')
+    parser.set_defaults(command=imagenet_seg)
+
+
+def imagenet_seg(args: argparse.Namespace) -> None:
+    """Checks and links the file of ImageNet-Segmentation."""
+    say(prepare_imagenet_seg(args.source, args.out, args.copy, args.any_count))
+
+
 def add_coco_masks(commands: argparse._SubParsersAction) -> None:
     """Adds the sub-command ``coco-masks``."""
     parser = commands.add_parser(
@@ -72,12 +191,74 @@ def coco_masks(args: argparse.Namespace) -> None:
     print(f'{write_coco_label_maps(args.data_root, args.split, args.out)}: written')
 
 
+def add_convert_masks(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``convert-masks``."""
+    parser = commands.add_parser(
+        'convert-masks', help='turn a folder of masks of another kind into label maps'
+    )
+    parser.add_argument('folder', type=Path, help='PNG files')
+    parser.add_argument(
+        '--kind',
+        choices=('colours', 'category-ids'),
+        required=True,
+        help="VOC's colours, or COCO's category ids 1 to 90",
+    )
+    parser.add_argument('--out', type=Path, required=True, help='another folder')
+    parser.set_defaults(command=convert)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Turns masks into label maps."""
+    count = convert_masks(args.folder, args.out, args.kind)
+    print(f'{args.out}: {count:,} label map{"s" * (count != 1)}')
+
+
+def sources(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds the argument for what the user has downloaded."""
+    parser.add_argument('sources', type=Path, nargs='+', metavar='SOURCE', help=text)
+
+
+def common(parser: argparse.ArgumentParser, out: str) -> None:
+    """Adds the options that all real data sets share."""
+    parser.add_argument(
+        '--out', type=Path, default=Path(out), help=f'where it goes (default: {out})'
+    )
+    parser.add_argument(
+        '--copy', action='store_true', help='copy files of folders, not link to them'
+    )
+    parser.add_argument(
+        '--any-count',
+        action='store_true',
+        help='accept a part of the data set, e.g. for a trial',
+    )
+    parser.add_argument(
+        '--workers',
+        type=positive,
+        help='threads that decode (default: one a core, 16 at most)',
+    )
+
+
+def say(done: Prepared) -> None:
+    """Prints what was prepared."""
+    print(f'{done.root}: {"complete" if done.fresh else "already complete"}')
+    for name, count in done.counts.items():
+        print(f'  {name.replace("_", " "):<24} {count:>7,}')
+
+
 def main() -> None:
     """Parses the command line and runs the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='DATASET')
-    add_synthetic(commands)
-    add_coco_masks(commands)
+    for add in (
+        add_voc12,
+        add_sbd,
+        add_coco14,
+        add_imagenet_seg,
+        add_synthetic,
+        add_coco_masks,
+        add_convert_masks,
+    ):
+        add(commands)
     args = parser.parse_args()
     args.command(args)
 

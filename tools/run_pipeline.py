@@ -58,15 +58,23 @@ def _show_plan(pipeline, work_dir: Path, steps) -> None:
 
 
 def _show_records(records, work_dir: Path) -> None:
+    from wsss_plugins.stages.compare import headline
+
     table = Table('stage', 'numbers', 'seconds')
     for record in records.values():
         numbers = '  '.join(f'{key} {value}' for key, value in record.metrics.items())
+        if record.supervision is not None and headline(record.metrics):
+            numbers += f'\n[dim]{record.supervision.short()}[/dim]'
         table.add_row(record.stage, numbers, f'{record.seconds:.1f}')
     Console().print(table)
     total = sum(record.seconds for record in records.values())
     print(f'{total:.0f} s in all; results in {work_dir}')
     for record in records.values():
-        for what, file in (('report', 'report.html'), ('table', 'table.md')):
+        for what, file in (
+            ('report', 'report.html'),
+            ('table', 'table.md'),
+            ('figure', 'figure.png'),
+        ):
             path = work_dir / record.stage / file
             if path.is_file():
                 print(f'{what}: {path}')

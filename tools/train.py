@@ -21,7 +21,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.config import check_config
     from wsss_plugins.stages.distributed import rank
     from wsss_plugins.stages.pipeline import DataDigests, claim, experiment_name
-    from wsss_plugins.stages.train import train_model
+    from wsss_plugins.stages.train import train_alone
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
@@ -32,9 +32,10 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     )  # a mistake in the data shows before weights are fetched
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
-    metrics = train_model(cfg, work_dir, cfg.get('seed', 0), 'train')
+    metrics, card = train_alone(cfg, work_dir, cfg.get('seed', 0))
     if metrics and rank() == 0:
         print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+        print(card.short())
 
 
 if __name__ == '__main__':

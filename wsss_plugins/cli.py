@@ -25,14 +25,17 @@ warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable
 warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
 
 
-def run_tool(main: Callable[[], None]) -> None:
+def run_tool(main: Callable[[], None], check: bool = True) -> None:
     """Runs a tool; what the user can mend becomes one line and exit code 2.
 
-    The environment is checked first, since a wrong one breaks imports later.
+    Args:
+        main: The tool.
+        check: Check the environment first, since a wrong one breaks imports later.
     """
     try:
-        check_environment()
-        _import_quietly()
+        if check:
+            check_environment()
+            _import_quietly()
         main()
     except UserError as error:
         _leave(_from_data_worker(error) or str(error))
@@ -75,6 +78,13 @@ def _from_data_worker(error: Exception) -> str | None:
     last = str(error).strip().rsplit('\n', 1)[-1]
     name, _, message = last.partition(': ')
     return message if name.startswith('wsss_plugins.errors.') else None
+
+
+def positive(text: str) -> int:
+    """The type of an option that takes a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+    return int(text)
 
 
 def config_parser(description: str | None) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wsss_plugins import seeds  # noqa: F401
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.registry import SEED_HEADS, build_as, plugin_names
 from wsss_plugins.seeds import MultiScaleFlip, PerClassHead, SeedHead
 
@@ -20,8 +20,14 @@ def head(request) -> SeedHead:
 
 
 @pytest.fixture(params=[1, 2], ids=['one-prefix', 'two-prefix'])
-def model(request, tiny_classifier):
-    return tiny_classifier(prefix=request.param).double()
+def model(request, head, tiny_classifier, tiny_ex_vit):
+    """A plain classifier, or one with attributes for a head that shows them."""
+    model = tiny_classifier(prefix=request.param)
+    try:
+        head.check_model(model)
+    except UserError:
+        model = tiny_ex_vit(prefix=request.param)
+    return model.double()
 
 
 @pytest.fixture(params=[(32, 32), (24, 40)], ids=['square', 'non-square'])

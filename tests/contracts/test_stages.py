@@ -18,6 +18,8 @@ VALUES = dict(
     methods=dict(cam=dict(type='CAM')),
     dataset=dict(type='VOC12', data_root='data', split='train'),
     refiners=[dict(type='ConstantBackground')],
+    argument='floor',
+    values=['zero', 'minimum'],
     path=str(Path(__file__).parents[1] / 'golden'),
 )
 """Arguments that a stage may ask for; any other one names an earlier stage."""
@@ -34,6 +36,8 @@ def config(request) -> dict:
     ]
     assert needed[0] == 'name'
     given = {key: VALUES.get(key, f'the_{key}') for key in needed[1:]}
+    if request.param == 'EvaluateInstanceStage':
+        given['dataset'] = dict(VALUES['dataset'], type='COCO14')
     if request.param == 'ReportStage':
         given |= dict(title='Mine', seeds=['the_seeds'])  # at least one
     return dict(type=request.param, name='mine', **given)

@@ -13,6 +13,8 @@ from wsss_plugins.datasets.files import read_image
 from wsss_plugins.datasets.folder import FolderWSSS
 from wsss_plugins.datasets.imagenet import ImageNet
 from wsss_plugins.datasets.imagenet_seg import ImageNetSeg
+from wsss_plugins.datasets.sample_seeds import SeededSamples
+from wsss_plugins.datasets.tiles import LoadCrop
 from wsss_plugins.datasets.transforms import (
     LoadImage,
     LoadLabelMap,
@@ -20,6 +22,7 @@ from wsss_plugins.datasets.transforms import (
     RandomCropPad,
     ResizeLongSide,
 )
+from wsss_plugins.datasets.two_views import TwoViews
 from wsss_plugins.datasets.voc12 import VOC12
 
 __all__ = [
@@ -30,12 +33,15 @@ __all__ = [
     'ImageNet',
     'ImageNetSeg',
     'LoadConfidentScores',
+    'LoadCrop',
     'LoadImage',
     'LoadLabelMap',
     'PackClassInputs',
     'PoolConfidentLabels',
     'RandomCropPad',
     'ResizeLongSide',
+    'SeededSamples',
+    'TwoViews',
     'WSSSDataset',
     'confident_labels',
     'read_image',

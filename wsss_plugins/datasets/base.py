@@ -21,6 +21,7 @@ from wsss_plugins.datasets.files import (
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import TRANSFORMS, build_as
 from wsss_plugins.structures import load_label_map, voc_palette
+from wsss_plugins.structures.masks_read import note_mask
 
 
 class WSSSDataset(BaseDataset, ABC):
@@ -163,13 +164,16 @@ class WSSSDataset(BaseDataset, ABC):
             DataError: The data set was made without ``label_maps``, or the map is
                 broken or has a value outside the classes.
         """
-        path = self.get_data_info(index).get('seg_map_path')
+        info = self.get_data_info(index)
+        path = info.get('seg_map_path')
         if path is None:
             raise DataError(
                 f'{type(self).__name__} was made without label maps: '
                 'give label_maps=FOLDER to load masks'
             )
-        return load_label_map(path, num_classes=len(self._metainfo['classes']))
+        mask = load_label_map(path, num_classes=len(self._metainfo['classes']))
+        note_mask(self.label_map_folder, info['img_id'], mask)
+        return mask
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Checks the data set and lists its samples; called by mmengine."""

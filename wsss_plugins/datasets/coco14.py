@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wsss_plugins.datasets.base import WSSSDataset
+from wsss_plugins.datasets.coco_json import load_object
 from wsss_plugins.datasets.files import check_classes
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
@@ -138,8 +138,8 @@ def load_instances(
 ) -> dict[str, Any]:
     """Reads an instances file in little memory.
 
-    The 330 MB of the real training file would become gigabytes of Python
-    numbers; ``keep`` sees every JSON object as it is read and slims it.
+    The text is read in pieces, and ``keep`` slims every JSON object as it is read; see
+    :func:`wsss_plugins.datasets.coco_json.load_object`.
 
     Args:
         path: The JSON file.
@@ -154,7 +154,7 @@ def load_instances(
     """
     try:
         with path.open(encoding='utf-8') as file:
-            content = json.load(file, object_hook=keep)
+            content = load_object(file, keep)
         names = {c['id']: c['name'] for c in content['categories']}
         images = {image['id'] for image in content['images']}
         used = {a['category_id'] for a in content['annotations']}

@@ -94,12 +94,52 @@ def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:
         )
 
 
-def _with_compact_polygons(item: dict[str, Any]) -> dict[str, Any]:
-    """Turns lists of Python floats into arrays while the file is still being read."""
-    segments = item.get('segmentation')
+_KEPT = (
+    'id', 'name', 'image_id', 'category_id', 'file_name', 'height', 'width',
+    'segmentation', 'area', 'iscrowd', 'counts', 'size',
+)  # fmt: skip
+
+
+def with_compact_polygons(item: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what drawing needs, polygons as arrays; for :func:`load_instances`."""
+    slim = {key: item[key] for key in _KEPT if key in item}
+    segments = slim.get('segmentation')
     if isinstance(segments, list):
-        item['segmentation'] = [np.asarray(p, np.float32) for p in segments]
-    return item
+        slim['segmentation'] = [np.asarray(p, np.float32) for p in segments]
+    return slim
+
+
+def by_image(content: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    """The annotations of each image id that has any."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for item in content['annotations']:
+        found.setdefault(item['image_id'], []).append(item)
+    return found
+
+
+def draw_label_map(
+    image: Mapping[str, Any], annotations: Iterable[Mapping[str, Any]], source: Path
+) -> np.ndarray:
+    """The label map of one image of an instances file; see :func:`rasterise`.
+
+    Args:
+        image: With ``id``, ``height`` and ``width``.
+        annotations: Those of the image.
+        source: The file, for messages.
+
+    Raises:
+        DataError: An annotation cannot be drawn; names the image.
+    """
+    try:
+        return rasterise(annotations, (image['height'], image['width']))
+    except DataError as error:
+        raise DataError(f'{source}: image {image["id"]}: {error}') from error
+    except (KeyError, TypeError, ValueError, cv2.error) as error:
+        reason = ' '.join(str(error).split())
+        raise DataError(
+            f'{source}: image {image["id"]} has an annotation that cannot be drawn '
+            f'({type(error).__name__}: {reason}): repair the file'
+        ) from error
 
 
 def write_coco_label_maps(
@@ -120,17 +160,11 @@ def write_coco_label_maps(
         DataError: The file is missing or broken.
     """
     source = instances_file(data_root, split)
-    content = load_instances(source, keep=_with_compact_polygons)
-    found: dict[int, list[dict[str, Any]]] = {}
-    for item in content['annotations']:
-        found.setdefault(item['image_id'], []).append(item)
+    content = load_instances(source, keep=with_compact_polygons)
+    found = by_image(content)
     folder = Path(data_root if out is None else out) / 'SegmentationClass' / split
     images = content['images']
     for image in track(images, 'label maps', total=len(images)):
-        size = (image['height'], image['width'])
-        try:
-            label_map = rasterise(found.get(image['id'], []), size)
-        except DataError as error:
-            raise DataError(f'{source}: image {image["id"]}: {error}') from error
+        label_map = draw_label_map(image, found.get(image['id'], []), source)
         save_label_map(folder / f'{Path(image["file_name"]).stem}.png', label_map)
     return folder

@@ -30,7 +30,7 @@ def read_image(path: Path | str) -> np.ndarray:
     Raises:
         DataError: The file is missing or cannot be decoded.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return np.array(ImageOps.exif_transpose(image).convert('RGB'))
 
 
@@ -40,14 +40,14 @@ def read_image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: The file is missing or no image.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         width, height = image.size
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     return (width, height) if turned else (height, width)
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
+def opened_image(path: Path | str) -> Iterator[Image.Image]:
     """An opened image; what goes wrong with it becomes a ``DataError``."""
     try:
         with Image.open(path) as image:

@@ -13,6 +13,7 @@ import numpy as np
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
+from wsss_plugins.structures.masks_read import note_mask
 
 MAT_FILE = 'gtsegs_ijcv.mat'
 FIELDS = ('img', 'gt', 'id', 'target')
@@ -137,7 +138,10 @@ class ImageNetSeg(WSSSDataset):
                 f'{self._place(index)} has a mask of shape {mask.shape} with values up '
                 f'to {mask.max()} instead of (W, H) and 0 or 1: download the file anew'
             )
-        return np.ascontiguousarray(mask.T.astype(np.uint8))
+        mask = np.ascontiguousarray(mask.T.astype(np.uint8))
+        name = self.get_data_info(index)['img_id']
+        note_mask(self.label_map_folder, name, mask)
+        return mask
 
     @property
     def _masks_in_file(self) -> bool:

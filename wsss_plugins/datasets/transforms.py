@@ -119,7 +119,7 @@ class RandomCropPad(BaseTransform):
         """Crops and pads ``img`` and every map of ``seg_fields`` alike."""
         image = results['img']
         spans = [
-            _random_span(old, new)
+            random_span(old, new)
             for old, new in zip(image.shape[:2], self.size, strict=True)
         ]
         source = tuple(span[0] for span in spans)
@@ -138,7 +138,7 @@ class RandomCropPad(BaseTransform):
         return results
 
 
-def _random_span(old: int, new: int) -> tuple[slice, slice]:
+def random_span(old: int, new: int) -> tuple[slice, slice]:
     """Where to read from ``old`` pixels and where to write in ``new``, at random."""
     offset = int(np.random.randint(abs(old - new) + 1))
     length = min(old, new)

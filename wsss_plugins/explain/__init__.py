@@ -1,5 +1,7 @@
 """Why a model says so: from a model and a photo to the maps of its classes."""
 
+from wsss_plugins.explain.attribute_sheet import draw_attributes
+from wsss_plugins.explain.attributes import AttributeExplanation, explain_attributes
 from wsss_plugins.explain.call import Explanation, explain, read_photo
 from wsss_plugins.explain.classes import choose_classes, class_names
 from wsss_plugins.explain.methods import build_method, method_names, short_name
@@ -7,12 +9,15 @@ from wsss_plugins.explain.models import load_model
 from wsss_plugins.explain.sheet import draw_sheet
 
 __all__ = [
+    'AttributeExplanation',
     'Explanation',
     'build_method',
     'choose_classes',
     'class_names',
+    'draw_attributes',
     'draw_sheet',
     'explain',
+    'explain_attributes',
     'load_model',
     'method_names',
     'read_photo',

@@ -56,6 +56,45 @@ class Explanation:
         return replace(self, **{key: getattr(self, key)[part] for key in keys})
 
 
+@dataclass(frozen=True)
+class Question:
+    """A photo as a model sees it, and the classes to explain.
+
+    Attributes:
+        images: ``(1, 3, H', W')``, normalised, on the model's device.
+        photo: ``(H, W, 3)`` uint8 RGB.
+        classes: Ids.
+        names: Of these classes.
+        logits: ``(K,)`` float32.
+        probabilities: ``(K,)`` float32 in [0, 1].
+    """
+
+    images: Tensor
+    photo: np.ndarray
+    classes: tuple[int, ...]
+    names: tuple[str, ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+    def answer(self, maps: Tensor, method: str) -> Explanation:
+        """Maps ``(K, h, w)`` of the classes by a method, at the size of the photo."""
+        return Explanation(
+            self.on_photo(maps),
+            self.classes,
+            self.names,
+            self.logits,
+            self.probabilities,
+            self.photo,
+            method,
+        )
+
+    def on_photo(self, maps: Tensor) -> np.ndarray:
+        """Maps ``(K, h, w)`` as ``(K, H, W)`` float32 of the photo's size, bilinear."""
+        size = self.photo.shape[:2]
+        maps = F.interpolate(maps.detach()[None].float(), size=size, mode='bilinear')
+        return maps[0].cpu().numpy()
+
+
 def explain(
     model: nn.Module | Path | str,
     image: Path | str | Image.Image | np.ndarray,
@@ -89,27 +128,47 @@ def explain(
     """
     head = build_method(method)
     classifier = load_model(model, weights)
-    if not classifier.backbone.attention_modules():
-        raise ConfigError(
-            f'{type(head).__name__} reads attention, and {type(classifier.backbone).__name__} '
-            'has none: give a model with a vision transformer, such as TimmViT'
-        )
-    names = _names(classifier, names)
+    head.check_model(classifier)
+    asked = ask(classifier, image, classes, top, size, names)
+    chosen = torch.tensor(asked.classes, device=asked.images.device)[:, None]
+    maps = head.maps_of(classifier, asked.images, chosen)[:, 0]
+    return asked.answer(maps, type(head).__name__)
+
+
+def ask(
+    model: WSSSClassifier,
+    image: Path | str | Image.Image | np.ndarray,
+    classes: Sequence[int | str] | None = None,
+    top: int = 1,
+    size: tuple[int, int] | None = None,
+    names: Sequence[str] | None = None,
+) -> Question:
+    """Shows a photo to a model and chooses the classes to explain.
+
+    Args:
+        model: The classifier; its mode is left as it was.
+        image: See :func:`explain`, as the others.
+        classes: Likewise.
+        top: Likewise.
+        size: Likewise.
+        names: Likewise.
+
+    Raises:
+        ConfigError: An unknown class.
+        DataError: An image that cannot be read, or a size that does not fit.
+    """
+    names = _names(model, names)
     photo = read_photo(image)
-    images = _input(classifier, photo, size)
-    logits, probabilities = _answers(classifier, images)
+    images = _input(model, photo, size)
+    logits, probabilities = _answers(model, images)
     chosen = choose_classes(classes, top, probabilities, names)
-    classes_of_photo = torch.tensor(chosen, device=images.device)[:, None]
-    maps = head.maps_of(classifier, images, classes_of_photo).transpose(0, 1)
-    maps = F.interpolate(maps.float(), size=photo.shape[:2], mode='bilinear')
-    return Explanation(
-        maps[0].cpu().numpy(),
+    return Question(
+        images,
+        photo,
         tuple(chosen),
         tuple(first_synonym(names[c]) if names else f'class {c}' for c in chosen),
         logits[chosen].float().cpu().numpy(),
         probabilities[chosen].float().cpu().numpy(),
-        photo,
-        type(head).__name__,
     )
 
 

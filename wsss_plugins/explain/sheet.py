@@ -48,11 +48,15 @@ def draw_sheet(
         RGB picture.
     """
     bands = [
-        _band(title, group, k, signed)
+        _class_band(title, group, k, signed)
         for title, group in rows
         for k in range(len(group[0].classes))
     ]
-    bands.append(_scale(signed))
+    return stack([*bands, scale(signed)])
+
+
+def stack(bands: Sequence[Image.Image]) -> Image.Image:
+    """Bands one below the other, with a margin around each."""
     width = max(band.width for band in bands) + 2 * MARGIN
     height = sum(band.height for band in bands) + MARGIN * (len(bands) + 1)
     sheet, top = Image.new('RGB', (width, height), PAPER), MARGIN
@@ -62,39 +66,63 @@ def draw_sheet(
     return sheet
 
 
-def _band(
+def _class_band(
     title: str, group: Sequence[Explanation], k: int, signed: bool
 ) -> Image.Image:
     """The pictures of one class of one photo, under its name."""
     first = group[0]
-    photo = _fitted(first.photo)
+    photo = fitted(first.photo)
     tiles = [Image.fromarray(photo)]
     captions = [title]
     for each in group:
-        scores, colours = _scaled(each.maps[k], signed)
+        scores, colours = scaled(each.maps[k], signed)
         tiles.append(heat_picture(photo, scores, TILE, colours))
         words = spelt_out(each.method)
         empty = not (np.abs(each.maps[k]) if signed else each.maps[k]).max() > 0
         captions.append(f'{words} (nothing)' if empty else words)
+    share = f'{100 * float(first.probabilities[k]):.1f} %'
+    return tile_band(first.names[k], share, tiles, captions)
+
+
+def tile_band(
+    heading: str,
+    note: str,
+    tiles: Sequence[Image.Image],
+    captions: Sequence[str],
+    columns: int | None = None,
+) -> Image.Image:
+    """Pictures of one size side by side, each with a caption, under a heading.
+
+    Args:
+        heading: In bold.
+        note: Behind it.
+        tiles: The pictures.
+        captions: Below them.
+        columns: How many in a row; all by default.
+
+    Returns:
+        RGB picture.
+    """
+    columns = min(columns or len(tiles), len(tiles))
     step, head = max(t.width for t in tiles) + GAP, 2 * TITLE
-    size = (step * len(tiles) - GAP, head + tiles[0].height + 2 * CAPTION)
+    high = tiles[0].height + 2 * CAPTION
+    rows = -(-len(tiles) // columns)
+    size = (step * columns - GAP, head + rows * high + (rows - 1) * GAP)
     band = Image.new('RGB', size, PAPER)
-    _write_heading(band, first.names[k], float(first.probabilities[k]))
+    # A short note, such as a share, is shown whole; before a long one is the heading.
+    kept = min(int(_font(TITLE).getlength(note)), band.width // 2) + GAP
+    room = band.width - kept
+    end = _write(band, (0, 0), heading, TITLE, INK, room, 'DejaVuSans-Bold') + GAP
+    _write(band, (end, 0), note, TITLE, SOFT, band.width - end)
     for i, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
-        band.paste(tile, (i * step, head))
-        below = (i * step, head + tile.height + CAPTION // 2)
+        left, top = i % columns * step, head + i // columns * (high + GAP)
+        band.paste(tile, (left, top))
+        below = (left, top + tile.height + CAPTION // 2)
         _write(band, below, caption, CAPTION, SOFT, tile.width)
     return band
 
 
-def _write_heading(band: Image.Image, name: str, probability: float) -> None:
-    share = f'{100 * probability:.1f} %'
-    room = band.width - int(_font(TITLE).getlength(share)) - GAP
-    end = _write(band, (0, 0), name, TITLE, INK, room, 'DejaVuSans-Bold')
-    _write(band, (end + GAP, 0), share, TITLE, SOFT, band.width)
-
-
-def _scaled(scores: np.ndarray, signed: bool) -> tuple[np.ndarray, Colormap]:
+def scaled(scores: np.ndarray, signed: bool) -> tuple[np.ndarray, Colormap]:
     """A map in [0, 1], or beyond for the brightest, and the colours to show it in."""
     sizes = np.abs(scores) if signed else scores.clip(min=0)
     low = 0.0 if signed else float(sizes.min())
@@ -105,7 +133,7 @@ def _scaled(scores: np.ndarray, signed: bool) -> tuple[np.ndarray, Colormap]:
     return (sizes - low) / span, HEAT
 
 
-def _fitted(photo: np.ndarray) -> np.ndarray:
+def fitted(photo: np.ndarray) -> np.ndarray:
     """A photo whose longest side is that of a picture; small ones keep sharp pixels."""
     image = Image.fromarray(photo)
     factor = TILE / max(image.size)
@@ -115,7 +143,7 @@ def _fitted(photo: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize((size[0], size[1]), way))
 
 
-def _scale(signed: bool) -> Image.Image:
+def scale(signed: bool) -> Image.Image:
     """What the colours mean."""
     low, high = ('against', 'for') if signed else ('low', 'high')
     steps = (SIGNED if signed else HEAT)(np.linspace(0, 1, TILE // 2), bytes=True)

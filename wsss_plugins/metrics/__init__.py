@@ -1,6 +1,7 @@
 """Metrics: how good label maps, seeds and image-level predictions are."""
 
 from wsss_plugins.metrics.boundary import boundary_band, boundary_counts
+from wsss_plugins.metrics.coco_ap import CocoAP
 from wsss_plugins.metrics.confusion import (
     ClassCounts,
     class_counts,
@@ -12,8 +13,10 @@ from wsss_plugins.metrics.confusion import (
     iou_per_class,
     mean_iou,
     pixel_accuracy,
+    save_confusion,
 )
 from wsss_plugins.metrics.conventions import CONVENTIONS, Convention, convention_of
+from wsss_plugins.metrics.detections import check_detections, detections_of_map
 from wsss_plugins.metrics.explanation import (
     ExplanationScores,
     ExplanationSegmentation,
@@ -43,6 +46,7 @@ __all__ = [
     'MEANS',
     'PER_CLASS',
     'ClassCounts',
+    'CocoAP',
     'Convention',
     'ExplanationScores',
     'ExplanationSegmentation',
@@ -58,10 +62,12 @@ __all__ = [
     'average_precision',
     'boundary_band',
     'boundary_counts',
+    'check_detections',
     'class_counts',
     'class_mean',
     'confusion_matrix',
     'convention_of',
+    'detections_of_map',
     'f1_score',
     'false_negative_rate',
     'false_positive_rate',
@@ -76,5 +82,6 @@ __all__ = [
     'pixel_ranks',
     'precision_recall',
     'resize_map',
+    'save_confusion',
     'segmentation_ap',
 ]

@@ -10,6 +10,9 @@ A class for which a ratio is 0 / 0 is NaN; :func:`class_mean` settles what it co
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -17,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics.conventions import Averaged, ErrorsPer
-from wsss_plugins.structures import IGNORE
+from wsss_plugins.structures import IGNORE, atomic_path, save_npz
 
 
 class ClassCounts(NamedTuple):
@@ -181,3 +184,33 @@ def mean_of_ious(counts: ClassCounts, averaged: Averaged) -> np.ndarray:
     if averaged == 'target':
         iou = np.where(counts.target > 0, iou, np.nan)
     return class_mean(iou, averaged)
+
+
+def save_confusion(folder: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    """Writes a confusion matrix as ``confusion.npz`` and ``confusion.csv``.
+
+    The arrays are ``confusion`` ``(L, L)`` and ``classes`` ``(L,)``. The table has a line
+    for each class of the ground truth and a column for each predicted one, in pixels.
+
+    Args:
+        folder: Where to write.
+        confusion: ``(L, L)`` int64, rows = ground truth.
+        classes: L names, background first.
+
+    Raises:
+        DataError: The names do not fit the matrix.
+    """
+    if confusion.shape != (len(classes), len(classes)):
+        raise DataError(
+            f'a confusion matrix of shape {confusion.shape} does not fit '
+            f'{len(classes)} classes: name them all, background first'
+        )
+    arrays = dict(confusion=confusion, classes=np.array(classes, dtype=np.str_))
+    save_npz(folder / 'confusion.npz', arrays)
+    rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
+    with (
+        atomic_path(folder / 'confusion.csv') as part,
+        part.open('w', newline='', encoding='utf-8') as file,
+    ):
+        table = csv.writer(file, lineterminator='\n')
+        table.writerows([['ground truth', *classes], *rows])

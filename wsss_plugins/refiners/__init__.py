@@ -17,6 +17,7 @@ from wsss_plugins.refiners.patch_affinity import (
     spread,
 )
 from wsss_plugins.refiners.permutohedral import PermutohedralLattice
+from wsss_plugins.refiners.pieces import InPieces
 from wsss_plugins.refiners.power import PowerScores
 from wsss_plugins.refiners.random_walk import RandomWalk
 from wsss_plugins.refiners.threshold import (
@@ -34,6 +35,7 @@ __all__ = [
     'CRFPreset',
     'ConstantBackground',
     'DenseCRF',
+    'InPieces',
     'OtsuBackground',
     'PatchAffinity',
     'PermutohedralLattice',

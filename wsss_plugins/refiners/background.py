@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ class BackgroundPolicy(Refiner):
         normalise: Scale the scores of every class to [0, 1] first. Without it they
             must be in that range already.
     """
+
+    label_free: ClassVar[bool] = False
+    """Whether it follows from the seeds, rather than from a number that is given."""
 
     def __init__(self, normalise: bool = True) -> None:
         self.normalise = normalise
@@ -111,6 +115,8 @@ class QuantileBackground(BackgroundPolicy):
         ConfigError: The share is out of range.
     """
 
+    label_free = True
+
     def __init__(
         self, foreground_share: float = FOREGROUND_SHARE, normalise: bool = True
     ) -> None:
@@ -140,6 +146,8 @@ class OtsuBackground(BackgroundPolicy):
     Args:
         normalise: See :class:`BackgroundPolicy`.
     """
+
+    label_free = True
 
     def background(self, strongest: Tensor) -> Tensor:
         """Otsu's threshold of the image, and its score where it has only one."""

@@ -3,8 +3,14 @@
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.confident import ConfidentLabelStage
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.evaluate_instances import EvaluateInstanceStage
 from wsss_plugins.stages.folder import FolderStage
 from wsss_plugins.stages.insertion_deletion_test import InsertionDeletionTestStage
+from wsss_plugins.stages.interchange import (
+    ExportSeedStage,
+    ImportLabelStage,
+    ImportSeedStage,
+)
 from wsss_plugins.stages.perturbation_test import PerturbationTestStage
 from wsss_plugins.stages.pipeline import Pipeline
 from wsss_plugins.stages.predict import PredictStage
@@ -18,15 +24,21 @@ from wsss_plugins.stages.runner import (
     WSSSRunner,
 )
 from wsss_plugins.stages.seed import SeedStage
+from wsss_plugins.stages.seed_sweep import SeedSweepStage
 from wsss_plugins.stages.segmentation_test import SegmentationTestStage
+from wsss_plugins.stages.submission import SubmissionStage
 from wsss_plugins.stages.train import TrainStage, build_runner, load_trained
 
 __all__ = [
     'ConfidentLabelStage',
     'EpochSeedHook',
+    'EvaluateInstanceStage',
     'EvaluateLabelStage',
     'EvaluateSeedStage',
+    'ExportSeedStage',
     'FolderStage',
+    'ImportLabelStage',
+    'ImportSeedStage',
     'InsertionDeletionTestStage',
     'PerturbationTestStage',
     'Pipeline',
@@ -36,9 +48,11 @@ __all__ = [
     'ReportStage',
     'ResumePointHook',
     'SeedStage',
+    'SeedSweepStage',
     'SegmentationTestStage',
     'Stage',
     'StageRecord',
+    'SubmissionStage',
     'TrainStage',
     'WSSSRunner',
     'build_runner',

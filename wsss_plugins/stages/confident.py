@@ -18,6 +18,8 @@ from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.refine_jobs import Batch, RefineTask, label_path
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Threshold
 
 
 @STAGES.register_module()
@@ -86,6 +88,12 @@ class ConfidentLabelStage(RefineStage):
         refiners = super().provenance()['refiners']
         alphas = {f'alpha_{part}': alpha for part, alpha in self.alphas.items()}
         return dict(refiners=refiners, **alphas)
+
+    def card(self) -> SupervisionCard:
+        """Both exponents are numbers of the config."""
+        alphas = ' and '.join(f'{alpha:g}' for alpha in self.alphas.values())
+        fixed = Threshold(self.name, 'fixed', f'PowerBackground, alpha {alphas}')
+        return SupervisionCard(thresholds=(fixed,))
 
     def _results(
         self, task: RefineTask, batches: Sequence[Batch]

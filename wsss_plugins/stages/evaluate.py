@@ -20,6 +20,7 @@ from wsss_plugins.metrics import (
     confusion_matrix,
     convention_of,
     mean_iou,
+    save_confusion,
 )
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
@@ -45,6 +46,7 @@ class _MaskStage(Stage):
     """
 
     needs_every_image = False
+    needs_masks = True
 
     def __init__(
         self, name: str, source: str, dataset: dict[str, Any], convention: str
@@ -160,8 +162,9 @@ class EvaluateSeedStage(_MaskStage):
 class EvaluateLabelStage(_MaskStage):
     """mIoU, FP and FN rates and boundary IoU of label maps, per class and per image.
 
-    Writes ``scores.json``, the table ``classes.csv``, and ``per_image.json``, the mIoU
-    over the classes that each image shows or is said to show.
+    Writes ``scores.json``, the table ``classes.csv``, the confusion matrix
+    (:func:`save_confusion`), and ``per_image.json``, the mIoU over the classes that each
+    image shows or is said to show.
 
     Args:
         name: Name of the stage.
@@ -202,6 +205,7 @@ class EvaluateLabelStage(_MaskStage):
             save_json(out / SCORES_FILE, dict(classes=classes) | scores.to_dict())
             save_json(out / IMAGES_FILE, per_image)
             _save_table(out / CLASSES_FILE, scores.table(classes))
+            save_confusion(out, confusion, classes)
         return dict(
             miou=round(scores.miou, 3),
             fp_rate=round(scores.mean_false_positive_rate, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,9 +22,11 @@ from wsss_plugins.registry import DATASETS, SEED_HEADS, build_as
 from wsss_plugins.seeds import SeedHead
 from wsss_plugins.stages.attribution import load_classifier
 from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.cards.training import begun_network
 from wsss_plugins.stages.distributed import barrier, device, gather, rank, share_of
 from wsss_plugins.stages.failures import Failures
 from wsss_plugins.structures import IGNORE, load_npz, save_json, save_npz
+from wsss_plugins.structures.card import SupervisionCard
 
 SCORES_FILE = 'scores.json'
 M = TypeVar('M', bound=PerImage)
@@ -69,7 +71,6 @@ class ExplanationStage(Stage, Generic[M]):
     """
 
     needs_every_image = False
-    needs_masks = False
 
     def __init__(
         self,
@@ -145,6 +146,20 @@ class ExplanationStage(Stage, Generic[M]):
             methods=list(self.methods),
             input_size=list(self.input_size),
         )
+
+    def card(self) -> SupervisionCard:
+        """A classifier that was trained elsewhere; one view of the size that is asked for."""
+        cards: dict[str, SupervisionCard] = {}
+        own = SupervisionCard(
+            labels='none',
+            scales=(1.0,),
+            flip=False,
+            protocol=dict(input_size='x'.join(map(str, self.input_size))),
+        )
+        if not isinstance(self.model, str):
+            network, cards = begun_network(self.name, dict(model=self.model))
+            own = replace(own, networks=(network,))
+        return own.after(cards)
 
     def _measure(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.attribution import class_logits, relevance_maps
 from wsss_plugins.stages.explanation import Batch, ExplanationStage
 from wsss_plugins.stages.tables import write_csv, write_markdown
+from wsss_plugins.structures.card import SupervisionCard
 
 
 @STAGES.register_module()
@@ -46,6 +48,11 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         super().__init__(name, model, methods, dataset, **kwargs)
         self.steps = steps
         self.forward_batch_size = forward_batch_size
+
+    def card(self) -> SupervisionCard:
+        """How many steps there are."""
+        own = super().card()
+        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
 
     def measures(self) -> dict[str, InsertionDeletion]:
         """An accumulator for every method."""

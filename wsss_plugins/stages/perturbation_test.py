@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from wsss_plugins.stages.attribution import (
 )
 from wsss_plugins.stages.explanation import Batch, ExplanationStage
 from wsss_plugins.stages.tables import Cell, write_csv, write_markdown
+from wsss_plugins.structures.card import SupervisionCard
 
 EXPLAINED = ('predicted', 'target')
 SIGNS = ('negative', 'positive')
@@ -60,6 +62,11 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         super().__init__(name, model, methods, dataset, **kwargs)
         self.steps = steps
         self.forward_batch_size = forward_batch_size
+
+    def card(self) -> SupervisionCard:
+        """How many steps there are."""
+        own = super().card()
+        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
         """Refuses labels of other classes than the classifier's."""

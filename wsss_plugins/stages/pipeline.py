@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,10 +25,19 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.errors import ConfigError, DataError, UserError, near_names
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.base import Stage, fingerprint
-from wsss_plugins.stages.distributed import barrier, rank, world_size
+from wsss_plugins.stages.cards import CardMaker, Ran, sign
+from wsss_plugins.stages.cards.images import ImageRegister
+from wsss_plugins.stages.cards.initial import DECLARED
+from wsss_plugins.stages.cards.maker import session_of
+from wsss_plugins.stages.cards.renew import renew
+from wsss_plugins.stages.cards.training import begun_network
+from wsss_plugins.stages.distributed import barrier, gather, rank, world_size
 from wsss_plugins.stages.failures import FAILURES_FILE
 from wsss_plugins.stages.record import StageRecord, environment
 from wsss_plugins.structures import PART_FILES, load_json, save_json
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Network
+from wsss_plugins.structures.masks_read import watch_masks
 
 IDENTITY_FILE = 'experiment.json'
 PREVIOUS = '.previous'
@@ -80,6 +89,7 @@ class Pipeline:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
         digests = DataDigests()
+        self.images = ImageRegister()
         self.steps: list[Step] = []
         for config in configs:
             stage = build_as(STAGES, config, Stage)
@@ -88,9 +98,7 @@ class Pipeline:
             _check_name(stage, list(made))
             inputs = {name: made[name] for name in stage.inputs}
             data = digests(config, stage.needs_every_image)
-            says = {
-                k: v for k, v in config.items() if k not in stage.arguments_of_speed
-            }
+            says = _without_remarks(config, stage.arguments_of_speed)
             mark = fingerprint([plain(says), data], self.seed, inputs)
             self.steps.append(Step(stage, config, mark))
 
@@ -149,16 +157,27 @@ class Pipeline:
                     f"--start {start}: the earlier stage '{step.stage.name}' is "
                     f'{self.state(step, work_dir)}; start there'
                 )
+        networks = self._networks()
         for step in selected:
             if rank() == 0 and self.state(step, work_dir) in ('new', 'changed'):
                 _make_room(work_dir / step.stage.name, step.fingerprint)
             barrier()
             if self.state(step, work_dir) != 'done':
                 self._run(step, work_dir)
+            elif rank() == 0:
+                renew(work_dir / step.stage.name, networks)
             if self.strict:
                 refuse_failures(work_dir / step.stage.name)
         records = [StageRecord.load(work_dir / name) for name in self.names]
         return {r.stage: r for r in records if r is not None and r.done}
+
+    def _networks(self) -> dict[str, Network]:
+        """What the config says of the weights that networks begin with, by stage."""
+        return {
+            step.stage.name: begun_network(step.stage.name, step.config['config'])[0]
+            for step in self.steps
+            if isinstance(step.config.get('config'), Mapping)
+        }
 
     def _run(self, step: Step, work_dir: Path) -> None:
         stage = step.stage
@@ -170,7 +189,9 @@ class Pipeline:
             fingerprint=step.fingerprint,
             inputs={name: marks[name] for name in stage.inputs},
             seed=self.seed,
+            environment=environment(world_size()),
         )
+        session = _session(record, StageRecord.load(out))
         barrier()
         if rank() == 0:
             for part in out.rglob(PART_FILES):
@@ -178,17 +199,35 @@ class Pipeline:
             record.save(out)
         begin = time.monotonic()
         folders = {name: work_dir / name for name in stage.inputs}
-        record.metrics = stage.run(out, folders)
-        barrier()
+        with watch_masks() as read:
+            record.metrics = stage.run(out, folders)
+        read = {key: mask for part in gather(read) for key, mask in part.items()}
         record.provenance = plain(stage.provenance())
         record.seconds = round(time.monotonic() - begin, 2)
         record.finished = datetime.now().isoformat(timespec='seconds')
-        record.environment = environment(world_size())
+        if rank() == 0:
+            where = record.environment
+            ran = Ran(stage, step.config, out, folders, record.metrics, where, read)
+            card = CardMaker(self.images).make(ran)
+            record.card = None
+            if card is not None:
+                card = card.also_by(session)
+                sign(out, card)
+                record.card = card.to_dict()
         # What failed is tried again when the command is; see refuse_failures.
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
             record.save(out)
         barrier()
+
+
+def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCard:
+    """Who runs a stage, and who ran it before it was interrupted; the record has it too."""
+    session = SupervisionCard(**session_of(record.environment, record.seed))
+    if earlier is not None and earlier.supervision is not None:
+        session = session.also_by(earlier.supervision)
+    record.card = session.to_dict()
+    return session
 
 
 class DataDigests:
@@ -225,6 +264,14 @@ class DataDigests:
                 self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
             digests.append(self.known[key])
         return digests
+
+
+def _without_remarks(config: Mapping[str, Any], speed: Collection[str]) -> Any:
+    """A stage's config without what no result depends on."""
+    says = {k: v for k, v in config.items() if k not in speed}
+    if isinstance(says.get('config'), Mapping):
+        says['config'] = {k: v for k, v in says['config'].items() if k != DECLARED}
+    return says
 
 
 def _is_dataset(node: Any) -> bool:

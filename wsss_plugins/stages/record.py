@@ -15,6 +15,7 @@ import torch
 import wsss_plugins
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import load_json, save_json
+from wsss_plugins.structures.card import SupervisionCard
 
 RECORD_FILE = 'record.json'
 PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmsegmentation', 'numpy')
@@ -36,6 +37,8 @@ class StageRecord:
         seconds: Time it took, in this last run.
         finished: Local time of its end, ISO 8601.
         environment: Versions, commit, machine and number of workers.
+        card: The supervision card of the metrics, as JSON knows it; None for a stage that
+            measures nothing, and in records of versions without cards.
     """
 
     stage: str
@@ -49,6 +52,15 @@ class StageRecord:
     seconds: float = 0.0
     finished: str = ''
     environment: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] | None = None
+
+    @property
+    def supervision(self) -> SupervisionCard | None:
+        """The supervision card; None when there is none to trust."""
+        try:
+            return None if self.card is None else SupervisionCard.from_dict(self.card)
+        except DataError:
+            return None
 
     def save(self, folder: Path) -> None:
         """Writes the record into the stage's folder."""

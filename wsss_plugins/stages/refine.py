@@ -28,6 +28,8 @@ from wsss_plugins.stages.refine_jobs import (
 )
 from wsss_plugins.stages.seed import batches_of_one_size
 from wsss_plugins.stages.thresholds import best_threshold, threshold_of_seeds
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Threshold
 
 __all__ = ['RefineStage', 'label_path']
 
@@ -145,6 +147,22 @@ class RefineStage(Stage):
         names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
         return dict(refiners=names, threshold=source)
 
+    def card(self) -> SupervisionCard:
+        """Where the background comes from."""
+        policies = [
+            part
+            for part in RefinerChain(self.refiners).refiners
+            if isinstance(part, BackgroundPolicy)
+        ]
+        found = [own_threshold(self.name, policy) for policy in policies]
+        given, factor = self.threshold, self.threshold_factor
+        if isinstance(given, str) and given in CRITERIA:
+            found[:1] = [Threshold(self.name, 'label-free', given, factor)]
+        elif isinstance(given, str):
+            detail = f'the best of {given}'
+            found[:1] = [Threshold(self.name, 'masks', detail, factor, of=given)]
+        return SupervisionCard(thresholds=tuple(found))
+
     def _find_threshold(
         self, task: RefineTask, ids: list[str], inputs: dict[str, Path]
     ) -> float:
@@ -183,3 +201,15 @@ class RefineStage(Stage):
         if workers == 1 or len(batches) < 2 * workers:
             return refine_here(task, batches, torch.device('cpu'))
         return refine_in_pool(task, batches, -(-workers // self.tasks_at_once))
+
+
+def own_threshold(stage: str, policy: BackgroundPolicy) -> Threshold:
+    """Where the background of a policy comes from that nobody gave a threshold."""
+    if policy.label_free:
+        return Threshold(stage, 'label-free', type(policy).__name__)
+    number = getattr(policy, 'threshold', None)
+    if number is not None:
+        return Threshold(stage, 'fixed', values=(float(number),))
+    alpha = getattr(policy, 'alpha', None)
+    detail = type(policy).__name__ + ('' if alpha is None else f', alpha {alpha:g}')
+    return Threshold(stage, 'fixed', detail)

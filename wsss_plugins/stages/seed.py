@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
@@ -23,6 +24,7 @@ from wsss_plugins.stages.distributed import device, rank, share_of
 from wsss_plugins.stages.failures import Failures
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
+from wsss_plugins.structures.tiles import LargeImages
 
 
 @STAGES.register_module()
@@ -42,6 +44,20 @@ class SeedStage(Stage):
         input_size: ``(H, W)`` every image is resized to; by default its own size,
             rounded to the backbone's stride.
         batch_size: Images in one forward pass.
+        min_probability: Make maps of the classes that the model gives at least this
+            probability, for images whose labels are not known; seeds then hold the
+            probabilities as :attr:`Seed.confidence`. By default of the labels.
+        max_side: For large photos: the longest side of the copy that the model sees, in
+            pixels; maps are enlarged to the photo's size.
+        tile: Likewise: the longest side of a tile of it. Maps of overlapping tiles are
+            blended, so that memory depends on the tile and the maps alone;
+            ``batch_size`` counts tiles.
+        overlap: By how many pixels tiles overlap at least.
+        half: Keep scores in half precision; the files are less than half as large.
+
+    Raises:
+        ConfigError: ``min_probability`` is no probability, or a size is out of range or
+            does not go with ``input_size``.
     """
 
     needs_every_image = False
@@ -57,8 +73,25 @@ class SeedStage(Stage):
         align_corners: bool = False,
         input_size: tuple[int, int] | None = None,
         batch_size: int = 32,
+        min_probability: float | None = None,
+        max_side: int | None = None,
+        tile: int | None = None,
+        overlap: int = 64,
+        half: bool = False,
     ) -> None:
         super().__init__(name)
+        self.large = LargeImages(max_side, tile, overlap)
+        if self.large and input_size:
+            raise ConfigError(
+                f"stage '{name}' has input_size, which is for photos as a whole, and "
+                'max_side or tile: keep one',
+                'input_size',
+            )
+        if min_probability is not None and not 0 < min_probability <= 1:
+            raise ConfigError(
+                f'min_probability must be in (0, 1], not {min_probability}',
+                'min_probability',
+            )
         self.model = model
         self.inputs = (model,)
         self.head = build_as(SEED_HEADS, head, SeedHead)
@@ -66,6 +99,8 @@ class SeedStage(Stage):
         self.dataset = dataset
         self.input_size = tuple(input_size) if input_size else None
         self.batch_size = batch_size
+        self.min_probability = min_probability
+        self.half = half
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Makes the seeds that are missing."""
@@ -74,7 +109,8 @@ class SeedStage(Stage):
         dataset = build_as(DATASETS, cfg, WSSSDataset)
         ids = dataset.ids
         # The same batches whoever makes them: rounding depends on an image's company.
-        mine = share_of(list(batches_of_one_size(dataset, self.batch_size)))
+        together = 1 if self.large else self.batch_size
+        mine = share_of(list(batches_of_one_size(dataset, together)))
         todo = [b for b in mine if any(not seed_path(out, ids[i]).is_file() for i in b)]
         with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
             bar.begin_at(bar.total - sum(map(len, todo)))
@@ -85,8 +121,10 @@ class SeedStage(Stage):
                     with failures.leaving_out(ids[index]):
                         photos[index] = dataset.load_image(index)
                 labels = [dataset.labels(index) for index in photos]
-                seeds = self._seeds(model, list(photos.values()), labels)
+                seeds = self.seeds_of(model, list(photos.values()), labels)
                 for index, seed in zip(photos, seeds, strict=True):
+                    if self.half:
+                        seed = replace(seed, scores=seed.scores.half())
                     seed.save(seed_path(out, ids[index]))
                 bar.advance(len(indices))
             failed = failures.write(ids)
@@ -94,44 +132,102 @@ class SeedStage(Stage):
 
     def provenance(self) -> dict[str, Any]:
         """Head, scales, flip and the labels that were used."""
+        least = self.min_probability
         return dict(
             head=type(self.head).__name__,
             scales=list(self.maps.scales),
             flip=self.maps.flip,
-            labels='image-level ground truth',
+            **large_words(self.large),
+            labels='image-level ground truth'
+            if least is None
+            else f'predicted, probability >= {least:g}',
         )
 
-    def _seeds(
+    def seeds_of(
         self,
         model: WSSSClassifier,
         photos: Sequence[np.ndarray],
         image_labels: Sequence[np.ndarray],
     ) -> Iterator[Seed]:
-        """The seeds of photos of one size."""
+        """The seeds of photos ``(H, W, 3)`` of one size, with labels ``(C,)`` each."""
         if not photos:
             return
-        place = device()
-        pixels = torch.from_numpy(np.stack(photos))
-        images = pixels.permute(0, 3, 1, 2).to(place, torch.float32)
-        size = (images.shape[2], images.shape[3])
-        target = self.input_size or _round_to(size, model.backbone.stride)
-        if target != size:
-            images = F.interpolate(
-                images, size=target, mode='bilinear', align_corners=False
-            )
-        labels = torch.from_numpy(np.stack(image_labels)).to(place)
-        maps = self.maps(model, model.normalise(images), labels, size).cpu()
-        for image_maps, present in zip(maps, labels.cpu(), strict=True):
+        if self.large:
+            for photo, each in zip(photos, image_labels, strict=True):
+                yield self._seed_of_large(model, photo, each)
+            return
+        images = _as_input(model, photos, self.input_size)
+        size = (photos[0].shape[0], photos[0].shape[1])
+        labels = torch.from_numpy(np.stack(image_labels)).to(images)
+        if self.min_probability is not None:
+            with torch.no_grad():
+                sure = model.head.scores(model.backbone(images))
+            labels = (sure >= self.min_probability).to(images)
+        maps = self.maps(model, images, labels, size).cpu()
+        for n, present in enumerate(labels.cpu()):
             classes = present.nonzero()[:, 0]
+            seed = Seed(maps[n, classes], classes)
             if len(classes):
-                yield Seed(image_maps[classes], classes).normalised()
-            else:
-                yield Seed(torch.zeros(0, *size), classes)
+                seed = seed.normalised()
+            if self.min_probability is not None:
+                seed = replace(seed, confidence=sure[n].cpu()[classes])
+            yield seed
+
+    def _seed_of_large(
+        self, model: WSSSClassifier, photo: np.ndarray, image_labels: np.ndarray
+    ) -> Seed:
+        """The seed of a photo ``(H, W, 3)`` that is not taken as a whole."""
+        copy = self.large.copy_of(as_image(photo))
+        labels, sure = torch.from_numpy(image_labels), None
+        if self.min_probability is not None:
+            with torch.no_grad():
+                views = (
+                    _as_input(model, _photos(c[None])) for c in self.large.crops(copy)
+                )
+                scores = [model.head.scores(model.backbone(view))[0] for view in views]
+            sure = torch.stack(scores).amax(0).cpu()  # it is seen in one tile at least
+            labels = (sure >= self.min_probability).float()
+        classes = labels.nonzero()[:, 0]
+
+        def maps(crops: Tensor) -> Tensor:
+            images = _as_input(model, _photos(crops))
+            size = (crops.shape[2], crops.shape[3])
+            shown = labels.to(images).expand(len(crops), -1)
+            return self.maps(model, images, shown, size)[:, classes.to(images.device)]
+
+        found = torch.zeros(0, *copy.shape[1:])
+        if len(classes):
+            found = self.large.maps(maps, copy, self.batch_size)
+        size = (photo.shape[0], photo.shape[1])
+        seed = Seed(found, classes).normalised().resized(size)
+        return seed if sure is None else replace(seed, confidence=sure[classes])
 
 
 def seed_path(stage: Path, name: str) -> Path:
     """Where a seed stage keeps the seed of image ``name``."""
     return stage / 'seeds' / f'{name}.npz'
+
+
+def _as_input(
+    model: WSSSClassifier,
+    photos: Sequence[np.ndarray],
+    size: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Photos ``(H, W, 3)`` of one size as a classifier takes them, normalised."""
+    pixels = torch.from_numpy(np.stack(photos))
+    images = pixels.permute(0, 3, 1, 2).to(device(), torch.float32)
+    own = (images.shape[2], images.shape[3])
+    target = size or _round_to(own, model.backbone.stride)
+    if target != own:
+        images = F.interpolate(
+            images, size=target, mode='bilinear', align_corners=False
+        )
+    return model.normalise(images)
+
+
+def _photos(crops: Tensor) -> list[np.ndarray]:
+    """Crops ``(N, 3, H, W)`` uint8 as photos ``(H, W, 3)``."""
+    return list(crops.permute(0, 2, 3, 1).numpy())
 
 
 def _round_to(size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -164,6 +260,16 @@ def batches_of_one_size(dataset: WSSSDataset, batch_size: int) -> Iterator[list[
     for group in waiting.values():
         if group:
             yield group
+
+
+def large_words(large: LargeImages) -> dict[str, str]:
+    """Provenance of how large photos were taken; nothing where they were as a whole."""
+    said = {}
+    if large.max_side is not None:
+        said['working_size'] = f'at most {large.max_side} px'
+    if large.tile is not None:
+        said['tiles'] = f'{large.tile} px, overlapping by {large.overlap}'
+    return said
 
 
 def as_image(pixels: np.ndarray) -> Tensor:

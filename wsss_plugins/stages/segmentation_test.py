@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from wsss_plugins.stages.attribution import (
 from wsss_plugins.stages.explanation import Batch, ExplanationStage
 from wsss_plugins.stages.tables import write_csv, write_markdown
 from wsss_plugins.structures import IGNORE
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import TRUE_TAGS
 
 COLUMNS = {
     'pixel_accuracy': 'pixel accuracy',
@@ -81,6 +84,13 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         """Refuses other classes where the data set's are asked for."""
         if self.explained == 'target' or self.foreground == 'class':
             refuse_other_classes(model, dataset)
+
+    def card(self) -> SupervisionCard:
+        """What is explained, and what counts as foreground."""
+        own = super().card()
+        counted = dict(explained=self.explained, foreground=self.foreground)
+        labels = TRUE_TAGS if self.explained == 'target' else 'none'
+        return replace(own, labels=labels, protocol=own.protocol | counted)
 
     def measures(self) -> dict[str, ExplanationSegmentation]:
         """The protocol's accumulator for every method."""

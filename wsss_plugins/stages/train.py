@@ -14,12 +14,25 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import plain, set_everywhere
+from wsss_plugins.datasets import SeededSamples
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import device, rank
+from wsss_plugins.stages.cards import (
+    CardMaker,
+    Ran,
+    card_of_input,
+    save_metrics,
+    weights_metadata,
+)
+from wsss_plugins.stages.cards.initial import METRICS_FILE, declared_supervision
+from wsss_plugins.stages.cards.training import training_card
+from wsss_plugins.stages.classes import fill_num_classes, label_doubts
+from wsss_plugins.stages.distributed import device, rank, world_size
 from wsss_plugins.stages.failures import without_failed
+from wsss_plugins.stages.record import environment
 from wsss_plugins.stages.runner import (
     RESUME_FILE,
     WEIGHTS_FILE,
@@ -30,6 +43,7 @@ from wsss_plugins.stages.runner import (
     worker_init,
 )
 from wsss_plugins.structures import atomic_path
+from wsss_plugins.structures.card import SupervisionCard
 
 MODEL_CONFIG = 'model.py'
 M = TypeVar('M', bound=nn.Module)
@@ -53,7 +67,7 @@ def build_runner(
     Raises:
         ConfigError: Training by iterations, which cannot resume exactly.
     """
-    cfg = copy.deepcopy(cfg)
+    cfg = copy.deepcopy(fill_num_classes(cfg))
     train_cfg = cfg.get('train_cfg')
     if train_cfg is not None and not train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg must count epochs (by_epoch=True), not iterations')
@@ -62,6 +76,9 @@ def build_runner(
             cfg[loader].setdefault(
                 'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
             )
+    if cfg.get('train_dataloader') is not None:
+        dataset = cfg.train_dataloader.dataset
+        cfg.train_dataloader.dataset = dict(type=SeededSamples, dataset=dataset)
     hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
     more = [
         dict(type=EpochSeedHook),
@@ -84,7 +101,11 @@ def build_runner(
 
 
 def train_model(
-    cfg: Config, work_dir: Path, seed: int, description: str
+    cfg: Config,
+    work_dir: Path,
+    seed: int,
+    description: str,
+    metadata: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """Trains a model, or goes on from its last epoch; then validates.
 
@@ -93,13 +114,19 @@ def train_model(
         work_dir: Where the weights go, and beside them what they are the weights of.
         seed: Random seed.
         description: For the progress bar.
+        metadata: Texts for the header of the file of weights.
 
     Returns:
         What the validation measured.
     """
+    cfg = fill_num_classes(cfg)
     runner = build_runner(cfg, work_dir, seed, description)
+    runner.weights_metadata = dict(metadata or {})
     dataset = runner.train_loop.dataloader.dataset
     classes = getattr(dataset, 'foreground_classes', ())
+    if isinstance(runner.bare_model, WSSSClassifier) and classes:
+        for doubt in label_doubts(dataset):
+            runner.logger.warning(f'{description}: {doubt}')
     save_model_config(cfg.model, work_dir, classes)
     runner.train()
     return runner.val() if cfg.get('val_dataloader') is not None else {}
@@ -162,6 +189,9 @@ class TrainStage(Stage):
         label_maps: Stage whose label maps are trained on. Images that it went on
             without are left out, and counted as the metric ``left_out``.
         backbone: Stage whose trained model the backbone begins with.
+
+    Raises:
+        ConfigError: What the config declares of its weights is no kind of supervision.
     """
 
     def __init__(
@@ -174,6 +204,8 @@ class TrainStage(Stage):
     ) -> None:
         super().__init__(name)
         self.cfg = Config(dict(config))
+        declared_supervision(self.cfg)  # a mistake shows before work
+        self._card: SupervisionCard | None = None
         self.label_maps = label_maps
         self.backbone = backbone
         self.inputs = tuple(stage for stage in (label_maps, backbone) if stage)
@@ -191,7 +223,9 @@ class TrainStage(Stage):
         if self.backbone:
             weights = inputs[self.backbone].resolve() / WEIGHTS_FILE
             cfg.model.backbone.pretrained = str(weights)
-        metrics = train_model(cfg, out, self.seed, self.name)
+        cards = {name: card_of_input(folder) for name, folder in inputs.items()}
+        metadata = weights_metadata(self.card().after(cards)) if rank() == 0 else None
+        metrics = train_model(cfg, out, self.seed, self.name, metadata)
         numbers = {key: round(float(value), 4) for key, value in metrics.items()}
         return numbers | (dict(left_out=left_out) if left_out else {})
 
@@ -211,3 +245,37 @@ class TrainStage(Stage):
             batch_size=loader.batch_size,
             initial_weights=str(weights or 'none, from scratch'),
         )
+
+    def card(self) -> SupervisionCard:
+        """The network: what it begins with and learns from."""
+        if self._card is None:
+            self._card = training_card(
+                self.name, self.cfg, self.label_maps, self.backbone
+            )
+        return self._card
+
+
+def train_alone(
+    cfg: Config, work_dir: Path, seed: int
+) -> tuple[dict[str, Any], SupervisionCard]:
+    """Trains a model outside of a pipeline; its metrics and their card are written too.
+
+    Args:
+        cfg: A training config.
+        work_dir: Where the weights go, and ``metrics.json``.
+        seed: Random seed.
+
+    Returns:
+        The metrics and, of the first worker, the whole card.
+    """
+    config = cfg.to_dict()
+    stage = TrainStage('train', config)
+    stage.seed = seed
+    metrics = stage.run(work_dir, {})
+    card = stage.card()
+    if rank() == 0:
+        where = environment(world_size())
+        ran = Ran(stage, dict(config=config), work_dir, {}, metrics, where, {})
+        card = CardMaker().make(ran) or card
+        save_metrics(work_dir / METRICS_FILE, metrics, card)
+    return metrics, card

@@ -13,6 +13,9 @@ from torch import Tensor
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import load_npz, save_npz
 
+OPTIONAL = ('background', 'confidence')
+"""What a seed may lack."""
+
 
 @dataclass(frozen=True)
 class Seed:
@@ -22,11 +25,14 @@ class Seed:
         scores: ``(K, H, W)`` float32 >= 0; in [0, 1] after :meth:`normalised`.
         classes: ``(K,)`` int64 foreground ids 0..C-1, the image-level labels.
         background: ``(H, W)`` float32, added by a refiner; background is not a class.
+        confidence: ``(K,)`` float32 in [0, 1], how sure a classifier is of each class,
+            where the classes are its prediction and no labels.
     """
 
     scores: Tensor
     classes: Tensor
     background: Tensor | None = None
+    confidence: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -46,6 +52,11 @@ class Seed:
                 f'the background of a seed must have its size {tuple(self.scores.shape[1:])}, '
                 f'not {tuple(self.background.shape)}'
             )
+        if self.confidence is not None and self.confidence.shape != self.classes.shape:
+            raise DataError(
+                f'a seed needs a confidence for each of {len(self.classes)} classes, not '
+                f'{tuple(self.confidence.shape)}'
+            )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,13 +69,16 @@ class Seed:
             self.scores.to(device),
             self.classes.to(device),
             None if self.background is None else self.background.to(device),
+            None if self.confidence is None else self.confidence.to(device),
         )
 
     def normalised(self, eps: float = 1e-6) -> Seed:
         """Scales every class to [0, 1]: ``(x - min) / (max - min + eps)`` over the image."""
         low = self.scores.amin((1, 2), keepdim=True)
         high = self.scores.amax((1, 2), keepdim=True)
-        return replace(self, scores=(self.scores - low) / (high - low + eps))
+        scores = self.scores - low
+        scores /= high - low + eps
+        return replace(self, scores=scores)
 
     def resized(self, size: tuple[int, int]) -> Seed:
         """Bilinear (half-pixel centres) to ``size`` = ``(H, W)``."""
@@ -72,6 +86,8 @@ class Seed:
             return self
 
         def scale(maps: Tensor) -> Tensor:
+            if not len(maps):
+                return maps.new_zeros(0, *size)
             return F.interpolate(
                 maps[None], size=size, mode='bilinear', align_corners=False
             )[0]
@@ -109,8 +125,9 @@ class Seed:
         arrays = dict(
             scores=self.scores.cpu().numpy(), classes=self.classes.cpu().numpy()
         )
-        if self.background is not None:
-            arrays['background'] = self.background.cpu().numpy()
+        for key in OPTIONAL:
+            if getattr(self, key) is not None:
+                arrays[key] = getattr(self, key).cpu().numpy()
         save_npz(path, arrays)
 
     @classmethod
@@ -125,14 +142,14 @@ class Seed:
         missing = {'scores', 'classes'} - set(arrays)
         if missing:
             raise DataError(f'{path} is no seed: it lacks {", ".join(sorted(missing))}')
-        maps = [arrays[key] for key in ('scores', 'background') if key in arrays]
+        keys = [key for key in ('scores', *OPTIONAL) if key in arrays]
         try:
-            scores, *background = (torch.from_numpy(m.astype(np.float32)) for m in maps)
+            floats = {k: torch.from_numpy(arrays[k].astype(np.float32)) for k in keys}
             classes = torch.from_numpy(arrays['classes'].astype(np.int64))
-            seed = cls(scores, classes, *background)
+            seed = cls(classes=classes, **floats)
         except (DataError, ValueError) as error:
             raise DataError(f'{path}: {error}') from error
-        if not all(each.isfinite().all() for each in (scores, *background)):
+        if not all(each.isfinite().all() for each in floats.values()):
             raise DataError(
                 f'{path} holds scores that are not finite: make the seeds again'
             )

@@ -1,0 +1,90 @@
+"""From a folder of photos and a table of tags to a mask of every photo; no masks needed.
+
+    python tools/run_pipeline.py configs/folder/pipeline.py --data-root my_photos
+
+Nothing is chosen on masks: the threshold of the pseudo labels follows from the maps.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.refiners import ConstantBackground, DenseCRF, InPieces
+from wsss_plugins.seeds import CAM
+from wsss_plugins.stages import (
+    PredictStage,
+    RefineStage,
+    ReportStage,
+    SeedStage,
+    TrainStage,
+)
+
+with read_base():
+    from .._base_.folder_data import all_images, long_side, val_images
+
+seed = 0
+# Widths of the kernels are for photos of 500 px; a copy of that size is refined.
+crf = dict(
+    type=InPieces,
+    max_side=500,
+    refiners=[dict(type=DenseCRF, preset='psa', reference_size=500)],
+)
+
+classifier = dict(type=TrainStage, name='classifier', config='classifier.py')
+maps = dict(
+    type=SeedStage,
+    name='maps',
+    model='classifier',
+    # A tag is known to be right: its map is never empty, however the model doubts it.
+    head=dict(type=CAM, floor='minimum'),
+    dataset=all_images,
+    max_side=long_side,
+    scales=(1.0, 1.5),
+    batch_size=1,
+    half=True,
+)
+pseudo = dict(
+    type=RefineStage,
+    name='pseudo',
+    seeds='maps',
+    dataset=all_images,
+    threshold='otsu',
+    threshold_factor=0.8,  # the CRF takes away from objects: begin with more
+    refiners=[dict(type=ConstantBackground), crf],
+)
+segmentor = dict(
+    type=TrainStage,
+    name='segmentor',
+    config='segmentor.py',
+    label_maps='pseudo',
+    backbone='classifier',
+)
+prediction = dict(
+    type=PredictStage,
+    name='prediction',
+    model='segmentor',
+    dataset=all_images,
+    max_side=long_side,
+    scales=(1.0, 1.5),
+)
+
+pipeline = [
+    classifier,
+    maps,
+    pseudo,
+    segmentor,
+    prediction,
+    dict(
+        type=ReportStage,
+        name='report',
+        title='From tags to masks',
+        notes=(
+            'Maps, pseudo labels and predictions of photos that have tags and no masks: '
+            'nothing here is measured but the mean average precision of the tags, so look '
+            'at the pictures.'
+        ),
+        dataset=all_images,
+        seeds=['maps'],
+        labels='pseudo',
+        predictions='prediction',
+        prediction_dataset=val_images,
+    ),
+]

@@ -1,0 +1,50 @@
+"""The same with masks of some photos, drawn by hand, to measure what it is worth.
+
+Masks are ``masks/<photo>.png`` beside the table: 0 background, 1 the first class, 2 the
+second (in the order of the alphabet, or of classes.txt), 255 not counted. At least one
+photo of each split, 'train' and 'val', needs one. Networks and pseudo labels are those of
+pipeline.py: they see no mask.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage, ReportStage
+
+with read_base():
+    from .._base_.folder_data import all_images, val_images
+    from .pipeline import classifier, maps, prediction, pseudo, segmentor
+
+seed = 0
+masks = dict(all_images, label_maps='masks', only_with_maps=True, test_mode=True)
+val_masks = dict(val_images, label_maps='masks', only_with_maps=True, test_mode=True)
+
+pipeline = [
+    classifier,
+    maps,
+    dict(type=EvaluateSeedStage, name='maps_score', seeds='maps', dataset=masks),
+    pseudo,
+    dict(type=EvaluateLabelStage, name='pseudo_score', labels='pseudo', dataset=masks),
+    segmentor,
+    prediction,
+    dict(
+        type=EvaluateLabelStage,
+        name='prediction_score',
+        labels='prediction',
+        dataset=val_masks,
+    ),
+    dict(
+        type=ReportStage,
+        name='report',
+        title='From tags to masks',
+        notes=(
+            'Photos with tags; masks of some of them only measure. Maps and pseudo labels '
+            'are scored on all photos with a mask, predictions on those that no network '
+            'was trained on.'
+        ),
+        dataset=masks,
+        seeds=['maps_score'],
+        labels='pseudo_score',
+        predictions='prediction_score',
+        prediction_dataset=val_masks,
+    ),
+]

@@ -1,0 +1,17 @@
+"""AffinityNet of PSA on MS COCO 2014: on WideResNet38, as on VOC with its released settings."""
+
+from mmengine.config import read_base
+
+from wsss_plugins.datasets import COCO14
+
+with read_base():
+    from .voc_affinity_resnet38 import *
+    from .._base_.coco_data import data_root
+
+train_dataloader.dataset.update(
+    type=COCO14, data_root=data_root, split='train2014', drop_unlabelled=True
+)
+
+max_epochs = 2  # as many steps as 8 epochs of VOC, twice over
+train_cfg.max_epochs = max_epochs
+param_scheduler[0].end = max_epochs

@@ -1,0 +1,78 @@
+"""Finding photos by the names that a table gives them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from wsss_plugins.errors import DataError
+
+MOST_SHOWN = 3
+
+
+class PhotoFiles:
+    """The files of a folder and of those below it.
+
+    A name need not be written as on the disk: case, the way umlauts are stored (macOS
+    splits them), the suffix, and, where only one file has the name, the sub-folder do
+    not matter. What matches more closely goes before.
+
+    Args:
+        folder: The folder.
+        skip: Names of sub-folders that are not looked into, such as those of masks.
+    """
+
+    def __init__(self, folder: Path, skip: Collection[str] = ()) -> None:
+        self.folder = folder
+        self._exact: set[str] = set()
+        self._by_key: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(_walk(folder, frozenset(skip))):
+            self._exact.add(name)
+            for key in _keys(name):
+                self._by_key[key].append(name)
+
+    def find(self, name: str) -> str | None:
+        """The file that ``name`` means, below the folder, with '/' between folders.
+
+        Raises:
+            DataError: It may mean several.
+        """
+        if name in self._exact:
+            return name
+        for key in _keys(name):
+            found = self._by_key.get(key, [])
+            if len(found) > 1:
+                shown = ', '.join(found[:MOST_SHOWN])
+                more = len(found) - MOST_SHOWN
+                shown += f' and {more} more' if more > 0 else ''
+                raise DataError(
+                    f"'{name}' may mean several files of {self.folder} ({shown}): write "
+                    'it with its sub-folder and suffix'
+                )
+            if found:
+                return found[0]
+        return None
+
+
+def _walk(folder: Path, skip: frozenset[str]) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if f not in skip and not f.startswith('.')]
+        base = Path(place).relative_to(folder)
+        yield from ((base / f).as_posix() for f in files if not f.startswith('.'))
+
+
+def _keys(name: str) -> list[str]:
+    """What a name is looked up by, the closest first; kinds of keys never meet."""
+    folded = unicodedata.normalize('NFC', ' '.join(name.split())).casefold()
+    folders, _, last = folded.rpartition('/')
+    stem, dot, suffix = last.rpartition('.')
+    bare = stem if dot and stem and len(suffix) <= 4 else last
+    return [
+        f'path:{folded}',
+        f'path without suffix:{folders}/{bare}',
+        f'file:{last}',
+        f'stem:{bare}',
+    ]

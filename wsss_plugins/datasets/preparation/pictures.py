@@ -1,0 +1,182 @@
+"""Decoding photos and masks to the last pixel, and turning masks of other kinds into ours."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from wsss_plugins.datasets.coco14 import COCO_CLASS_OF
+from wsss_plugins.errors import DataError
+from wsss_plugins.structures import IGNORE, voc_palette
+
+_DAMAGE = (
+    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError,
+    Image.DecompressionBombError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a decoded photo is like.
+
+    Attributes:
+        size: ``(H, W)`` as :func:`wsss_plugins.datasets.read_image` returns it.
+        mode: Pillow's: 'RGB', 'L' (grey), 'CMYK' ...
+    """
+
+    size: tuple[int, int]
+    mode: str
+
+
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = ' '.join(str(error).split())
+        if isinstance(error, UnidentifiedImageError):
+            reason = 'no known format'
+        raise DataError(
+            f'{where} cannot be decoded ({reason}): replace it, or put a whole one into a '
+            'folder of the same name and give that as the last source'
+        ) from error
+
+
+def check_photo(data: bytes, where: str) -> Picture:
+    """Decodes a photo.
+
+    Args:
+        data: Content of the file.
+        where: Its place, for the message.
+
+    Raises:
+        DataError: It is cut off or no picture.
+    """
+    with _decoding(where), Image.open(io.BytesIO(data)) as image:
+        image.load()
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return Picture((width, height) if turned else (height, width), image.mode)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A decoded mask.
+
+    Attributes:
+        labels: ``(H, W)`` uint8.
+        coloured: Its file shows colours instead of indices.
+    """
+
+    labels: np.ndarray
+    coloured: bool = False
+
+
+def decode_mask(data: bytes, where: str) -> Mask:
+    """Decodes a mask of indices, or one of VOC's colours.
+
+    Args:
+        data: Content of a PNG.
+        where: Its place, for messages.
+
+    Raises:
+        DataError: It is cut off, or has a colour that no label has.
+    """
+    with _decoding(where), Image.open(io.BytesIO(data)) as image:
+        image.load()
+        if image.mode in ('P', 'L', '1'):
+            return Mask(np.array(image, np.uint8))
+        if image.mode.startswith('I'):
+            values = np.array(image)
+            if values.min() < 0 or values.max() > IGNORE:
+                raise DataError(
+                    f'{where} has the value {values.max()}: masks have 0 to 255'
+                )
+            return Mask(values.astype(np.uint8))
+        return Mask(
+            labels_of_colours(np.array(image.convert('RGB')), where), coloured=True
+        )
+
+
+def labels_of_colours(colours: np.ndarray, where: str) -> np.ndarray:
+    """Turns VOC's colours into labels: (128, 0, 0) is 1, (224, 224, 192) is 255.
+
+    Args:
+        colours: ``(H, W, 3)`` uint8 RGB.
+        where: The file, for the message.
+
+    Returns:
+        ``(H, W)`` uint8.
+
+    Raises:
+        DataError: A colour is not in VOC's palette; names it and its place.
+    """
+    weights = np.array([1 << 16, 1 << 8, 1])
+    palette = voc_palette().astype(np.int64) @ weights
+    order = palette.argsort()
+    codes = colours.astype(np.int64) @ weights
+    at = np.searchsorted(palette[order], codes).clip(max=255)
+    labels = order[at]
+    wrong = np.argwhere(palette[labels] != codes)
+    if len(wrong):
+        row, column = wrong[0]
+        colour = tuple(int(v) for v in colours[row, column])
+        raise DataError(
+            f'{where} has the colour {colour} at row {row}, column {column}, which is not in '
+            "VOC's palette: use the PNG files of the data set, never JPEG or resized ones"
+        )
+    return labels.astype(np.uint8)
+
+
+def labels_of_category_ids(ids: np.ndarray, where: str) -> np.ndarray:
+    """Turns COCO's category ids (1 to 90 with gaps) into labels 1 to 80.
+
+    Args:
+        ids: ``(H, W)`` uint8; 0 is background, 255 ignored.
+        where: The file, for the message.
+
+    Returns:
+        ``(H, W)`` uint8.
+
+    Raises:
+        DataError: A value is no category id.
+    """
+    table = np.full(256, -1)
+    table[[0, IGNORE]] = 0, IGNORE
+    table[list(COCO_CLASS_OF)] = np.array(list(COCO_CLASS_OF.values())) + 1
+    labels = table[ids]
+    if (labels < 0).any():
+        raise DataError(
+            f'{where} has the value {ids[labels < 0][0]}, which is no category id of COCO: '
+            'give --ids 80 if its values are those of the 80 classes'
+        )
+    return labels.astype(np.uint8)
+
+
+def check_values(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Refuses labels that are neither a class nor 255.
+
+    Args:
+        labels: ``(H, W)`` uint8.
+        num_classes: Classes with background.
+        where: The file, for the message.
+
+    Raises:
+        DataError: Names the first such value.
+    """
+    wrong = labels[(labels >= num_classes) & (labels != IGNORE)]
+    if wrong.size:
+        raise DataError(
+            f'{where} has the value {wrong[0]}: allowed are 0 to {num_classes - 1} and '
+            f'{IGNORE} (ignored)'
+        )
+
+
+def shown_classes(labels: np.ndarray) -> set[int]:
+    """Classes ``c`` with a pixel of label ``c + 1``."""
+    return {int(v) - 1 for v in np.unique(labels) if v not in (0, IGNORE)}

@@ -1,0 +1,219 @@
+"""Tables of tags as people make them: with a text editor, by script, or in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from wsss_plugins.errors import DataError
+
+FILE, TAGS, SPLIT = 'file', 'tags', 'split'
+YES = frozenset({'1', '1.0', 'x', 'yes', 'y', 'true', 'ja', 'wahr', '+'})
+NO = frozenset({'', '0', '0.0', 'no', 'n', 'false', 'nein', 'falsch', '-'})
+"""What a cell says in a table with one column per class; case does not matter."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        line: Its number in the file, from 1.
+        file: The photo, below the folder of the photos, with '/' between folders.
+        tags: The classes that it shows.
+        split: What the column ``split`` says; empty without one.
+    """
+
+    line: int
+    file: str
+    tags: frozenset[str]
+    split: str
+
+
+@dataclass(frozen=True)
+class TagTable:
+    """A table of photos and what they show.
+
+    Attributes:
+        path: The file.
+        rows: Its lines, in order.
+        classes: All that occur: the columns in their order, or the tags, sorted.
+        has_splits: Whether there is a column ``split``.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    has_splits: bool
+
+
+def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable:
+    """Reads a table of tags.
+
+    Either a column ``tags``, divided by ';', '|' or ',', or one column per class, with 1
+    or x for yes and 0 or nothing for no. Columns are divided by commas, semicolons or tabs;
+    the text is UTF-8, UTF-16 with a mark, or what Windows calls ANSI (cp1252).
+
+    Args:
+        path: The CSV file.
+        classes: Where there is one column per class, those to read; by default all columns
+            but ``file`` and ``split``.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: It is no such table; names the line.
+    """
+    lines = list(_cells(path))
+    head = [_clean(cell) for cell in lines[0][1]] if lines else []
+    names = [name.casefold() for name in head]
+    columns = _class_columns(path, head, classes)
+    rows = []
+    for line, cells in lines[1:]:
+        where = f'{path}, line {line}'
+        if len(cells) > len(head) and any(map(str.strip, cells[len(head) :])):
+            raise DataError(
+                f'{where} has {len(cells)} cells but the first line {len(head)}: put tags '
+                "in one cell, divided by ';'"
+            )
+        values = dict(zip(names, map(_clean, cells), strict=False))
+        raw = dict(zip(names, cells, strict=False))
+        if not any(values.values()):
+            continue
+        if columns is None:
+            tags = _split_tags(values.get(TAGS, ''), where)
+        else:
+            at = {name: values.get(name.casefold(), '') for name in columns}
+            tags = {name for name, cell in at.items() if _is_yes(cell, name, where)}
+        file = _relative(raw.get(FILE, ''), where)
+        split = values.get(SPLIT, '').casefold()
+        rows.append(Row(line, file, frozenset(tags), split))
+    found = columns or sorted({tag for row in rows for tag in row.tags})
+    _refuse_twins(found, path)
+    return TagTable(path, tuple(rows), tuple(found), SPLIT in names)
+
+
+def _class_columns(
+    path: Path, head: Sequence[str], classes: Sequence[str] | None
+) -> list[str] | None:
+    """The columns that are classes; None where there is a column of tags."""
+    names = [name.casefold() for name in head]
+    others = [name for name in head if name and name.casefold() not in (FILE, SPLIT)]
+    if FILE not in names or not others:
+        raise DataError(
+            f"{path} begins with '{','.join(head)}': its first line must be file,tags (or "
+            'file and one column per class)'
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path} has two columns '{twice}': rename one")
+    if TAGS in names:
+        return None
+    if classes is None:
+        return others
+    missing = [name for name in classes if name.casefold() not in names]
+    if missing:
+        raise DataError(
+            f"{path} has no column '{missing[0]}': columns there are {', '.join(others)}"
+        )
+    return list(classes)
+
+
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of every line that is not blank."""
+    text = _text(path)
+    skipped = 0
+    mark = re.match(r'sep=(.)\r?\n', text)  # a note of Excel to itself
+    if mark:
+        text, skipped = text[mark.end() :], 1
+    first = next((line for line in text.splitlines() if line.strip()), '')
+    divider = mark[1] if mark else max(',;\t', key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=divider)
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                yield reader.line_num + skipped, cells
+    except csv.Error as error:
+        raise DataError(
+            f'{path}, line {reader.line_num + skipped} cannot be read ({error}): save it '
+            'as CSV again'
+        ) from error
+
+
+def _text(path: Path) -> str:
+    """The content of a text file, in whatever encoding a spreadsheet gave it.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        data = path.read_bytes()
+        if data.startswith((b'\xff\xfe', b'\xfe\xff')):
+            return data.decode('utf-16')
+        if b'\x00' in data:
+            raise ValueError('it is no text')
+        try:
+            return data.decode('utf-8-sig')
+        except UnicodeDecodeError:
+            return data.decode('cp1252')
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f'{path} cannot be read ({error}): save it as CSV in UTF-8'
+        ) from error
+
+
+def _clean(cell: str) -> str:
+    """A cell without blanks around it, its letters composed (macOS splits umlauts)."""
+    return unicodedata.normalize('NFC', ' '.join(cell.split()))
+
+
+def _split_tags(text: str, where: str) -> set[str]:
+    tags = {tag.strip() for tag in re.split('[;|,]', text)} - {''}
+    if any(tag.casefold() == 'background' for tag in tags):
+        raise DataError(
+            f"{where} has the tag 'background': leave the tags empty where a photo shows "
+            'none of the classes'
+        )
+    return tags
+
+
+def _is_yes(cell: str, name: str, where: str) -> bool:
+    value = cell.casefold()
+    if value not in YES | NO:
+        raise DataError(
+            f"{where} has '{cell}' in the column '{name}': allowed are 1 or x for yes and "
+            '0 or nothing for no; if the column is no class, list the classes in '
+            'classes.txt, one a line'
+        )
+    return value in YES
+
+
+def _relative(file: str, where: str) -> str:
+    """The path of a photo below its folder."""
+    file = unicodedata.normalize('NFC', file.strip())
+    path = PurePosixPath(file.replace('\\', '/'))
+    if not file:
+        raise DataError(f'{where} has no file: fill it in or remove the line')
+    if path.is_absolute() or '..' in path.parts or re.match('[A-Za-z]:', file):
+        raise DataError(
+            f"{where} has the file '{file}': give it as it lies in the folder of the "
+            'photos, such as day_1/IMG_1.jpg'
+        )
+    return path.as_posix()
+
+
+def _refuse_twins(names: Sequence[str], path: Path) -> None:
+    """Refuses two classes that differ in their case only, which is mostly an oversight."""
+    known: dict[str, str] = {}
+    for name in names:
+        twin = known.setdefault(name.casefold(), name)
+        if twin != name:
+            raise DataError(
+                f"{path} has the tags '{twin}' and '{name}': write a class one way"
+            )

@@ -1,0 +1,54 @@
+"""Finding data sets in a folder by what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsss_plugins.datasets.imagenet_seg import MAT_FILE
+
+DEPTH = 3
+"""Folders below the one that was named in which data sets are looked for."""
+
+
+def kind_of_folder(folder: Path) -> str | None:
+    """Which layout a folder has: 'voc', 'coco', 'imagenet-seg', 'sbd', 'folder', or none."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        return None
+    if 'JPEGImages' in names and names & {
+        'ImageSets',
+        'Annotations',
+        'SegmentationClass',
+    }:
+        return 'voc'
+    if any((folder / 'annotations').glob('instances_*.json')):
+        return 'coco'
+    if names & {'train2014', 'val2014'}:
+        return 'coco'
+    if MAT_FILE in names:
+        return 'imagenet-seg'
+    if 'cls' in names and any((folder / 'cls').glob('*.mat')):
+        return 'sbd'
+    if 'images' in names and any(name.endswith('.csv') for name in names):
+        return 'folder'
+    return None
+
+
+def find_data_sets(root: Path, depth: int = DEPTH) -> Iterator[tuple[str, Path]]:
+    """Yields the kind and folder of every data set in ``root`` or below it.
+
+    Nothing is looked for inside a data set that was found.
+    """
+    kind = kind_of_folder(root)
+    if kind is not None:
+        yield kind, root
+    elif depth:
+        try:
+            below = sorted(path for path in root.iterdir() if path.is_dir())
+        except OSError:
+            return
+        for path in below:
+            if not path.name.startswith('.'):
+                yield from find_data_sets(path, depth - 1)

@@ -1,0 +1,65 @@
+"""One photo taken apart into the attributes of an eX-ViT, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from wsss_plugins.explain.attributes import AttributeExplanation
+from wsss_plugins.explain.sheet import TILE, fitted, scale, scaled, stack, tile_band
+from wsss_plugins.stages.report.pictures import SIGNED, heat_picture
+
+COLUMNS = 4
+
+
+def draw_attributes(
+    rows: Sequence[tuple[str, AttributeExplanation]],
+) -> Image.Image:
+    """Draws each photo and its class maps, where each attribute looks, and its parts.
+
+    Each class map and each attribute has a scale of its own; the parts of a class share
+    one, so that a pale part adds little. Where something speaks for and against a class,
+    zero is white.
+
+    Args:
+        rows: For each photo its name and what there is to see.
+
+    Returns:
+        RGB picture.
+    """
+    return stack([band for title, found in rows for band in _bands(title, found)])
+
+
+def _bands(title: str, found: AttributeExplanation) -> list[Image.Image]:
+    """The pictures of one photo."""
+    whole = found.whole
+    photo = fitted(whole.photo)
+    shares = [f'{100 * float(p):.1f} %' for p in whole.probabilities]
+    maps = [_overlay(photo, m, signed=True) for m in whole.maps]
+    names = [f'{n} {share}' for n, share in zip(whole.names, shares, strict=True)]
+    note = 'patch by patch, for and against'
+    tiles, captions = [Image.fromarray(photo), *maps], [title, *names]
+    bands = [tile_band('class maps', note, tiles, captions, COLUMNS)]
+    titles = [f'attribute {i}' for i in range(len(found.looks))]
+    looks = [_overlay(photo, look, signed=False) for look in found.looks]
+    spans = [
+        f'{t}: {look.min():.2f} to {look.max():.2f}'
+        for t, look in zip(titles, found.looks, strict=True)
+    ]
+    note = 'where each looks, whatever the class: its weight'
+    bands.append(tile_band('attributes', note, looks, spans, COLUMNS))
+    bands.append(scale(signed=False))
+    for name, parts in zip(whole.names, found.parts, strict=True):
+        top = float(np.abs(parts).max()) or 1.0
+        tiles = [heat_picture(photo, 0.5 + 0.5 * p / top, TILE, SIGNED) for p in parts]
+        note = 'what each attribute adds to its map, on one scale'
+        bands.append(tile_band(name, note, tiles, titles, COLUMNS))
+    return [*bands, scale(signed=True)]
+
+
+def _overlay(photo: np.ndarray, scores: np.ndarray, signed: bool) -> Image.Image:
+    """A map on its own scale over the photo."""
+    values, colours = scaled(scores, signed)
+    return heat_picture(photo, values, TILE, colours)

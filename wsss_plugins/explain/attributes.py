@@ -1,0 +1,82 @@
+"""What each attribute of an eX-ViT looks at in one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from wsss_plugins.explain.call import Explanation, ask
+from wsss_plugins.explain.models import load_model
+from wsss_plugins.seeds import AttributeCAM
+
+
+@dataclass(frozen=True)
+class AttributeExplanation:
+    """The S attributes of K classes of one photo; all maps are of its size.
+
+    Attributes:
+        whole: What the model says of each class; its maps are the sum of the parts and
+            the class's bias.
+        looks: ``(S, H, W)`` float32 in [0, 1], where each attribute looks, whatever the
+            class; their squares sum to 1 in every patch.
+        parts: ``(K, S, H, W)`` float32, what each attribute adds to a class's map, for
+            it (positive) or against it (negative).
+    """
+
+    whole: Explanation
+    looks: np.ndarray
+    parts: np.ndarray
+
+
+def explain_attributes(
+    model: nn.Module | Path | str,
+    image: Path | str | Image.Image | np.ndarray,
+    classes: Sequence[int | str] | None = None,
+    top: int = 1,
+    size: tuple[int, int] | None = None,
+    weights: Path | str | bool = True,
+    names: Sequence[str] | None = None,
+) -> AttributeExplanation:
+    """Takes the class maps of an eX-ViT apart into its attributes.
+
+    Source: Yu et al., eX-ViT, 2023, eqs. 7 to 11.
+
+    Args:
+        model: An eX-ViT, see :func:`load_model`. For several photos load it once.
+        image: See :func:`explain`, as the others.
+        classes: Likewise.
+        top: Likewise.
+        size: Likewise.
+        weights: See :func:`load_model`.
+        names: See :func:`explain`.
+
+    Raises:
+        UserError: A model without attributes, or as for :func:`explain`.
+    """
+    classifier = load_model(model, weights)
+    AttributeCAM().check_model(classifier)
+    head: Any = classifier.head
+    asked = ask(classifier, image, classes, top, size, names)
+    chosen = list(asked.classes)
+    training = classifier.training
+    classifier.eval()
+    try:
+        with torch.no_grad():
+            tokens = classifier.backbone(asked.images)
+            maps = head.patch_logits(tokens)[0, chosen]
+            looks = head.attribute_weight(tokens)[0]
+            parts = head.attribute_logits(tokens)[0][:, chosen]
+    finally:
+        classifier.train(training)
+    return AttributeExplanation(
+        asked.answer(maps, AttributeCAM.__name__),
+        asked.on_photo(looks),
+        np.stack([asked.on_photo(part) for part in parts.unbind(1)]),
+    )

@@ -1,0 +1,86 @@
+"""From the map of a class to objects that a detector would name."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.metrics.coco_ap import MOST_DETECTIONS
+
+OTSU = 'otsu'
+INSTANCES = ('components', 'class')
+
+
+def check_detections(threshold: float | str, instances: str) -> None:
+    """Refuses arguments of :func:`detections_of_map` that mean nothing.
+
+    Raises:
+        ConfigError: One of them is unknown or out of range.
+    """
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if threshold != OTSU and not (number and 0 <= float(threshold) < 1):
+        raise ConfigError(
+            f"threshold must be '{OTSU}' or a number in [0, 1), not {threshold!r}",
+            'threshold',
+        )
+    if instances not in INSTANCES:
+        raise ConfigError(
+            f'instances must be one of {INSTANCES}, not {instances!r}', 'instances'
+        )
+
+
+def detections_of_map(
+    scores: ArrayLike,
+    threshold: float | str = OTSU,
+    instances: str = 'components',
+    most: int = MOST_DETECTIONS,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cuts the objects of one class out of its map.
+
+    A map says where a class is and neither how many objects there are nor how sure it
+    is. So each part above the threshold that hangs together (over corners, too) counts
+    as an object, as sure as the map is high inside.
+
+    Sources: Otsu's threshold as Chefer et al., Generic Attention-model Explainability,
+    2021, section 4, take it for their masks of COCO. Their detector names the objects
+    and how sure it is of them; a classifier does not.
+
+    Args:
+        scores: ``(H, W)`` in [0, 1].
+        threshold: ``'otsu'``, the one that parts this map best into two, in steps of
+            1/255; or a number in [0, 1). What exceeds it belongs to an object.
+        instances: ``'components'`` as above, or ``'class'`` for all of them as one.
+        most: At most how many, those of the highest score.
+
+    Returns:
+        Masks ``(H, W)`` bool, the surest first, and ``(n,)`` the mean of the map in each;
+        none where nothing exceeds the threshold.
+
+    Raises:
+        ConfigError: See :func:`check_detections`.
+    """
+    check_detections(threshold, instances)
+    scores = np.asarray(scores, np.float32)
+    above = _above(scores, threshold)
+    if instances == 'class':
+        parts = above.astype(np.int32)
+    else:
+        _, parts = cv2.connectedComponents(above.astype(np.uint8), connectivity=8)
+    pixels = np.bincount(parts.ravel())[1:]
+    inside = np.bincount(parts.ravel(), scores.ravel())[1:]
+    means = inside / pixels.clip(1)
+    best = np.argsort(-means, kind='stable')[:most]
+    return [parts == 1 + i for i in best], means[best]
+
+
+def _above(scores: np.ndarray, threshold: float | str) -> np.ndarray:
+    """Where the threshold is exceeded, ``(H, W)`` bool; nowhere in a flat map by Otsu."""
+    if threshold != OTSU:
+        return scores > np.float32(threshold)
+    steps = np.rint(255 * scores.clip(0, 1)).astype(np.uint8)
+    if steps.size == 0 or steps.min() == steps.max():
+        return np.zeros(scores.shape, bool)
+    chosen, _ = cv2.threshold(steps, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return steps > chosen

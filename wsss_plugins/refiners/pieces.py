@@ -1,0 +1,77 @@
+"""Refiners on large photos: at a smaller size, or tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss_plugins.refiners.base import Refiner, RefinerChain
+from wsss_plugins.registry import REFINERS
+from wsss_plugins.structures import Seed
+from wsss_plugins.structures.tiles import LargeImages
+
+
+@REFINERS.register_module()
+class InPieces(Refiner):
+    """Applies refiners to a smaller copy of a large photo, or to overlapping tiles of it.
+
+    A dense CRF needs 400 to 500 bytes a pixel, 5 GB for a photo of 12 million. A smaller
+    copy keeps what is far apart in sight, and the refined scores are enlarged; tiles keep
+    the finest detail, and are blended where they meet. A photo that is small enough is
+    refined as it is. Put the background policy before: it looks at the whole photo.
+
+    Args:
+        refiners: Refiners or their configs, in order; none leaves the seed as it is.
+        max_side: Longest side of the copy in pixels; None keeps the photo's size.
+        tile: Longest side of a tile of the copy in pixels; None takes it as a whole.
+        overlap: By how many pixels tiles overlap at least.
+
+    Raises:
+        ConfigError: A size is out of range, or one of the refiners is none.
+    """
+
+    def __init__(
+        self,
+        refiners: Sequence[Refiner | Mapping[str, Any]] = (),
+        max_side: int | None = 1000,
+        tile: int | None = None,
+        overlap: int = 64,
+    ) -> None:
+        self.chain = RefinerChain(refiners)
+        self.stages = self.chain.stages
+        self.large = LargeImages(max_side, tile, overlap)
+
+    def bind(self, models: Mapping[str, nn.Module]) -> None:
+        """Hands the models to every refiner."""
+        self.chain.bind(models)
+
+    def refine(self, image: Tensor, seed: Seed) -> Seed:
+        """Refines a copy or tiles of the image, and brings the scores to its size."""
+        small = self.large.copy_of(image)
+        size = (small.shape[1], small.shape[2])
+        refined = self._refined(small, seed.resized(size))
+        return refined.resized(seed.size)
+
+    def _refined(self, image: Tensor, seed: Seed) -> Seed:
+        """The seed of the copy, tile by tile where that is asked for."""
+        if max(seed.size) <= (self.large.tile or max(seed.size)):
+            return self.chain(image, seed)
+        known = seed.scores if seed.background is None else seed.probabilities()
+        layers = torch.cat([image.to(known), known])
+
+        def refine(crops: Tensor) -> Tensor:
+            (crop,) = crops
+            pixels, values = crop[:3].to(torch.uint8), crop[3:]
+            if seed.background is None:
+                part = replace(seed, scores=values)
+            else:
+                part = replace(seed, scores=values[1:], background=values[0])
+            return self.chain(pixels, part).probabilities()[None]
+
+        background, *scores = self.large.maps(refine, layers)
+        stacked = torch.stack(scores) if scores else seed.scores
+        return replace(seed, scores=stacked.to(known), background=background.to(known))

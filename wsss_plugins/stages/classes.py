@@ -1,0 +1,114 @@
+"""What a training takes from the labels of its images: how many classes there are."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+from wsss_plugins.config import find_type, typed_nodes
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.registry import DATASETS, build_as
+
+LOADERS = ('train_dataloader', 'test_dataloader', 'val_dataloader')
+NOT_FOR_COUNTING = ('pipeline', 'label_maps', 'leave_out')
+FEW = 3
+"""A class that fewer images show is hardly learnt."""
+
+
+def fill_num_classes(cfg: Config) -> Config:
+    """The config with ``num_classes=None`` in its model replaced by the data set's number.
+
+    A decode head of mmsegmentation counts the background, everything else does not. So a
+    config can be for any folder of photos.
+
+    Args:
+        cfg: A training config; it is left alone.
+
+    Returns:
+        A copy, or the same where nothing is open.
+
+    Raises:
+        ConfigError: Something is open and no data set of ours says what it is.
+        DataError: A mistake in the data.
+    """
+    content = cfg.to_dict()
+    model = content.get('model', {})
+    if not any(_open_heads(model)):
+        return cfg
+    count = len(_data_set(content).foreground_classes)
+    for node in _open_heads(model):
+        kind = find_type(node['type'])
+        is_decode_head = inspect.isclass(kind) and issubclass(kind, BaseDecodeHead)
+        node['num_classes'] = count + is_decode_head
+    filled = copy.deepcopy(cfg)
+    filled.model = model
+    return filled
+
+
+def _open_heads(model: Any) -> Iterator[Any]:
+    """The parts of a model whose ``num_classes`` is None."""
+    for node in typed_nodes(model):
+        if 'num_classes' in node and node['num_classes'] is None:
+            yield node
+
+
+def _data_set(content: dict[str, Any]) -> WSSSDataset:
+    """The first data set of a config that is ours, without pixels and masks."""
+    for loader in LOADERS:
+        for node in typed_nodes(content.get(loader) or {}):
+            kind = find_type(node['type'])
+            if inspect.isclass(kind) and issubclass(kind, WSSSDataset):
+                bare = {k: v for k, v in node.items() if k not in NOT_FOR_COUNTING}
+                return build_as(
+                    DATASETS, bare | dict(require_images=False), WSSSDataset
+                )
+    raise ConfigError(
+        'num_classes=None stands for the number of classes of a WSSSDataset, and the config '
+        'has none: give the number',
+        token='num_classes',
+    )
+
+
+def label_doubts(dataset: WSSSDataset) -> list[str]:
+    """What image-level labels cannot teach a classifier, a line for each doubt.
+
+    Args:
+        dataset: The training images.
+
+    Raises:
+        DataError: They teach nothing: no class is on some images and not on others.
+    """
+    labels = np.stack([dataset.labels(i) for i in range(len(dataset))])
+    shown = labels.sum(0).astype(int)
+    groups: dict[str, list[str]] = {'all': [], 'none': [], 'few': []}
+    for name, count in zip(dataset.foreground_classes, shown, strict=True):
+        if count == len(labels):
+            groups['all'].append(name)
+        elif count == 0:
+            groups['none'].append(name)
+        elif count < FEW:
+            groups['few'].append(f'{name} ({count})')
+    if len(groups['all']) + len(groups['none']) == labels.shape[1]:
+        what = f'all show {", ".join(groups["all"])}' if groups['all'] else 'show no class'
+        remedy = 'without it' if groups['all'] else 'with tags'
+        raise DataError(
+            f'the {len(labels)} training images of {dataset.root} {what}, so that their '
+            f'labels teach nothing: add images {remedy}'
+        )
+    said = []
+    if groups['all']:
+        said.append(
+            f'every training image shows {", ".join(groups["all"])}: add others'
+        )
+    if groups['none']:
+        said.append(f'no training image shows {", ".join(groups["none"])}')
+    if groups['few']:
+        said.append(f'few training images show {", ".join(groups["few"])}: add more')
+    return said

@@ -1,0 +1,214 @@
+"""Measuring seeds as detections against the instances of COCO. Only evaluation reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_plugins.config import find_type
+from wsss_plugins.datasets import COCO14
+from wsss_plugins.datasets.coco14 import (
+    COCO_CATEGORIES,
+    instances_file,
+    load_instances,
+)
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.metrics import CocoAP, check_detections, detections_of_map
+from wsss_plugins.metrics.coco_ap import MEASURES
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.distributed import barrier, gather, rank, share_of
+from wsss_plugins.stages.failures import without_failed
+from wsss_plugins.stages.seed import seed_path
+from wsss_plugins.stages.tables import write_csv, write_markdown
+from wsss_plugins.structures import Seed, load_json, save_json
+
+SCORES_FILE = 'scores.json'
+CATEGORIES = tuple(COCO_CATEGORIES)
+COLUMNS = dict(
+    AP='ap',
+    AP_medium='ap_medium',
+    AP_large='ap_large',
+    AR='ar',
+    AR_medium='ar_medium',
+    AR_large='ar_large',
+)
+"""Of table 4, by the names there."""
+
+
+@STAGES.register_module()
+class EvaluateInstanceStage(Stage):
+    """Average precision and recall of seeds on the instance masks of COCO.
+
+    A map becomes detections by :func:`detections_of_map`. One scores the mean of the map
+    inside it, times :attr:`Seed.confidence` where the seed has it. Writes ``table.md``
+    with a row for each seed stage, ``table.csv`` with all of COCO's measures and
+    ``scores.json``, None where there is nothing to find. A stage that is done leaves a
+    file in ``parts/``, so that a run that was killed goes on with the next one.
+
+    Images that one of the seed stages went on without are left out, and counted as the
+    metric ``left_out``.
+
+    Source: the measures of Yu et al., eX-ViT, 2023, table 4, as of Chefer et al.,
+    Generic Attention-model Explainability, 2021. eX-ViT does not say how a classifier's
+    map becomes detections: this is our choice.
+
+    Args:
+        name: Name of the stage.
+        seeds: Stage that made the seeds, or several by their title in the table.
+        dataset: Config of a :class:`COCO14`, whose instances file is the ground truth.
+        threshold: See :func:`detections_of_map`.
+        instances: Likewise.
+
+    Raises:
+        ConfigError: Another data set, no seeds, or arguments that mean nothing.
+    """
+
+    needs_every_image = False
+
+    def __init__(
+        self,
+        name: str,
+        seeds: str | Mapping[str, str],
+        dataset: dict[str, Any],
+        threshold: float | str = 'otsu',
+        instances: str = 'components',
+    ) -> None:
+        super().__init__(name)
+        check_detections(threshold, instances)
+        kind = find_type(dataset['type'])
+        if not (isinstance(kind, type) and issubclass(kind, COCO14)):
+            raise ConfigError(
+                f"stage '{name}' measures on the instances of COCO, which "
+                f'{getattr(kind, "__name__", kind)} has not: give a COCO14',
+                token=name,
+            )
+        self.sources = {seeds: seeds} if isinstance(seeds, str) else dict(seeds)
+        if not self.sources:
+            raise ConfigError(f"stage '{name}' needs seeds: name a stage", token=name)
+        self.prefixes = {t: '' if t == seeds else f'{t}_' for t in self.sources}
+        self.inputs = tuple(dict.fromkeys(self.sources.values()))
+        self.dataset = dict(dataset, test_mode=True)
+        self.threshold, self.instances = threshold, instances
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Finds the objects in every seed, then measures."""
+        cfg = without_failed(self.dataset, *inputs.values())
+        dataset = build_as(DATASETS, dict(cfg, require_images=False), COCO14)
+        parts = {
+            title: out / 'parts' / f'{i:03}.json'
+            for i, title in enumerate(self.sources)
+        }
+        todo = [title for title, part in parts.items() if not part.is_file()]
+        barrier()  # all have looked before the first writes
+        if todo:
+            metric, number = _ground_truth(dataset)
+            for title in todo:
+                folder = inputs[self.sources[title]]
+                scores = self._measure(title, folder, dataset, metric, number)
+                if rank() == 0:
+                    save_json(parts[title], scores)
+        barrier()
+        scores = {title: load_json(part) for title, part in parts.items()}
+        if rank() == 0:
+            _report(out, scores)
+        return dict(
+            images=len(dataset), **self._metrics(scores, len(dataset.leave_out))
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """The data, and how a map becomes detections."""
+        return dict(
+            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
+            ground_truth='instances of COCO',
+            seeds=self.sources,
+            threshold=self.threshold,
+            instances=self.instances,
+        )
+
+    def ground_truth_files(self) -> tuple[Path, ...]:
+        """The instances file."""
+        return (instances_file(self.dataset['data_root'], self.dataset['split']),)
+
+    def _metrics(self, scores: Mapping[str, Any], left_out: int) -> dict[str, Any]:
+        """The numbers of the table; of several stages those of all sizes, by title."""
+        keys = list(COLUMNS.values()) if len(scores) == 1 else ['ap', 'ar']
+        numbers = {
+            f'{self.prefixes[title]}{key}': _rounded(each[key])
+            for title, each in scores.items()
+            for key in keys
+        }
+        return numbers | (dict(left_out=left_out) if left_out else {})
+
+    def _measure(
+        self,
+        title: str,
+        seeds: Path,
+        dataset: COCO14,
+        metric: CocoAP,
+        number: Mapping[str, int],
+    ) -> dict[str, float | None]:
+        """COCO's measures of the seeds of one stage, on the first worker."""
+        metric.detections = []
+        names = share_of(dataset.ids)
+        quiet = rank() != 0
+        with ProgressBar(f'{self.name}: {title}', len(names), quiet=quiet) as bar:
+            for name in names:
+                self._find(seed_path(seeds, name), metric, number[name])
+                bar.advance()
+        found = gather(metric.detections)
+        metric.detections = [each for part in found for each in part]
+        return metric.compute() if rank() == 0 else {}
+
+    def _find(self, path: Path, metric: CocoAP, image: int) -> None:
+        """Adds the detections of one seed."""
+        seed = Seed.load(path)
+        if seed.size != metric.sizes[image]:
+            raise DataError(
+                f'{path} is of size {seed.size} but image {image} of '
+                f'{metric.sizes[image]} in the instances file: make it again from the '
+                'same images'
+            )
+        known = seed.confidence is None
+        sure = np.ones(len(seed.classes)) if known else seed.confidence.numpy()
+        maps = zip(seed.classes.tolist(), seed.scores.numpy(), sure, strict=True)
+        for c, scores, confidence in maps:
+            if not 0 <= c < len(CATEGORIES):
+                raise DataError(
+                    f'{path} has the class {c}: COCO has 0 to {len(CATEGORIES) - 1}'
+                )
+            masks, means = detections_of_map(scores, self.threshold, self.instances)
+            metric.update(image, CATEGORIES[c], masks, confidence * means)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _report(out: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Writes the tables and all numbers."""
+    save_json(out / SCORES_FILE, scores)
+    rows = [[t, *(each[key] for key in COLUMNS.values())] for t, each in scores.items()]
+    write_markdown(out / 'table.md', ['seeds', *COLUMNS], rows)
+    rows = [[t, *(each[key] for key in MEASURES)] for t, each in scores.items()]
+    write_csv(out / 'table.csv', ['seeds', *MEASURES], rows)
+
+
+def _ground_truth(dataset: COCO14) -> tuple[CocoAP, dict[str, int]]:
+    """The instances in the images of a data set, and the number of each image by id."""
+    content = load_instances(instances_file(dataset.root, dataset.split), _slim)
+    number = {Path(i['file_name']).stem: i['id'] for i in content['images']}
+    return CocoAP(content, [number[name] for name in dataset.ids]), number
+
+
+def _slim(item: dict[str, Any]) -> dict[str, Any]:
+    """Turns polygons into arrays while the file is still being read, and drops boxes."""
+    segments = item.get('segmentation')
+    if isinstance(segments, list):
+        item['segmentation'] = [np.asarray(p, np.float64) for p in segments]
+    item.pop('bbox', None)
+    return item

@@ -1,0 +1,272 @@
+"""Seeds and label maps of other projects, in place of the stage that would make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.distributed import rank, share_of
+from wsss_plugins.stages.failures import Failures
+from wsss_plugins.stages.refine import label_path
+from wsss_plugins.stages.seed import seed_path
+from wsss_plugins.structures import IGNORE, Seed, save_label_map
+from wsss_plugins.structures.interchange import load_seed, save_seed, seed_format
+from wsss_plugins.structures.label_import import read_label_map
+
+EXPORTED = 'maps'
+"""Folder of an export stage with the files for another project."""
+
+
+class _ImportStage(Stage):
+    """What the import stages share: a folder, a data set, and a loop over its images.
+
+    They go on without an image whose file is missing, broken or refused; the metric
+    ``failed`` counts them. A photo without any tag needs no seed. The stages that read
+    them depend on the path alone: after a change of the files give another one, or remove
+    the folders of these stages.
+    """
+
+    needs_every_image = False
+
+    def __init__(self, name: str, path: str | Path, dataset: dict[str, Any]) -> None:
+        super().__init__(name)
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise DataError(
+                f"folder {path} of stage '{name}' does not exist: correct its path"
+            )
+        self.dataset = dict(dataset, require_images=False)
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Reads the files of the images that are missing."""
+        dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+        ids = dataset.ids
+        mine = share_of(range(len(ids)))
+        todo = [i for i in mine if not self._target(out, ids[i]).is_file()]
+        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
+            bar.begin_at(len(mine) - len(todo))
+            failures = Failures(out, bar)
+            for index in todo:
+                with failures.leaving_out(ids[index]):
+                    target = self._target(out, ids[index])
+                    self._convert(dataset, index, ids[index], target)
+                bar.advance()
+            failed = failures.write(ids)
+        return dict(images=len(ids), failed=failed)
+
+    def _target(self, out: Path, name: str) -> Path:
+        """The file to write of image ``name``."""
+        raise NotImplementedError
+
+    def _convert(
+        self, dataset: WSSSDataset, index: int, name: str, target: Path
+    ) -> None:
+        """Reads the file of image ``name`` and writes ``target``."""
+        raise NotImplementedError
+
+
+@STAGES.register_module()
+class ImportSeedStage(_ImportStage):
+    """Writes ``seeds/<id>.npz`` from ``<id>.npy`` of another project, in the photo's size.
+
+    Pickled files are read without running what is in them.
+
+    Args:
+        name: Name of the stage.
+        path: The folder of their files, absolute or below the current one.
+        dataset: Config of the images.
+        format: How they keep them, a name in :data:`SEED_FORMATS`: 'irn', 'psa', 'seam',
+            'mctformer', 'acr' or 'wsss'.
+        with_background: Whether id 0 in the files is the background, see
+            :func:`load_seed`.
+        normalise: Whether to scale every class to [0, 1]; None does so where a value
+            exceeds 1.
+        only_tagged: Whether to leave out classes that the image-level labels do not name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str | Path,
+        dataset: dict[str, Any],
+        format: str = 'psa',
+        with_background: bool = False,
+        normalise: bool | None = None,
+        only_tagged: bool = False,
+    ) -> None:
+        super().__init__(name, path, dataset)
+        self.suffix = seed_format(format).suffix
+        self.format = format
+        self.with_background = with_background
+        self.normalise = normalise
+        self.only_tagged = only_tagged
+
+    def provenance(self) -> dict[str, Any]:
+        """The folder and what was done to its maps."""
+        return dict(
+            seeds=f'{self.path} (format {self.format})',
+            normalise='where a value exceeds 1'
+            if self.normalise is None
+            else self.normalise,
+            labels='image-level ground truth'
+            if self.only_tagged
+            else 'those of the files',
+        )
+
+    def _target(self, out: Path, name: str) -> Path:
+        return seed_path(out, name)
+
+    def _convert(
+        self, dataset: WSSSDataset, index: int, name: str, target: Path
+    ) -> None:
+        tagged = np.flatnonzero(dataset.labels(index)).tolist()
+        source = self.path / f'{name}{self.suffix}'
+        size = dataset.image_size(index)
+        if not tagged and not source.is_file():  # nothing to show, so nothing is there
+            Seed(torch.zeros(0, *size), torch.zeros(0, dtype=torch.int64)).save(target)
+            return
+        seed = load_seed(
+            source,
+            self.format,
+            size,
+            num_classes=len(dataset.foreground_classes),
+            with_background=self.with_background,
+            normalise=self.normalise,
+            only=tagged if self.only_tagged else None,
+        )
+        seed.save(target)
+
+
+@STAGES.register_module()
+class ImportLabelStage(_ImportStage):
+    """Writes ``labels/<id>.png`` from ``<id>.png`` or ``<id>.npy`` of another project.
+
+    Indexed and grey images, images in the colours of Pascal VOC and integer arrays are
+    read; 255 is not counted. A label map must have the size of its photo.
+
+    Args:
+        name: Name of the stage.
+        path: The folder of their files, absolute or below the current one.
+        dataset: Config of the images; no masks.
+        values: Our label for each of theirs where they differ, such as ``{0: 255}``;
+            label c + 1 is class c.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str | Path,
+        dataset: dict[str, Any],
+        values: Mapping[int, int] | None = None,
+    ) -> None:
+        super().__init__(name, path, dataset)
+        self.values = {
+            int(theirs): int(ours) for theirs, ours in (values or {}).items()
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """The folder, and which labels were renamed."""
+        renamed = ', '.join(f'{a} as {b}' for a, b in self.values.items())
+        return dict(labels=f'{self.path}', renamed=renamed or 'none')
+
+    def _target(self, out: Path, name: str) -> Path:
+        return label_path(out, name)
+
+    def _convert(
+        self, dataset: WSSSDataset, index: int, name: str, target: Path
+    ) -> None:
+        picture = self.path / f'{name}.png'
+        array = picture.with_name(f'{picture.stem}.npy')
+        source = array if array.is_file() and not picture.is_file() else picture
+        label = read_label_map(source, self.values)
+        size, most = dataset.image_size(index), len(dataset.foreground_classes)
+        if label.shape != size:
+            raise DataError(
+                f'{source} is {label.shape} (height, width) but its photo is {size}: '
+                'give label maps in the size of the photos'
+            )
+        wrong = np.unique(label[(label > most) & (label != IGNORE)])
+        if wrong.size:
+            raise DataError(
+                f'{source} has the label {wrong[0]}: allowed are 0 to {most} and '
+                f'{IGNORE} (not counted); rename others with values={{theirs: ours}}'
+            )
+        save_label_map(target, label)
+
+
+@STAGES.register_module()
+class ExportSeedStage(Stage):
+    """Writes ``maps/<id>.npy`` for another project from the seeds of a stage.
+
+    Args:
+        name: Name of the stage.
+        seeds: Stage that made the seeds.
+        format: How they keep them, a name in :data:`SEED_FORMATS`: 'irn', 'psa', 'seam',
+            'mctformer' or 'acr'.
+        with_background: Whether to write the background as id 0 and class c as c + 1;
+            the seeds must have one.
+
+    Raises:
+        ConfigError: An unknown format, or one that holds no background.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seeds: str,
+        format: str = 'psa',
+        with_background: bool = False,
+    ) -> None:
+        super().__init__(name)
+        self.suffix = seed_format(format).suffix
+        if with_background and format in ('irn', 'wsss'):
+            raise ConfigError(
+                f"stage '{name}': files of the format {format} give the background no id: "
+                'leave with_background out',
+                token='with_background',
+            )
+        self.seeds = seeds
+        self.inputs = (seeds,)
+        self.format = format
+        self.with_background = with_background
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Writes the files that are missing."""
+        seeds = inputs[self.seeds] / 'seeds'
+        names = sorted(_names(seeds))
+        if not names:
+            raise DataError(f'{seeds} holds no seeds: run the stage that makes them')
+        mine = share_of(names)
+        todo = [n for n in mine if not self._file(out, n).is_file()]
+        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
+            bar.begin_at(len(mine) - len(todo))
+            for name in todo:
+                seed = Seed.load(seeds / f'{name}.npz')
+                target = self._file(out, name)
+                save_seed(target, seed, self.format, self.with_background)
+                bar.advance()
+        return dict(files=len(names))
+
+    def provenance(self) -> dict[str, Any]:
+        """The format."""
+        background = ' with background' if self.with_background else ''
+        return dict(format=self.format + background)
+
+    def _file(self, out: Path, name: str) -> Path:
+        return out / EXPORTED / f'{name}{self.suffix}'
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Ids of the seeds in a folder and those below it."""
+    for path in folder.rglob('*.npz'):
+        if not path.name.startswith('.'):
+            yield path.relative_to(folder).with_suffix('').as_posix()

@@ -1,0 +1,196 @@
+"""How seeds change with one argument of their head: a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.metrics import SeedIoU, convention_of
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.distributed import barrier, rank, share_of
+from wsss_plugins.stages.seed import SeedStage, batches_of_one_size
+from wsss_plugins.stages.tables import write_markdown
+from wsss_plugins.stages.train import load_trained
+from wsss_plugins.structures import atomic_path, load_json, save_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEASURES = dict(
+    miou='mIoU',
+    mean_false_positive_rate='FP',
+    mean_false_negative_rate='FN',
+)
+"""What is drawn, all at the best threshold, and the names of figure 8."""
+
+LINES = ('o-', 's-', '^--')
+COLOURS = ('#1f4e9c', '#c0392b', '#1e8449')
+
+
+@STAGES.register_module()
+class SeedSweepStage(Stage):
+    """MIoU, false positives and false negatives of seeds over one argument of their head.
+
+    Each value has its own best threshold, as in :class:`EvaluateSeedStage`; no seed is
+    kept. Every value that is done leaves a file in ``values/``, so that a run that was
+    killed goes on with the next one; workers share the values. Writes ``table.md``,
+    ``scores.json`` and ``figure.png``.
+
+    Source: Yu et al., eX-ViT, 2023, figure 8 (blocks that are fused), and Sun et al.,
+    All-pairs Consistency Learning for WSSS, 2023, figure 8 (first block that is read).
+
+    Args:
+        name: Name of the stage.
+        model: Stage that trained the classifier.
+        head: Config of a :class:`SeedHead` without the argument.
+        argument: Its name.
+        values: What it takes, in the order of the table.
+        dataset: Config of the images with ``label_maps``.
+        thresholds: See :class:`EvaluateSeedStage`.
+        convention: Likewise; by default SEAM's, whose error rates figure 8 of eX-ViT
+            shows.
+        maps: How the seeds are made, as for :class:`SeedStage` (``scales``, ``flip``,
+            ``input_size``, ``batch_size`` ...).
+
+    Raises:
+        ConfigError: No value, one that comes twice, or one that the head refuses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        head: dict[str, Any],
+        argument: str,
+        values: Sequence[Any],
+        dataset: dict[str, Any],
+        thresholds: Sequence[float] | None = None,
+        convention: str = 'seam',
+        **maps: Any,
+    ) -> None:
+        super().__init__(name)
+        convention_of(convention)
+        if not values or len(set(map(repr, values))) != len(values):
+            raise ConfigError(
+                f"stage '{name}' needs values of '{argument}' that differ, not {values!r}",
+                token=name,
+            )
+        self.model, self.inputs = model, (model,)
+        self.argument, self.values = argument, list(values)
+        self.dataset = dict(dataset, test_mode=True)
+        self.thresholds, self.convention = thresholds, convention
+        stage = dict(type=SeedStage, name=name, model=model, dataset=self.dataset)
+        self.makers = [
+            build_as(
+                STAGES, {**stage, 'head': {**head, argument: value}, **maps}, SeedStage
+            )
+            for value in self.values
+        ]
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Measures the values that are missing, then draws."""
+        dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+        model = load_trained(inputs[self.model], WSSSClassifier)
+        mine = share_of(range(len(self.values)))
+        todo = [i for i in mine if not _done(out, i).is_file()]
+        count = len(dataset)
+        with ProgressBar(self.name, len(mine) * count, quiet=rank() != 0) as bar:
+            bar.begin_at(bar.total - len(todo) * count)
+            for i in todo:
+                found = self._measure(self.makers[i], model, dataset, bar)
+                save_json(_done(out, i), found)
+        barrier()
+        scores = [load_json(_done(out, i)) for i in range(len(self.values))]
+        if rank() == 0:
+            self._report(out, scores)
+        best = max(range(len(scores)), key=lambda i: scores[i]['best_miou'])
+        return {
+            'images': count,
+            'best_miou': round(scores[best]['best_miou'], 3),
+            f'best_{self.argument}': self.values[best],
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Head, values, data and how means are taken."""
+        maker = self.makers[0]
+        return dict(
+            maker.provenance(),
+            argument=self.argument,
+            values=self.values,
+            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
+            ground_truth=str(self.dataset.get('label_maps')),
+            convention=self.convention,
+        )
+
+    def _measure(
+        self,
+        maker: SeedStage,
+        model: WSSSClassifier,
+        dataset: WSSSDataset,
+        bar: ProgressBar,
+    ) -> dict[str, Any]:
+        """The sweep of thresholds for one value."""
+        sweep = SeedIoU(len(dataset.foreground_classes), self.thresholds)
+        for batch in batches_of_one_size(dataset, maker.batch_size):
+            photos = [dataset.load_image(i) for i in batch]
+            labels = [dataset.labels(i) for i in batch]
+            seeds = maker.seeds_of(model, photos, labels)
+            for i, seed in zip(batch, seeds, strict=True):
+                sweep.update(seed.scores, seed.classes, dataset.load_mask(i))
+            bar.advance(len(batch))
+        return sweep.compute(self.convention).to_dict()
+
+    def _report(self, out: Path, scores: Sequence[dict[str, Any]]) -> None:
+        """Writes the numbers, the table and the picture."""
+        content = dict(argument=self.argument, values=self.values, scores=scores)
+        save_json(out / 'scores.json', content)
+        columns = [[each['best'][key] for each in scores] for key in MEASURES]
+        thresholds = [each['best_threshold'] for each in scores]
+        rows = zip(map(str, self.values), *columns, thresholds, strict=True)
+        header = [self.argument, *MEASURES.values(), 'threshold']
+        write_markdown(out / 'table.md', header, [list(row) for row in rows])
+        with atomic_path(out / 'figure.png') as part:
+            picture = sweep_picture(self.argument, self.values, columns)
+            picture.savefig(part, dpi=150)
+
+
+def sweep_picture(
+    argument: str, values: Sequence[Any], columns: Sequence[Sequence[float | None]]
+) -> Figure:
+    """MIoU on the left, the two kinds of errors on the right.
+
+    Args:
+        argument: Name of the axis.
+        values: What it takes, evenly spaced.
+        columns: Percent of each of :data:`MEASURES`, one for each value.
+
+    Returns:
+        The picture; it belongs to no window.
+    """
+    from matplotlib.figure import Figure  # slow to import
+
+    figure = Figure(figsize=(9, 3.4), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    places = range(len(values))
+    titles = list(MEASURES.values())
+    for axes, chosen in ((left, [0]), (right, [1, 2])):
+        for j in chosen:
+            heights = [float('nan') if v is None else v for v in columns[j]]
+            axes.plot(places, heights, LINES[j], color=COLOURS[j], label=titles[j])
+        axes.set_xticks(places, [str(value) for value in values])
+        axes.set_xlabel(argument.replace('_', ' '))
+        axes.set_ylabel(f'{", ".join(titles[j] for j in chosen)} (%)')
+        axes.grid(alpha=0.3)
+    right.legend()
+    return figure
+
+
+def _done(out: Path, index: int) -> Path:
+    """Where the scores of a value are."""
+    return out / 'values' / f'{index:03}.json'
