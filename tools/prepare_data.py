@@ -161,7 +161,7 @@ def add_imagenet_seg(commands: argparse._SubParsersAction) -> None:
         'imagenet-seg', help='ImageNet-Segmentation: checks and links gtsegs_ijcv.mat'
     )
     parser.add_argument('source', type=Path, help='gtsegs_ijcv.mat, or its folder')
-    common(parser, 'data/imagenet_seg')
+    common(parser, 'data/imagenet_seg', threads=False)
     parser.set_defaults(command=imagenet_seg)
 
 
@@ -218,7 +218,7 @@ def sources(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument('sources', type=Path, nargs='+', metavar='SOURCE', help=text)
 
 
-def common(parser: argparse.ArgumentParser, out: str) -> None:
+def common(parser: argparse.ArgumentParser, out: str, threads: bool = True) -> None:
     """Adds the options that all real data sets share."""
     parser.add_argument(
         '--out', type=Path, default=Path(out), help=f'where it goes (default: {out})'
@@ -231,11 +231,12 @@ def common(parser: argparse.ArgumentParser, out: str) -> None:
         action='store_true',
         help='accept a part of the data set, e.g. for a trial',
     )
-    parser.add_argument(
-        '--workers',
-        type=positive,
-        help='threads that decode (default: one a core, 16 at most)',
-    )
+    if threads:
+        parser.add_argument(
+            '--workers',
+            type=positive,
+            help='threads that decode (default: one a core, 16 at most)',
+        )
 
 
 def say(done: Prepared) -> None:

@@ -86,7 +86,8 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Not the folder of a training, which would be resumed.
         work_dir = Path(args.work_dir or scratch) / 'test'
-        metrics = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test').test()
+        found = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test').test()
+        metrics = {key: float(value) for key, value in found.items()}  # JSON's numbers
         say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
         if rank() == 0:
             images = cfg.test_dataloader.dataset.to_dict()

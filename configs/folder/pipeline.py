@@ -28,7 +28,7 @@ crf = dict(
     refiners=[dict(type=DenseCRF, preset='psa', reference_size=500)],
 )
 
-classifier = dict(type=TrainStage, name='classifier', config='classifier.py')
+classifier = dict(type=TrainStage, name='classifier', config='../folder/classifier.py')
 maps = dict(
     type=SeedStage,
     name='maps',
@@ -53,7 +53,7 @@ pseudo = dict(
 segmentor = dict(
     type=TrainStage,
     name='segmentor',
-    config='segmentor.py',
+    config='../folder/segmentor.py',
     label_maps='pseudo',
     backbone='classifier',
 )

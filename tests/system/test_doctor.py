@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -18,89 +13,32 @@ from archive_trees import (
     SBD_VAL,
     TRAIN,
     TRAIN_AUG,
-    VAL,
     cut,
     make_devkit,
     make_sbd,
-    sbd_mask,
 )
+from doctoring import diagnose, prepared_coco, prepared_voc, run_mend
 from imagenet_trees import GOLDFISH, TENCH, make_imagenet_seg
-from PIL import Image
-from trees import SIZE, half_mask, make_coco, make_folder, save_image, square
+from trees import half_mask, make_folder, save_image
 
-from wsss_plugins.datasets.coco14 import COCO_CATEGORIES
 from wsss_plugins.datasets.preparation import (
     prepare_coco14,
     prepare_sbd,
     prepare_voc12,
 )
-from wsss_plugins.doctor import Finding, examine
+from wsss_plugins.doctor import examine
 from wsss_plugins.errors import DataError
-from wsss_plugins.structures import save_label_map, voc_palette
-
-LISTS = 'ImageSets/Segmentation'
+from wsss_plugins.structures import save_label_map
 
 
 @pytest.fixture
 def voc(tmp_path: Path) -> Path:
-    """A prepared devkit, copied, so that it can be broken; its record is removed."""
-    given = make_devkit(tmp_path / 'given')
-    sbd = make_sbd(tmp_path / 'given')
-    root = prepare_voc12(
-        [given], [sbd], tmp_path / 'data', copy=True, any_count=True
-    ).root
-    for name in ('prepared.json', 'checksums.sha256'):
-        (root / name).unlink()
-    return root
+    return prepared_voc(tmp_path)
 
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    images = [f'COCO_train2014_{i:012}.jpg' for i in (9, 25, 30)]
-    large = square(90, 1, segmentation=[[0, 0, 10, 0, 10, 6, 0, 6]], area=60)
-    found = [large, square(1, 1), square(2, 3)]
-    given = make_coco(tmp_path / 'given', images, found)
-    root = prepare_coco14([given], tmp_path / 'coco', copy=True, any_count=True).root
-    for name in ('prepared.json', 'checksums.sha256'):
-        (root / name).unlink()
-    return root
-
-
-PARTIAL = {'list-count', 'list-part'}
-"""All miniature sets have other counts than the real ones; and every one says so."""
-
-
-def diagnose(root: Path, **options) -> dict[str, Finding]:
-    """Findings of data by kind, without those of size; at most one of each kind."""
-    found = [
-        finding
-        for report in examine([root], **options).reports
-        if report.place != 'environment'
-        for finding in report.findings
-        if finding.kind not in PARTIAL
-    ]
-    kinds = [finding.kind for finding in found]
-    assert len(set(kinds)) == len(kinds), kinds
-    assert not any('\n' in f.message + f.mend for f in found)
-    return dict(zip(kinds, found, strict=True))
-
-
-def run_mend(finding: Finding, root: Path) -> None:
-    """Runs the command that mends a finding, as the user would."""
-    if finding.mend.startswith('python tools/'):
-        run_here(shlex.split(finding.mend)[1:])
-        return
-    done = subprocess.run(
-        ['bash', '-c', finding.mend], capture_output=True, text=True, cwd=root
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def run_here(words: list[str]) -> None:
-    """Runs a tool in this process, which saves the imports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', words)
-        runpy.run_path(str(tiny.ROOT / words[0]), run_name='__main__')
+    return prepared_coco(tmp_path)
 
 
 # Whole trees --------------------------------------------------------------------------
@@ -140,295 +78,12 @@ def test_quick_decodes_a_sample_but_looks_for_every_file(voc, monkeypatch) -> No
     assert set(diagnose(voc, quick=True)) == {'photo-missing'}
 
 
-# Photos and lists ---------------------------------------------------------------------
-
-
-def test_photos_missing_broken_and_misnamed(voc) -> None:
-    photos = voc / 'JPEGImages'
-    (photos / f'{TRAIN[0]}.jpg').unlink()
-    cut(photos / f'{TRAIN[1]}.jpg', 0.7)
-    (photos / f'{VAL[0]}.jpg').rename(photos / f'{VAL[0]}.JPG')
-    found = diagnose(voc)
-    assert set(found) == {'photo-missing', 'photo-broken', 'photo-case'}
-    assert found['photo-missing'].message == (
-        f'1 of 5 photos of the lists is missing: {TRAIN[0]}.jpg'
-    )
-    assert found['photo-broken'].message.startswith(
-        '1 of 4 photos of JPEGImages cannot'
-    )
-    assert found['photo-case'].message == (
-        f'1 photo of JPEGImages ends in .JPG, but the lists ask for .jpg: {VAL[0]}.JPG'
-    )
-    run_mend(found['photo-case'], voc)
-    assert set(diagnose(voc)) == {'photo-missing', 'photo-broken'}
-
-
-def test_links_to_files_that_are_gone(tmp_path) -> None:
-    given = make_devkit(tmp_path / 'given')
-    root = prepare_voc12([given], None, tmp_path / 'data', any_count=True).root
-    (given / f'JPEGImages/{TRAIN[0]}.jpg').unlink()
-    found = diagnose(root)
-    assert set(found) == {'link-broken', 'checksum-missing'}
-    assert found['checksum-missing'].count == 1
-
-
-def test_grey_cmyk_and_turned_photos_are_notes(voc) -> None:
-    photos = voc / 'JPEGImages'
-    Image.new('L', SIZE[::-1]).save(photos / f'{TRAIN[0]}.jpg')
-    Image.new('CMYK', SIZE[::-1]).save(photos / f'{TRAIN[1]}.jpg')
-    turned = Image.new('RGB', SIZE)
-    exif = turned.getexif()
-    exif[0x0112] = 6
-    turned.save(photos / f'{VAL[0]}.jpg', exif=exif)
-    found = diagnose(voc)
-    assert set(found) == {'photo-grey', 'photo-cmyk', 'photo-turned'}
-    assert not any(finding.problem for finding in found.values())
-    assert found['photo-grey'].message == (
-        f'1 photo of JPEGImages is grey, and read as RGB: {TRAIN[0]}.jpg'
-    )
-
-
-@pytest.mark.parametrize(
-    ('kind', 'text'),
-    [
-        ('list-crlf', ''.join(f'{n}\r\n' for n in TRAIN_AUG)),
-        ('list-twice', ''.join(f'{n}\n' for n in [*TRAIN_AUG, TRAIN_AUG[1]])),
-        ('list-suffix', ''.join(f'{n}.jpg\n' for n in TRAIN_AUG)),
-    ],
-)
-def test_lists_that_are_odd_and_mended_by_the_command(voc, kind, text) -> None:
-    path = voc / LISTS / 'train_aug.txt'
-    whole = path.read_bytes()
-    path.write_bytes(text.encode())
-    found = diagnose(voc)
-    assert set(found) == {kind} and found[kind].problem
-    run_mend(found[kind], voc)
-    assert path.read_bytes() == whole and diagnose(voc) == {}
-
-
-def test_mend_commands_with_spaces_in_the_path(voc, tmp_path) -> None:
-    root = voc.rename(tmp_path / "my 'own' data")
-    path = root / LISTS / 'train_aug.txt'
-    path.write_bytes(path.read_bytes().replace(b'\n', b'\r\n'))
-    (root / 'JPEGImages/._x.jpg').touch()
-    for finding in diagnose(root).values():
-        run_mend(finding, tmp_path)
-    assert diagnose(root) == {}
-
-
-def test_empty_missing_and_broken_lists(voc) -> None:
-    (voc / LISTS / 'train_aug.txt').write_text('\n')
-    (voc / LISTS / 'val.txt').unlink()
-    (voc / LISTS / 'trainval.txt').write_bytes(b'\xff\xfe2\0')
-    found = diagnose(voc)
-    assert {'list-empty', 'list-missing', 'list-broken'} <= set(found)
-    assert found['list-missing'].message == f'{LISTS}/val.txt does not exist'
-
-
-def test_train_in_place_of_train_aug(voc) -> None:
-    path = voc / LISTS / 'train_aug.txt'
-    shutil.copy(voc / LISTS / 'train.txt', path)
-    found = diagnose(voc)
-    assert set(found) == {'train-for-train-aug'}
-    assert found['train-for-train-aug'].message == (
-        f'{LISTS}/train_aug.txt is the list train under another name: 2 images instead of '
-        '10,582'
-    )
-    path.unlink()
-    shutil.rmtree(voc / 'SegmentationClassAug')
-    (voc / 'cls_labels.npz').unlink()
-    found = diagnose(voc)
-    assert set(found) == {'no-train-aug'}
-    assert found['no-train-aug'].mend == (
-        f'python tools/prepare_data.py voc12 {voc} --sbd benchmark.tgz --out {voc.parent}'
-    )
-
-
-def test_the_command_for_train_aug_is_right(voc, tmp_path) -> None:
-    (voc / LISTS / 'train_aug.txt').unlink()
-    shutil.rmtree(voc / 'SegmentationClassAug')
-    (voc / 'cls_labels.npz').unlink()
-    mend = diagnose(voc)['no-train-aug'].mend
-    sbd = tmp_path / 'given/benchmark_RELEASE'
-    words = shlex.split(mend.replace('benchmark.tgz', str(sbd)))[1:]
-    run_here([*words, '--any-count'])
-    assert diagnose(voc) == {}
-    assert (voc / LISTS / 'train_aug.txt').read_text().split() == TRAIN_AUG
-
-
-def test_training_images_in_val(voc) -> None:
-    path = voc / LISTS / 'train_aug.txt'
-    path.write_text(path.read_text() + f'{VAL[0]}\n')
-    found = diagnose(voc)
-    assert set(found) == {'list-overlap'} and found['list-overlap'].count == 1
-
-
-def test_official_counts(voc) -> None:
-    (report,) = examine([voc]).reports[1:]
-    found = [f for f in report.findings if f.kind == 'list-count']
-    assert len(found) == 3 and all(f.problem for f in found)
-    messages = [f.message for f in found]
-    assert f'{LISTS}/train.txt lists 2 images, the official list 1,464' in messages
-
-
-# Labels -------------------------------------------------------------------------------
-
-
-def test_annotations(voc) -> None:
-    folder = voc / 'Annotations'
-    (folder / f'{TRAIN[0]}.xml').unlink()
-    cut(folder / f'{TRAIN[1]}.xml')
-    for name, word in zip(TRAIN_AUG[2:], ('dgo', 'dgo'), strict=True):
-        text = f'<annotation><object><name>{word}</name></object></annotation>'
-        (folder / f'{name}.xml').write_text(text)
-    found = diagnose(voc)
-    assert set(found) == {'xml-missing', 'xml-broken', 'xml-class'}
-    assert found['xml-missing'].message.startswith('1 of 5 images has no annotation in')
-    assert found['xml-class'].message == (
-        '2 of 5 annotations of Annotations name a class that is none of the 20 known ones, '
-        f'e.g. {TRAIN_AUG[2]}.xml names dgo'
-    )
-
-
-def test_label_file(voc) -> None:
-    path = voc / 'cls_labels.npz'
-    np.savez(path, names=np.array(TRAIN_AUG), labels=np.zeros((4, 20), np.uint8))
-    assert (
-        f'{path} lacks 1 images, e.g. {VAL[0]}' == diagnose(voc)['label-broken'].message
-    )
-    np.savez(path, names=np.array(TRAIN_AUG), labels=np.zeros((4, 3), np.uint8))
-    assert 'has labels of shape (4, 3)' in diagnose(voc)['label-broken'].message
-    np.savez(path, names=np.array([{}], object), labels=np.zeros(1))
-    assert 'holds no labels' in diagnose(voc)['label-broken'].message
-
-
-# Masks --------------------------------------------------------------------------------
-
-
-def test_masks_missing(voc) -> None:
-    (voc / f'SegmentationClassAug/{SBD_VAL[1]}.png').unlink()
-    found = diagnose(voc)
-    assert found['mask-missing'].message == (
-        f'1 of 4 masks of SegmentationClassAug is missing: {SBD_VAL[1]}.png'
-    )
-    assert set(found) == {'mask-missing'}
-
-
-@pytest.mark.parametrize(
-    ('count', 'which'),
-    [
-        (2857, "the images of SBD's own val"),
-        (2913, "VOC's own train and val, without those of SBD"),
-    ],
-)
-def test_known_variants_of_the_aug_folder(voc, count, which) -> None:
-    folder = voc / 'SegmentationClassAug'
-    (folder / f'{SBD_VAL[1]}.png').unlink()
-    for i in range(count - len(list(folder.iterdir()))):
-        (folder / f'x{i}.png').symlink_to(folder / f'{VAL[0]}.png')
-    found = diagnose(voc, quick=True)
-    assert set(found) == {'mask-variant', 'mask-missing'}
-    assert found['mask-variant'].message == (
-        f'SegmentationClassAug holds {count:,} masks only: {which}'
-    )
-
-
-def test_masks_of_many_faults(voc) -> None:
-    folder = voc / 'SegmentationClass'
-    cut(folder / f'{TRAIN[0]}.png', 0.8)
-    save_label_map(folder / f'{TRAIN[1]}.png', half_mask(33))
-    save_label_map(folder / f'{VAL[0]}.png', half_mask(3, SIZE[::-1]))
-    found = diagnose(voc)
-    assert set(found) == {'mask-broken', 'mask-value', 'mask-size'}
-    assert found['mask-value'].message == (
-        '1 mask of SegmentationClass has values that are no class (allowed: 0 to 20, '
-        f'255): {TRAIN[1]}.png has 33'
-    )
-    assert (
-        f'{VAL[0]}.png is 10 x 6, its photo 6 x 10 (H x W)'
-        in found['mask-size'].message
-    )
-    pixels = np.zeros((*SIZE, 3), np.uint8)
-    Image.fromarray(pixels).save(folder / f'{TRAIN[0]}.png', 'JPEG')
-    pixels[0, 0] = 1
-    Image.fromarray(pixels).save(folder / f'{TRAIN[1]}.png')
-    save_label_map(folder / f'{VAL[0]}.png', half_mask(3))
-    assert set(diagnose(voc)) == {'mask-jpeg', 'mask-colours'}
-
-
-def test_coloured_masks_are_mended_by_the_command(voc) -> None:
-    folder = voc / 'SegmentationClass'
-    masks = {path.name: path.read_bytes() for path in folder.iterdir()}
-    for i, name in enumerate(masks):
-        Image.fromarray(voc_palette()[sbd_mask(i)]).save(folder / name)
-    found = diagnose(voc)
-    assert set(found) == {'mask-coloured'}
-    assert found['mask-coloured'].message.startswith(
-        '3 masks of SegmentationClass show'
-    )
-    run_mend(found['mask-coloured'], voc)
-    shutil.rmtree(folder)
-    (voc / 'SegmentationClassIndexed').rename(folder)
-    assert diagnose(voc) == {}
-
-
-# COCO ---------------------------------------------------------------------------------
-
-
-def test_masks_of_91_ids_are_mended_by_the_command(coco) -> None:
-    folder = coco / 'SegmentationClass/train2014'
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    table = np.arange(256)
-    table[1:81] = list(COCO_CATEGORIES)
-    for path in folder.iterdir():
-        with Image.open(path) as image:
-            mask = np.array(image)
-        save_label_map(path, table[mask].astype(np.uint8))
-    found = diagnose(coco)
-    assert set(found) == {'mask-91'}
-    assert found['mask-91'].message == (
-        '1 mask of SegmentationClass/train2014 has category ids (up to 90) instead of the '
-        '80 classes: COCO_train2014_000000000009.png'
-    )
-    run_mend(found['mask-91'], coco)
-    made = folder.with_name('train201480')
-    assert {path.name: path.read_bytes() for path in made.iterdir()} == whole
-
-
-def test_91_ids_below_81_are_told_by_the_annotations(coco) -> None:
-    path = coco / 'annotations/instances_train2014.json'
-    content = json.loads(path.read_text())
-    content['annotations'] = [square(70, 1)]
-    content['categories'].append(dict(id=70, name='toilet'))
-    path.write_text(json.dumps(content))
-    for mask in (coco / 'SegmentationClass/train2014').iterdir():
-        save_label_map(mask, half_mask(70 if '09' in mask.stem else 0))
-    assert set(diagnose(coco)) == {'mask-91'}
-
-
-def test_masks_of_other_images(coco) -> None:
-    folder = coco / 'SegmentationClass/train2014'
-    save_label_map(folder / 'COCO_train2014_000000000025.png', half_mask(5))
-    (folder / 'COCO_train2014_000000000030.png').unlink()
-    found = diagnose(coco)
-    assert set(found) == {'mask-foreign', 'mask-missing'}
-    assert f'--data-root {coco} --split train2014' in found['mask-missing'].mend
-    run_mend(found['mask-missing'], coco)
-    assert diagnose(coco) == {}
-
-
-def test_coco_photos_and_annotations(coco) -> None:
-    photos = coco / 'train2014'
-    save_image(photos / 'COCO_train2014_000000000009.jpg', size=SIZE[::-1])
-    save_image(photos / 'COCO_train2014_000000000099.jpg')
-    (coco / 'val2014').mkdir()
-    found = diagnose(coco)
-    assert set(found) == {
-        'photo-size', 'photo-unlisted', 'instances-missing', 'mask-size'
-    }  # fmt: skip
-    assert not found['photo-unlisted'].problem
-    cut(coco / 'annotations/instances_train2014.json')
-    assert 'is no instances file of COCO' in diagnose(coco)['instances-broken'].message
+def test_real_samples(shared) -> None:
+    found = diagnose(shared / 'data/voc_sample')
+    assert set(found) == {'no-train-aug', 'list-overlap', 'xml-missing'}
+    assert found['list-overlap'].count == found['xml-missing'].count == 3
+    found = diagnose(shared / 'data/coco128')
+    assert set(found) == {'photo-grey'} and not found['photo-grey'].problem
 
 
 # Others -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import signal
 import sys
@@ -65,6 +66,17 @@ def test_killed_and_run_again(run, archives, tmp_path) -> None:
     again = run(*archives, '--out', out)
     assert again.startswith(f'{out / "VOC2012"}: already complete')
     assert VOC12(out / 'VOC2012', 'train_aug').ids == TRAIN_AUG
+
+
+def test_the_page_runs(tmp_path, monkeypatch, capsys) -> None:
+    page = (tiny.ROOT / 'docs/how-to/prepare_data.md').read_text('utf-8')
+    (code,) = re.findall(r'^```python\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    make_coco(tmp_path / 'coco128', ['a.jpg', 'b.jpg'], [square(1)])
+    exec(compile(code, 'prepare_data.md', 'exec'), {})
+    said = capsys.readouterr().out
+    assert said.startswith("{'train2014': 2, 'train2014_unlabelled': 1}\nenvironment\n")
+    assert 'data/coco128: MS COCO 2014' in said
 
 
 def test_mistakes_are_one_line(refused, archives, tmp_path) -> None:

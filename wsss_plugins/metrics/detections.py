@@ -64,10 +64,10 @@ def detections_of_map(
     check_detections(threshold, instances)
     scores = np.asarray(scores, np.float32)
     above = _above(scores, threshold)
-    if instances == 'class':
-        parts = above.astype(np.int32)
-    else:
-        _, parts = cv2.connectedComponents(above.astype(np.uint8), connectivity=8)
+    parts = above.astype(np.int32)
+    if instances == 'components':
+        found = cv2.connectedComponents(above.astype(np.uint8), connectivity=8)
+        parts = np.asarray(found[1])
     pixels = np.bincount(parts.ravel())[1:]
     inside = np.bincount(parts.ravel(), scores.ravel())[1:]
     means = inside / pixels.clip(1)

@@ -109,9 +109,9 @@ class EvaluateInstanceStage(Stage):
             metric, number = _ground_truth(dataset)
             for title in todo:
                 folder = inputs[self.sources[title]]
-                scores = self._measure(title, folder, dataset, metric, number)
+                found = self._measure(title, folder, dataset, metric, number)
                 if rank() == 0:
-                    save_json(parts[title], scores)
+                    save_json(parts[title], found)
         barrier()
         scores = {title: load_json(part) for title, part in parts.items()}
         if rank() == 0:
@@ -173,8 +173,9 @@ class EvaluateInstanceStage(Stage):
                 f'{metric.sizes[image]} in the instances file: make it again from the '
                 'same images'
             )
-        known = seed.confidence is None
-        sure = np.ones(len(seed.classes)) if known else seed.confidence.numpy()
+        sure = np.ones(len(seed.classes))
+        if seed.confidence is not None:
+            sure = seed.confidence.double().numpy()
         maps = zip(seed.classes.tolist(), seed.scores.numpy(), sure, strict=True)
         for c, scores, confidence in maps:
             if not 0 <= c < len(CATEGORIES):

@@ -175,18 +175,7 @@ def prepare_coco14(
     if given is not None:
         options = dict(label_maps=given.source.identity(), ids=ids)
     tree = Tree(Path(out), 'coco14', [pool], options, copy, workers)
-    there = pool.files('annotations')
-    splits = [
-        Split(name, tree, pool)
-        for name in COCO_COUNTS
-        if f'instances_{name}.json' in there
-    ]
-    if not splits:
-        held = '; '.join(source.summary for source in pool.sources)
-        raise DataError(
-            f'{pool.paths} has no annotations/instances_train2014.json and none of val2014 '
-            f'(it holds {held}): {GIVE_ZIPS}'
-        )
+    splits = _splits(tree, pool)
     _require_space(tree, pool, splits)
     labels = [f'cls_labels_{split.name}.npz' for split in splits]
     if done := tree.begin([GROUND_TRUTH, LABEL_IDS, *labels]):
@@ -201,6 +190,19 @@ def prepare_coco14(
         counts[f'{split.name}_unlabelled'] = len(split.images) - len(split.found)
     tree.make(LABEL_IDS, _label_ids().encode())
     return tree.finish(counts)
+
+
+def _splits(tree: Tree, pool: Pool) -> list[Split]:
+    """The splits whose instances file is there; refuses sources without any."""
+    there = pool.files('annotations')
+    names = [name for name in COCO_COUNTS if f'instances_{name}.json' in there]
+    if not names:
+        held = '; '.join(source.summary for source in pool.sources)
+        raise DataError(
+            f'{pool.paths} has no annotations/instances_train2014.json and none of val2014 '
+            f'(it holds {held}): {GIVE_ZIPS}'
+        )
+    return [Split(name, tree, pool) for name in names]
 
 
 def _require_space(tree: Tree, pool: Pool, splits: Sequence[Split]) -> None:
