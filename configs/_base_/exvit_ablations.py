@@ -1,6 +1,5 @@
 """The rows of eX-ViT's ablations, as overrides of a training config."""
 
-
 # Table 6: L_global, L_dis, L_div; without L_global the encoder learns by a plain CAM.
 modules = {
     'cam': {

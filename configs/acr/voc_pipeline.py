@@ -1,15 +1,16 @@
-"""ACR on Pascal VOC 2012: image-level labels -> seeds -> dense CRF -> DeepLabV2 -> mIoU.
+"""ACR on Pascal VOC 2012: tables 2 and 3, from image-level labels to segmentation.
 
-AffinityNet, which the paper trains between the seeds and DeepLabV2, is left out; its stages
-are those of ../psa/voc_pipeline.py.
+PSA's AffinityNet learns from the maps without affinity refinement (ACR*), which have fewer
+false positives, and refines the maps with it.
 """
 
 from mmengine.config import read_base
 
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.refiners import ConstantBackground, DenseCRF
+from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
 from wsss_plugins.seeds import ACRGradientMap
 from wsss_plugins.stages import (
+    ConfidentLabelStage,
     EvaluateLabelStage,
     EvaluateSeedStage,
     PredictStage,
@@ -21,40 +22,67 @@ from wsss_plugins.stages import (
 
 with read_base():
     from .._base_.voc_data import data_root
+    from ..deeplabv2.voc_r101 import prediction as protocol
 
 seed = 0
 images = dict(type=VOC12, data_root=data_root, split='train_aug')
 # The paper measures seeds and pseudo labels on the 1,464 images of train.
 train = dict(type=VOC12, data_root=data_root, split='train')
-train_masks = dict(train, label_maps='SegmentationClass', test_mode=True)
-val_masks = dict(train_masks, split='val')
+masks = dict(train, label_maps='SegmentationClass', test_mode=True)
+val_masks = dict(masks, split='val')
+
+acr = dict(
+    type=SeedStage,
+    model='classifier',
+    head=dict(type=ACRGradientMap, start_block=-2, affinity=True),
+    dataset=images,
+    input_size=(384, 384),
+    align_corners=True,
+    batch_size=4,
+)
+crf = dict(type=DenseCRF, preset='acr')
+walk = [
+    dict(type=PowerBackground, alpha=16),
+    dict(type=RandomWalk, affinity='affinity', beta=8, log_steps=8, border='psa'),
+]
 
 pipeline = [
     dict(type=TrainStage, name='classifier', config='voc.py'),
     dict(
-        type=SeedStage,
-        name='acr',
-        model='classifier',
-        head=dict(type=ACRGradientMap, start_block=-2, affinity=True),
-        dataset=images,
-        input_size=(384, 384),
-        align_corners=True,
-        batch_size=4,
+        acr,
+        name='plain',
+        head=dict(type=ACRGradientMap, start_block=-2, affinity=False),
     ),
-    dict(type=EvaluateSeedStage, name='acr_score', seeds='acr', dataset=train_masks),
+    dict(type=EvaluateSeedStage, name='plain_score', seeds='plain', dataset=masks),
+    dict(acr, name='acr'),
+    dict(type=EvaluateSeedStage, name='acr_score', seeds='acr', dataset=masks),
+    dict(
+        type=ConfidentLabelStage,
+        name='confident',
+        seeds='plain',
+        dataset=images,
+        alpha_low=4,
+        alpha_high=32,
+        refiners=[dict(type=PowerBackground), crf],
+    ),
+    dict(
+        type=TrainStage,
+        name='affinity',
+        config='../psa/voc_affinity_resnet38.py',
+        label_maps='confident',
+    ),
     dict(
         type=RefineStage,
         name='pseudo',
         seeds='acr',
         dataset=images,
-        threshold='acr_score',
-        refiners=[dict(type=ConstantBackground), dict(type=DenseCRF, preset='acr')],
+        refiners=[*walk, crf],
     ),
     dict(
         type=EvaluateLabelStage,
         name='pseudo_score',
         labels='pseudo',
-        dataset=train_masks,
+        dataset=masks,
     ),
     dict(
         type=TrainStage,
@@ -63,12 +91,11 @@ pipeline = [
         label_maps='pseudo',
     ),
     dict(
+        protocol,
         type=PredictStage,
         name='prediction',
         model='segmentor',
         dataset=val_masks,
-        scales=(0.5, 0.75, 1.0, 1.25, 1.5),
-        refiners=[dict(type=DenseCRF, preset='deeplab')],
     ),
     dict(
         type=EvaluateLabelStage,
@@ -80,8 +107,8 @@ pipeline = [
         type=ReportStage,
         name='report',
         title='ACR on Pascal VOC 2012',
-        dataset=train_masks,
-        seeds=['acr_score'],
+        dataset=masks,
+        seeds=['plain_score', 'acr_score'],
         labels='pseudo_score',
         predictions='prediction_score',
         prediction_dataset=val_masks,

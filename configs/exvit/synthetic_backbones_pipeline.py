@@ -13,9 +13,7 @@ with read_base():
 seed = 0
 encoders = dict(
     vit=dict(model.backbone),
-    emha=dict(
-        model.backbone, type=ExViT, fuse_blocks=3, patch='fused', scale='tokens'
-    ),
+    emha=dict(model.backbone, type=ExViT, fuse_blocks=3, patch='fused', scale='tokens'),
     emha_unscaled=dict(model.backbone, type=ExViT, fuse_blocks=3, patch='fused'),
     resnet18=dict(type=TimmCNN, name='resnet18', output_stride=8),
 )

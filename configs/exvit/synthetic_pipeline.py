@@ -3,7 +3,12 @@
 from mmengine.config import read_base
 
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.refiners import ConstantBackground, DenseCRF, PowerBackground, RandomWalk
+from wsss_plugins.refiners import (
+    ConstantBackground,
+    DenseCRF,
+    PowerBackground,
+    RandomWalk,
+)
 from wsss_plugins.seeds import AttributeCAM
 from wsss_plugins.stages import (
     ConfidentLabelStage,

@@ -34,9 +34,7 @@ model = dict(
         fuse_blocks=3,
         scale='tokens',  # what DeiT's weights are used to: means, not sums over tokens
     ),
-    head=dict(
-        type=AttributeHead, num_classes=num_classes, channels=256, attributes=8
-    ),
+    head=dict(type=AttributeHead, num_classes=num_classes, channels=256, attributes=8),
     attribute_loss=dict(type=AttributeLoss, discriminability=0.5, diversity=1.0),
 )
 custom_hooks = [dict(type=MomentumHook, momentum=0.999)]

@@ -29,6 +29,8 @@ model = dict(
     channels=(64, 128, 256),
 )
 
+pretrained_supervision = 'ImageNet labels'
+
 train_dataloader.dataset.pipeline = [
     dict(type=LoadImage),
     dict(type=LoadConfidentScores),

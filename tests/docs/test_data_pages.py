@@ -90,13 +90,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     own = lines[PAGES[0]]
     for i, line in enumerate(own):
         if 'with_masks' in line:
-            own[i] = f'{line} {small(0, 5)}'
+            own[i] = f'{line} {small(0, 3, 5)}'
         elif (
             '--cfg-options' not in line
             and 'run_pipeline' in line
             and 'mine' not in line
         ):
-            own[i] = f'{line} {small(0, 3)}'
+            own[i] = f'{line} {small(0, 2, 3)}'
     for page in PAGES:
         write_files(how_to(page), folder)
     shrink(folder / 'configs/mine/colony_pipeline.py')
@@ -104,7 +104,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     for i, stage in ((0, 4), (2, 2)):
         assert re.search('their_(cams|labels)_pipeline', exchange[i])
         exchange[i] += f' --cfg-options "pipeline.{stage}.options={SEGMENTOR}"'
-    own[-1] = own[-1].replace('False,', f'False, **{CLASSIFIER},') + ' --dry-run'
+    own[-1] += ' --dry-run'
     environment = {'PYTHONPATH': '.', 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'}
     done = subprocess.run(
         [
@@ -123,17 +123,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Ran(folder, {page: [next(outputs) for _ in lines[page]] for page in PAGES})
 
 
-def small(classifier: int, segmentor: int) -> str:
-    """Options that train small networks for one round."""
+def small(classifier: int, refine: int, segmentor: int) -> str:
+    """Options that train small networks for one round, without further processes."""
     return (
         f'--cfg-options "pipeline.{classifier}.options={CLASSIFIER}" '
-        f'"pipeline.{segmentor}.options={SEGMENTOR}"'
+        f'"pipeline.{segmentor}.options={SEGMENTOR}" pipeline.{refine}.workers=1'
     )
 
 
 def shrink(config: Path) -> None:
     """Small networks in a pipeline config with options of its own."""
     more = f'pipeline[0].options.update({CLASSIFIER})\npipeline[3].options.update({SEGMENTOR})\n'
+    more += 'pipeline[2].workers = 1\n'
     config.write_text(config.read_text('utf-8') + more, 'utf-8')
 
 

@@ -268,7 +268,7 @@ def test_coloured_masks_are_mended_by_the_command(voc) -> None:
     )
     run_mend(found['mask-coloured'], voc)
     shutil.rmtree(folder)
-    (voc / 'SegmentationClassIndexed').rename(folder)
+    (voc / 'indexed/SegmentationClass').rename(folder)
     assert diagnose(voc) == {}
 
 
@@ -291,7 +291,7 @@ def test_masks_of_91_ids_are_mended_by_the_command(coco) -> None:
         '80 classes: COCO_train2014_000000000009.png'
     )
     run_mend(found['mask-91'], coco)
-    made = folder.with_name('train201480')
+    made = folder.parent / 'indexed/train2014'
     assert {path.name: path.read_bytes() for path in made.iterdir()} == whole
 
 

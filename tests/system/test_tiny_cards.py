@@ -57,6 +57,14 @@ def cards_without_running(pipeline: Pipeline, work: Path) -> dict[str, Supervisi
     return cards
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+    """Without the sweep of all garbage that every data set of mmengine begins with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
+        yield
+
+
 @pytest.fixture(scope='module')
 def plain(data_root, tmp_path_factory) -> dict[str, SupervisionCard]:
     work = tmp_path_factory.mktemp('plain')

@@ -15,7 +15,13 @@ from wsss_plugins.datasets.coco14 import (
 )
 from wsss_plugins.datasets.preparation.coco14 import COCO_COUNTS
 from wsss_plugins.doctor.folders import examine_folder, find_photos
-from wsss_plugins.doctor.pictures import Ward, examine_masks, examine_photos, names_in
+from wsss_plugins.doctor.pictures import (
+    Ward,
+    examine_masks,
+    examine_photos,
+    indexed_folder,
+    names_in,
+)
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE
 
@@ -118,7 +124,8 @@ def _examine_masks(
     kind = 'mask-91' if any(is_91 for _, is_91 in foreign) else 'mask-foreign'
     for name, is_91 in foreign:
         if is_91:
-            ward.findings.add('mask-91', name, folder=folder)
+            out = indexed_folder(folder)
+            ward.findings.add('mask-91', name, folder=folder, out=out)
         elif kind == 'mask-foreign':
             ward.findings.add('mask-foreign', name, folder=folder, mend=redraw)
     ward.facts.append(f'{split}: {len(masks):,} label maps')

@@ -140,7 +140,7 @@ KINDS = {
     'mask-coloured': Kind(
         '{n} mask{s} of {folder} show{v} colours instead of indices',
         'python tools/prepare_data.py convert-masks {folder} --kind colours '
-        '--out {folder}Indexed',
+        '--out {out}',
     ),
     'mask-colours': Kind(
         "{n} mask{s} of {folder} show{v} colours that are not VOC's",
@@ -157,7 +157,7 @@ KINDS = {
     'mask-91': Kind(
         '{n} mask{s} of {folder} {have} category ids (up to 90) instead of the 80 classes',
         'python tools/prepare_data.py convert-masks {folder} --kind category-ids '
-        '--out {folder}80',
+        '--out {out}',
     ),
     'mask-foreign': Kind(
         '{n} mask{s} of {folder} show{v} classes that the annotations do not have',

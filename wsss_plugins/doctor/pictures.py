@@ -61,6 +61,11 @@ class Ward:
             pass
 
 
+def indexed_folder(folder: Path) -> Path:
+    """Where mended masks go: a folder of the same name, which keeps them from training."""
+    return folder.parent / 'indexed' / folder.name
+
+
 def names_in(folder: Path) -> set[str]:
     """Names of the files in a folder; none where there is no folder."""
     try:
@@ -170,5 +175,6 @@ def _decode(ward: Ward, path: Path, total: int) -> np.ndarray | None:
     except DataError:
         ward.findings.add('mask-colours', path.name, folder=path.parent)
         return np.zeros(colours.shape[:2], np.uint8)  # its size can be compared
-    ward.findings.add('mask-coloured', path.name, folder=path.parent)
+    out = indexed_folder(path.parent)
+    ward.findings.add('mask-coloured', path.name, folder=path.parent, out=out)
     return labels

@@ -282,7 +282,13 @@ def _is_dataset(node: Any) -> bool:
 def _with_training_config(config: dict[str, Any], pipeline: Path) -> dict[str, Any]:
     """The stage's config with the training config it names by file read in."""
     if isinstance(config.get('config'), str):
-        options = dict(config.get('options', {}))
+        options = config.get('options') or {}
+        if not isinstance(options, dict):
+            raise ConfigError(
+                f"options of stage '{config.get('name')}' must be a dict from dotted keys "
+                f'to values, not {options!r}',
+                token='options',
+            )
         cfg = load_config(pipeline.parent / config['config'], options)
         config = {k: v for k, v in config.items() if k != 'options'}
         config['config'] = cfg.to_dict()

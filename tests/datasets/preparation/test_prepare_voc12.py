@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -184,7 +183,6 @@ def test_in_place_keeps_a_list_of_the_same_images(prepare, refused, voc) -> None
     assert path.read_bytes() == text.encode()
 
 
-@pytest.mark.skipif(os.name != 'posix' or os.geteuid() == 0, reason='root may write')
 def test_stopped_anywhere_and_run_again_gives_the_same(
     prepare, voc, sbd, tmp_path, monkeypatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 
 import numpy as np
@@ -20,10 +21,7 @@ from archive_trees import (
 from PIL import Image
 from trees import SIZE, half_mask, save_image
 
-from wsss_plugins.structures import (
-    save_label_map,
-    voc_palette,
-)
+from wsss_plugins.structures import save_label_map, voc_palette
 
 
 def test_in_place_overwrites_nothing(refused, voc) -> None:
@@ -64,9 +62,12 @@ def test_a_folder_of_something_else_is_refused(refused, tmp_path) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_written(refused, tmp_path) -> None:
-    (tmp_path / 'out').mkdir(mode=0o500)
-    assert 'cannot be written to (Permission denied)' in refused()
+def test_a_folder_that_cannot_be_written(refused, monkeypatch) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, 'Read-only file system')
+
+    monkeypatch.setattr('wsss_plugins.datasets.preparation.tree.save_json', read_only)
+    assert 'cannot be written to (Read-only file system): choose another' in refused()
 
 
 def test_a_whole_photo_behind_a_broken_one(prepare, refused, voc, tmp_path) -> None:
