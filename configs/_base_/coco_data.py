@@ -12,7 +12,7 @@ from wsss_plugins.datasets import (
 )
 from wsss_plugins.metrics import MultiLabelAP
 
-data_root = 'data/coco2014'
+data_root = 'data/coco'
 label_maps = 'SegmentationClass/val2014'  # of tools/prepare_data.py coco14
 num_classes = 80
 

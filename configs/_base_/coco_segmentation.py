@@ -8,7 +8,7 @@ from mmseg.evaluation.metrics import IoUMetric
 from wsss_plugins.datasets import COCO14, LoadImage, LoadLabelMap
 from wsss_plugins.refiners import DenseCRF
 
-data_root = 'data/coco2014'
+data_root = 'data/coco'
 num_classes = 81
 
 train_dataloader = dict(

@@ -46,7 +46,10 @@ pipeline = [
             type=TrainStage,
             name=name,
             config='voc_backbones.py',
-            options={'model.backbone': encoder},
+            options={
+                'model.backbone': encoder,
+                'pretrained_supervision': 'ImageNet labels',
+            },
         ),
         dict(
             maps,

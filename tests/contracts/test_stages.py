@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import wsss_plugins.stages  # noqa: F401  (registers)
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import STAGES, build_as, resolve
 from wsss_plugins.stages import Stage
+from wsss_plugins.structures.card import SupervisionCard
 
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
@@ -73,4 +75,26 @@ def test_says_what_it_is_and_runs_as_the_contract_says(config) -> None:
     assert inspect.signature(cls.run) == expected
     assert 'run' in cls.__dict__ or any(
         'run' in base.__dict__ for base in cls.__mro__[1:-2]
+    )
+
+
+def test_says_what_it_adds_to_a_supervision_card(config) -> None:
+    """Its own part only, in a form that is written and read; None if it measures nothing."""
+    stage = build_as(STAGES, config, Stage)
+    card = stage.card()
+    assert stage.card() == card, 'asked twice'
+    if card is None:
+        assert config['type'] == 'ReportStage'
+        return
+    content = json.loads(json.dumps(card.to_dict()))
+    assert SupervisionCard.from_dict(content) == card
+    assert card.split is None and card.seeds == (), 'found out, not said'
+    assert {t.source for t in card.thresholds} <= {'fixed', 'label-free', 'masks'}
+    assert {t.stage for t in card.thresholds} <= {'mine'}
+    assert all(t.source == 'masks' for t in card.thresholds if t.of)
+    assert {t.of for t in card.thresholds} <= {'', *stage.inputs}
+    assert {network.stage for network in card.networks} <= {'mine'}
+    joined = card.after({name: SupervisionCard(flip=True) for name in stage.inputs})
+    assert joined.flip == (
+        bool(stage.inputs) or None if card.flip is None else card.flip
     )

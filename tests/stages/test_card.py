@@ -46,7 +46,11 @@ class Silent(Stage):
     """Copies what it reads, and says nothing of itself."""
 
     def __init__(
-        self, name: str, reads: tuple[str, ...] = (), dataset: Any = None, masks: int = 0
+        self,
+        name: str,
+        reads: tuple[str, ...] = (),
+        dataset: Any = None,
+        masks: int = 0,
     ) -> None:
         super().__init__(name)
         self.inputs, self.dataset, self.masks = tuple(reads), dataset, masks
@@ -110,7 +114,9 @@ def masks(images) -> dict[str, Any]:
 def run(tmp_path):
     """Runs stages in a work dir; their cards."""
 
-    def pipeline(*stages: dict[str, Any], seed: int = 0, file: str = 'mine.py') -> Pipeline:
+    def pipeline(
+        *stages: dict[str, Any], seed: int = 0, file: str = 'mine.py'
+    ) -> Pipeline:
         path = tmp_path / file
         path.touch()
         cfg = Config(dict(pipeline=list(stages), seed=seed), filename=str(path))
@@ -128,7 +134,9 @@ def folder(tmp_path: Path, name: str = 'seeds') -> dict[str, Any]:
     return dict(type=FolderStage, name=name, path=str(tmp_path / 'made/seeds'))
 
 
-def test_files_made_elsewhere_are_unknown_to_the_end(run, images, masks, tmp_path) -> None:
+def test_files_made_elsewhere_are_unknown_to_the_end(
+    run, images, masks, tmp_path
+) -> None:
     cards = run(
         folder(tmp_path),
         dict(type=RefineStage, name='pseudo', seeds='seeds', dataset=images, workers=1,
@@ -136,12 +144,16 @@ def test_files_made_elsewhere_are_unknown_to_the_end(run, images, masks, tmp_pat
         dict(type=EvaluateLabelStage, name='score', labels='pseudo', dataset=masks),
     )  # fmt: skip
     card = cards['score']
-    assert card.short() == 'VOC12 train 3 · ? · weights ? · thr: fixed · tags ? · 1 seed'
+    assert (
+        card.short() == 'VOC12 train 3 · ? · weights ? · thr: fixed · tags ? · 1 seed'
+    )
     assert card.labels == 'unknown (made elsewhere)'
     assert card.thresholds == (Threshold('pseudo', 'fixed', values=(0.4,)),)
 
 
-def test_files_of_another_experiment_bring_their_card(run, images, masks, tmp_path) -> None:
+def test_files_of_another_experiment_bring_their_card(
+    run, images, masks, tmp_path
+) -> None:
     made = SupervisionCard(
         networks=(
             Network('net', 'M', 'from scratch', 'none', 'nothing is loaded', 'image-level labels'),
@@ -154,7 +166,9 @@ def test_files_of_another_experiment_bring_their_card(run, images, masks, tmp_pa
     score = dict(type=EvaluateSeedStage, name='score', seeds='seeds', dataset=masks)
     card = run(folder(tmp_path), score)['score']
     assert card.networks == made.networks and card.labels == made.labels
-    assert card.short().endswith('I · scratch · thr: these masks · true tags · flip · 1 seed')
+    assert card.short().endswith(
+        'I · scratch · thr: these masks · true tags · flip · 1 seed'
+    )
 
 
 def test_a_stage_that_says_nothing_has_the_card_of_what_it_reads(
@@ -169,13 +183,23 @@ def test_a_stage_that_says_nothing_has_the_card_of_what_it_reads(
         folder(tmp_path),
         refine,
         dict(type='Silent', name='silent', reads=['pseudo']),
-        dict(type='Silent', name='half', reads=['pseudo'], dataset=dict(images, indices=2)),
+        dict(
+            type='Silent',
+            name='half',
+            reads=['pseudo'],
+            dataset=dict(images, indices=2),
+        ),
     )
     assert cards['silent'] == cards['pseudo']
     assert cards['half'].differences(cards['pseudo']) == ['split']
     assert cards['half'].split.images == 2
     (crf,) = cards['silent'].crf
-    assert (crf.stage, crf.on, crf.preset, crf.settings) == ('pseudo', 'labels', 'irn', '')
+    assert (crf.stage, crf.on, crf.preset, crf.settings) == (
+        'pseudo',
+        'labels',
+        'irn',
+        '',
+    )
     scores = load_json(tmp_path / 'work/silent/scores.json')
     assert SupervisionCard.from_dict(scores['card']) == cards['silent']
 
@@ -266,7 +290,9 @@ def test_done_stages_keep_their_card_and_old_records_have_none(
     assert run(folder(tmp_path), score)['score'] is None, 'damaged'
 
 
-def test_all_who_took_part_are_named_after_an_interruption(run, tmp_path, monkeypatch) -> None:
+def test_all_who_took_part_are_named_after_an_interruption(
+    run, tmp_path, monkeypatch
+) -> None:
     stage = dict(type='Breaks', name='only')
     module = 'wsss_plugins.stages.pipeline.environment'
     where = dict(versions=dict(torch='1'), commit='first', device='CPU', workers=2)
@@ -307,13 +333,13 @@ def test_what_is_declared_later_reaches_the_cards_of_what_is_done(tmp_path) -> N
     unknown = Network(
         'net', 'M', 'w.pth', 'unknown (w.pth, not declared)', 'not declared', 'image-level labels'
     )  # fmt: skip
-    follower = replace(
-        unknown, stage='next', known_by='card of net', begins_with='net'
-    )
+    follower = replace(unknown, stage='next', known_by='card of net', begins_with='net')
     fixed = replace(unknown, stage='timm', supervision='none', known_by='name of timm')
     card = SupervisionCard(networks=(unknown, follower, fixed))
     now = {
-        name: replace(unknown, supervision='COCO pixels', known_by='declared in the config')
+        name: replace(
+            unknown, supervision='COCO pixels', known_by='declared in the config'
+        )
         for name in ('net', 'timm')
     }
     found = renewed(card, now)
@@ -324,7 +350,9 @@ def test_what_is_declared_later_reaches_the_cards_of_what_is_done(tmp_path) -> N
     assert renewed(found, {'net': unknown}) == card, 'and taken back'
 
 
-def test_a_pipeline_renews_the_cards_of_done_stages(run, images, masks, tmp_path) -> None:
+def test_a_pipeline_renews_the_cards_of_done_stages(
+    run, images, masks, tmp_path
+) -> None:
     """Record and metrics file; the work itself is not done again."""
     score = dict(type=EvaluateSeedStage, name='score', seeds='seeds', dataset=masks)
     run(folder(tmp_path), score)
@@ -334,7 +362,9 @@ def test_a_pipeline_renews_the_cards_of_done_stages(run, images, masks, tmp_path
     card = replace(record.supervision, networks=(network,))
     record.card = card.to_dict()
     record.save(work / 'score')
-    known = replace(network, supervision='COCO pixels', known_by='declared in the config')
+    known = replace(
+        network, supervision='COCO pixels', known_by='declared in the config'
+    )
     pipeline = run.pipeline(folder(tmp_path), score)
     pipeline._networks = lambda: {'net': known}
     found = pipeline.run(work)['score']
@@ -356,9 +386,13 @@ def test_thresholds_of_policies(images) -> None:
     assert told(refiners=[quantile]) == [('label-free', 'QuantileBackground')]
     assert told(refiners=[dict(type='DenseCRF')]) == [], 'the seeds have a background'
     constant = dict(type='ConstantBackground')
-    assert told(refiners=[constant], threshold='score') == [('masks', 'the best of score')]
+    assert told(refiners=[constant], threshold='score') == [
+        ('masks', 'the best of score')
+    ]
     confident = ConfidentLabelStage('sure', 'seeds', images, 4, 24).card()
-    assert [t.detail for t in confident.thresholds] == ['PowerBackground, alpha 4 and 24']
+    assert [t.detail for t in confident.thresholds] == [
+        'PowerBackground, alpha 4 and 24'
+    ]
 
 
 def test_words_of_a_provenance_are_taken_only_where_they_are_about_tags() -> None:
@@ -376,8 +410,12 @@ def test_words_of_a_provenance_are_taken_only_where_they_are_about_tags() -> Non
     assert card(labels='predicted_labels/here').labels is None, 'a folder'
     assert card(labels='predicted, probability >= 0.5').labels.startswith('predicted')
     assert card(labels='none', scales=[1, 2], flip=False).scales == (1.0, 2.0)
-    assert card(threshold=0.3).thresholds == (Threshold('says', 'fixed', values=(0.3,)),)
-    assert card(threshold='otsu').thresholds == (Threshold('says', 'label-free', 'otsu'),)
+    assert card(threshold=0.3).thresholds == (
+        Threshold('says', 'fixed', values=(0.3,)),
+    )
+    assert card(threshold='otsu').thresholds == (
+        Threshold('says', 'label-free', 'otsu'),
+    )
     assert card(threshold='the best on ground truth').thresholds == ()
     assert card(convention='irn').protocol == dict(convention='irn')
 
@@ -406,7 +444,9 @@ def test_explanation_tests_say_what_they_explain(images) -> None:
     assert network.supervision == 'ImageNet-1k labels + ImageNet-21k labels'
     assert network.learnt_from == 'nothing here'
     assert card.labels == 'image-level ground truth'
-    assert card.protocol == dict(input_size='224x224', explained='target', foreground='any')
+    assert card.protocol == dict(
+        input_size='224x224', explained='target', foreground='any'
+    )
     again = SegmentationTestStage('test', model, methods, images).card()
     assert again.labels == 'none' and card.unlike(again) == [
         'tags at inference', 'protocol',
@@ -431,7 +471,9 @@ def test_only_watchers_hear_of_masks() -> None:
     assert broken == {}
 
 
-def test_a_stage_that_only_exports_keeps_the_history(run, images, masks, tmp_path) -> None:
+def test_a_stage_that_only_exports_keeps_the_history(
+    run, images, masks, tmp_path
+) -> None:
     cards = run(
         folder(tmp_path),
         dict(type=ExportSeedStage, name='out', seeds='seeds'),

@@ -58,7 +58,9 @@ def test_names_of_timm(model: str, tag: str, learnt: str | None) -> None:
 
 
 def backbone(**more: object) -> dict:
-    return dict(model=dict(type='WSSSClassifier', backbone=dict(type='TimmViT', **more)))
+    return dict(
+        model=dict(type='WSSSClassifier', backbone=dict(type='TimmViT', **more))
+    )
 
 
 def only(cfg: dict) -> tuple[str, str, str, str]:
@@ -111,7 +113,9 @@ def test_declarations(said: object, kept: str) -> None:
     assert found[2:] == (kept, 'declared in the config')
 
 
-@pytest.mark.parametrize('said', ['', 'imagenet', 'labels', 'COCO pixels + x', 3, {'': 'x'}])
+@pytest.mark.parametrize(
+    'said', ['', 'imagenet', 'labels', 'COCO pixels + x', 3, {'': 'x'}]
+)
 def test_declarations_of_no_kind_are_refused(said: object) -> None:
     cfg = backbone(pretrained='w.pth') | dict(pretrained_supervision=said)
     with pytest.raises(ConfigError, match='pretrained_supervision must be') as error:
@@ -123,7 +127,9 @@ def test_what_is_known_goes_before_what_is_declared() -> None:
     cfg = backbone(pretrained=True, name='deit_tiny_patch16_224')
     cfg |= dict(pretrained_supervision='COCO pixels')
     assert only(cfg)[2:] == ('ImageNet-1k labels', 'name of timm')
-    assert initial_weights(backbone() | dict(pretrained_supervision='COCO pixels')) == []
+    assert (
+        initial_weights(backbone() | dict(pretrained_supervision='COCO pixels')) == []
+    )
 
 
 def test_a_card_travels_with_weights(tmp_path) -> None:
@@ -133,7 +139,9 @@ def test_a_card_travels_with_weights(tmp_path) -> None:
     save_file({'x': torch.zeros(2)}, weights, weights_metadata(LEARNT))
     card = card_of_weights(weights)
     assert card.networks == LEARNT.networks and card.seeds == ()
-    found = only(backbone(pretrained=str(weights)) | dict(pretrained_supervision='none'))
+    found = only(
+        backbone(pretrained=str(weights)) | dict(pretrained_supervision='none')
+    )
     assert found[1:] == (
         'copied.safetensors', 'COCO pixels + ImageNet-1k labels', 'card of copied.safetensors',
     )  # fmt: skip
@@ -161,7 +169,9 @@ def test_a_card_lies_beside_weights_of_ours(tmp_path) -> None:
 @pytest.mark.parametrize(
     'path', CONFIGS, ids=[p.relative_to(ROOT / 'configs').as_posix() for p in CONFIGS]
 )
-def test_configs_of_the_repository_say_where_their_weights_come_from(path: Path) -> None:
+def test_configs_of_the_repository_say_where_their_weights_come_from(
+    path: Path,
+) -> None:
     """A file of weights is declared; names of timm speak for themselves."""
     cfg = load_config(path).to_dict()
     nodes = [cfg] if 'model' in cfg else []

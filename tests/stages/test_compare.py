@@ -133,7 +133,9 @@ def test_mean_over_runs() -> None:
     assert lost.card is None, 'one of them is not known'
 
 
-def save(folder: Path, stage: str, metrics: dict, card=None, done=True, when='') -> None:
+def save(
+    folder: Path, stage: str, metrics: dict, card=None, done=True, when=''
+) -> None:
     StageRecord(
         stage, 'MadeUp', 'mark', {}, 0, done, metrics, finished=when,
         card=card and card.to_dict(),
@@ -166,7 +168,9 @@ def test_rows_of_work_dirs_stages_and_files(tmp_path: Path) -> None:
 
 def test_mistakes_in_naming_results(tmp_path: Path) -> None:
     save(tmp_path, 'seeds', dict(images=3))
-    with pytest.raises(UserError, match="no stage 'seed' that is done: there are seeds"):
+    with pytest.raises(
+        UserError, match="no stage 'seed' that is done: there are seeds"
+    ):
         rows_of(tmp_path, ['seed'])
     with pytest.raises(UserError, match='has no results of that kind'):
         rows_of(tmp_path)
@@ -182,7 +186,10 @@ def test_means_over_the_work_dirs_of_a_folder(tmp_path: Path) -> None:
             save(work, 'score', dict(miou=10.0 * seed + (method == 'b')), card)
     paths = sorted(tmp_path.glob('*/*'))
     rows = rows_of_all(paths, mean=True)
-    assert [(r.title, r.metrics['mIoU']) for r in rows] == [('a: score', 5), ('b: score', 6)]
+    assert [(r.title, r.metrics['mIoU']) for r in rows] == [
+        ('a: score', 5),
+        ('b: score', 6),
+    ]
     assert [r.title for r in rows_of_all(paths)] == [
         f'{method}/seed_{seed}: score' for method in 'ab' for seed in (0, 1)
     ]

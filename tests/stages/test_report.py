@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.report.results import Results
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Method, Split
 
 SIZE = (12, 20)
 TITLE = 'Cats <b> & "dogs"'
@@ -332,3 +336,55 @@ def test_a_null_metric_is_a_dash(experiment, tmp_path) -> None:
     save_json(tmp_path / 'eval/scores.json', dict(classes=['background'], iou=[None]))
     rows = Results(tmp_path, (), 'eval', None).rows()
     assert [(row.what, row.score) for row in rows] == [('pseudo labels', None)]
+
+
+def carded(experiment: tuple[Path, dict], folder: Path) -> Path:
+    """A copy of the work dir whose measuring stages have cards."""
+    work = folder / 'work'
+    shutil.copytree(experiment[0], work)
+    train = SupervisionCard(
+        split=Split('VOC12', 'train', 6, 'aaaaaa', masks='m'),
+        labels='image-level ground truth',
+        scales=(1.0,),
+        flip=True,
+        seeds=(7,),
+        methods=(Method('cam', 'CAM <1>'),),
+    )
+    val = replace(train, split=Split('VOC12', 'val', 3, 'bbbbbb', masks='n'))
+    for name, card in dict(
+        eval_cam=train, eval_roll=train, eval_pseudo=train, eval_predict=val
+    ).items():
+        made = StageRecord.load(work / name)
+        assert made is not None
+        made.card = card.to_dict()
+        made.save(work / name)
+    return work
+
+
+def test_every_number_says_how_it_was_made(experiment, tmp_path) -> None:
+    page = make_report(carded(experiment, tmp_path), experiment[1])
+    checker = Checker()
+    checker.feed(page)
+    assert checker.faults == [] and checker.open == []
+    short = 'VOC12 train 6 · true tags · flip · 1 seed'
+    assert page.count(f'<summary>{short}</summary>') == 3
+    assert page.count('<p class="made">no card</p>') == 2, 'classifier and segmentor'
+    assert '<dt>methods of cam</dt><dd>CAM &lt;1&gt;</dd>' in page
+    assert '<dt>their masks</dt><dd>checksum m</dd>' in page
+    assert f'title="{short}"' in page, 'on the large number'
+    assert 'What the lines below the numbers mean' in page
+    assert '<dt>true tags</dt>' in page
+
+
+def test_unlike_numbers_are_marked(experiment, tmp_path) -> None:
+    page = make_report(carded(experiment, tmp_path), experiment[1])
+    marked = re.findall(r'<th scope="row">(?:(?!</th>).)*?<sup>(.)</sup>', page)
+    assert marked == ['‡', '‡', '†'], 'two without a card, and the predictions'
+    text = texts(page)
+    assert '† images: VOC12 val 3 [bbbbbb], not VOC12 train 6 [aaaaaa]' in text
+    assert '‡ no card: nobody wrote down how this was made' in text
+
+
+def test_old_records_make_a_page_without_marks(html: str) -> None:
+    assert '<sup>' not in html and 'What the lines below' not in html
+    assert html.count('<p class="made">no card</p>') == 6

@@ -229,7 +229,9 @@ def test_where_pixels_had_a_say() -> None:
     supervised = replace(SEGMENTOR, learnt_from=PIXELS, supervision='COCO pixels')
     derived = replace(CLASSIFIER, learnt_from=IMAGE_LEVEL + FROM_MASKS)
     card = SupervisionCard(
-        networks=(derived, supervised), thresholds=(SWEEP,), labels=TRUE_TAGS + FROM_MASKS
+        networks=(derived, supervised),
+        thresholds=(SWEEP,),
+        labels=TRUE_TAGS + FROM_MASKS,
     )
     assert card.pixels == (
         'training of segmentor',

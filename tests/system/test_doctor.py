@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -158,6 +159,14 @@ def test_interrupted_preparation_and_changed_files(tmp_path) -> None:
     record = json.loads((root / 'prepared.json').read_text())
     (root / 'prepared.json').write_text(json.dumps(dict(record, complete=False)))
     assert 'interrupted' in diagnose(root)
+
+
+def test_label_maps_alone_are_no_data_set(coco, tmp_path) -> None:
+    alone = tmp_path / 'alone/SegmentationClass'
+    shutil.copytree(coco / 'SegmentationClass', alone)
+    assert set(diagnose(tmp_path / 'alone')) == {'unrecognised'}
+    shutil.copytree(coco / 'train2014', tmp_path / 'bare/train2014')
+    assert set(diagnose(tmp_path / 'bare')) == {'instances-missing'}
 
 
 def test_folders_that_are_no_data_set(voc, tmp_path) -> None:

@@ -186,14 +186,16 @@ def test_mistakes_are_one_line(refused, photos, tmp_path) -> None:
     table = root / 'Bestand 2024.csv'
     good = table.read_bytes()
     table.write_bytes(good.replace(b'DSC 05', b'DSC 55'))
-    assert 'DSC 55.jpg does not exist: it is listed in' in run()
+    assert 'DSC 55.jpg (and 1 more) does not exist: it is listed in' in run()
     table.write_bytes(good.replace(b';x;', b';vielleicht;', 1))
     assert "line 2 has 'vielleicht' in the column 'Gans'" in run()
-    table.write_bytes(good.replace(b';split', b';Gruppe'))
-    (root / 'classes.txt').unlink()
-    assert "in the column 'Nr'" in run()
+    table.write_bytes(good)
     table.rename(root / 'train.csv')
     assert 'val.csv does not exist' in run()
+    (root / 'train.csv').rename(table)
+    table.write_bytes(good.replace(b';split', b';Gruppe'))
+    (root / 'classes.txt').unlink()
+    assert "in the column 'Gruppe'" in run()
     assert 'does not exist: put a folder images/' in refused(
         'run_pipeline.py', CONFIGS / 'pipeline.py', '--data-root', tmp_path / 'no'
     )

@@ -73,7 +73,9 @@ def plain(data_root, tmp_path_factory) -> dict[str, SupervisionCard]:
 
 @pytest.fixture(scope='module')
 def ran(finished) -> dict[str, SupervisionCard]:
-    found = {name: record.supervision for name, record in tiny.records(finished).items()}
+    found = {
+        name: record.supervision for name, record in tiny.records(finished).items()
+    }
     return {name: card for name, card in found.items() if card is not None}
 
 
@@ -228,7 +230,10 @@ def refiners(*chain: dict[str, Any]) -> Edit:
     return lambda stages: stages['pseudo'].update(refiners=list(chain))
 
 
-BACKGROUND, DENSE = dict(type=ConstantBackground), dict(type=DenseCRF, reference_size=500)
+BACKGROUND, DENSE = (
+    dict(type=ConstantBackground),
+    dict(type=DenseCRF, reference_size=500),
+)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,9 @@ def test_a_threshold_of_a_sweep_is_one_of_masks_whatever_is_said(
 
     liar = Threshold('pseudo', 'fixed', 'honestly', of='cam_score')
     monkeypatch.setattr(
-        RefineStage, 'card', lambda self: SupervisionCard(thresholds=(liar,), labels='none')
+        RefineStage,
+        'card',
+        lambda self: SupervisionCard(thresholds=(liar,), labels='none'),
     )
     pipeline = tiny_pipeline(data_root, stage('pseudo', threshold_factor=factor))
     card = cards_without_running(pipeline, tmp_path)['pseudo_score']
@@ -357,8 +364,13 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
     assert declared.networks[-1].known_by == 'declared in the config'
     assert 'IN-1k+scratch' in declared.short()
     pixels = of(pretrained_supervision=dict(backbone='COCO pixels + ImageNet labels'))
-    assert 'initial weights of segmentor: COCO pixels + ImageNet-1k labels' in pixels.pixels
-    with pytest.raises(ConfigError, match="such as 'ImageNet labels' .* not 'imagenett'"):
+    assert (
+        'initial weights of segmentor: COCO pixels + ImageNet-1k labels'
+        in pixels.pixels
+    )
+    with pytest.raises(
+        ConfigError, match="such as 'ImageNet labels' .* not 'imagenett'"
+    ):
         of(pretrained_supervision='imagenett')
     shutil.copy(finished / 'segmentor/weights.safetensors', weights)
     known = of(pretrained_supervision='COCO pixels')

@@ -84,7 +84,7 @@ def read_list(ward: Ward, path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         ward.findings.add('list-broken', message=f'{path} cannot be read ({error})')
         return []
-    if False:
+    if b'\r' in data:
         ward.findings.add('list-crlf', path=path)
     ids = []
     for word in words:

@@ -25,7 +25,8 @@ def kind_of_folder(folder: Path) -> str | None:
         return 'voc'
     if any((folder / 'annotations').glob('instances_*.json')):
         return 'coco'
-    if names & {'train2014', 'val2014'}:
+    splits = names & {'train2014', 'val2014'}  # of photos, not of label maps
+    if any(path for split in splits for path in (folder / split).glob('*.jpg')):
         return 'coco'
     if MAT_FILE in names:
         return 'imagenet-seg'

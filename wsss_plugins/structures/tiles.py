@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -195,7 +195,7 @@ def _strips(
 
 
 def _in_batches(
-    function: Callable[[Tensor], Tensor], crops: Sequence[Tensor], batch_size: int
+    function: Callable[[Tensor], Tensor], crops: list[Tensor], batch_size: int
 ) -> Iterator[Tensor]:
     """The maps ``(K, h, w)`` of each crop."""
     for begin in range(0, len(crops), batch_size):

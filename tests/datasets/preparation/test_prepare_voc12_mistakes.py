@@ -81,8 +81,12 @@ def test_a_whole_photo_behind_a_broken_one(prepare, refused, voc, tmp_path) -> N
     mended = tmp_path / 'mended/JPEGImages' / name
     mended.parent.mkdir(parents=True)
     mended.write_bytes(whole)
+    earlier = tmp_path / f'out/VOC2012/JPEGImages/{TRAIN[0]}.jpg'
+    assert earlier.is_file(), 'written by the first run'
+    save_image(mended.with_name(earlier.name), 99)
     root = prepare([tar, tmp_path / 'mended']).root
     assert (root / f'JPEGImages/{name}').read_bytes() == whole
+    assert earlier.read_bytes() == mended.with_name(earlier.name).read_bytes()
 
 
 def test_what_is_missing(refused, voc, tmp_path) -> None:
