@@ -87,9 +87,9 @@ def test_unlike_rows_are_refused_in_one_line() -> None:
     )
     refuse_unlike(rows[:2], 'do that')
     refuse_unlike([row('a', None)], 'alone it mixes with nothing')
-    with pytest.raises(UserError, match='2 of 2 rows are unlike .* no card'):
+    with pytest.raises(UserError, match=r'2 of 2 rows are unlike .* no card'):
         refuse_unlike([row('a', None), row('b', None)], 'do that')
-    with pytest.raises(UserError, match="first 'b' .*: no card"):
+    with pytest.raises(UserError, match=r"first 'b' .*: no card"):
         refuse_unlike([row('a', TRAIN), row('b', None)], 'do that')
 
 
@@ -163,7 +163,7 @@ def test_rows_of_work_dirs_stages_and_files(tmp_path: Path) -> None:
     (alone,) = rows_of(tmp_path / 'alone')
     assert (alone.title, alone.metrics, alone.card) == ('alone', dict(mAP=9.0), VAL)
     titles = [r.title for r in rows_of_all([work, tmp_path / 'alone'], ())]
-    assert titles == ['one: zeta', 'one: alpha', 'alone: alone']
+    assert titles == ['one: zeta', 'one: alpha', 'alone']
 
 
 def test_mistakes_in_naming_results(tmp_path: Path) -> None:

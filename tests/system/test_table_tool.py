@@ -74,9 +74,7 @@ def test_csv_and_file(finished, table, tmp_path) -> None:
     text = table(finished / 'pseudo_score', finished / 'prediction_score', *options)
     assert out.read_text() == text
     rows = list(csv.DictReader(text.splitlines()))
-    assert [r['row'] for r in rows] == [
-        'pseudo_score: pseudo_score', 'prediction_score: prediction_score',
-    ]  # fmt: skip
+    assert [r['row'] for r in rows] == ['pseudo_score', 'prediction_score']
     metrics = StageRecord.load(finished / 'pseudo_score').metrics
     assert float(rows[0]['boundary_miou']) == metrics['boundary_miou']
     assert rows[0]['unlike'] == '' and rows[1]['unlike'].startswith('images: VOC12 val')

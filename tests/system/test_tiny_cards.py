@@ -369,7 +369,7 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
         in pixels.pixels
     )
     with pytest.raises(
-        ConfigError, match="such as 'ImageNet labels' .* not 'imagenett'"
+        ConfigError, match=r"such as 'ImageNet labels' .* not 'imagenett'"
     ):
         of(pretrained_supervision='imagenett')
     shutil.copy(finished / 'segmentor/weights.safetensors', weights)

@@ -47,7 +47,8 @@ def rows_of_all(
     for path, folder in zip(paths, folders, strict=True):
         label = '' if len(set(folders)) == 1 else os.path.relpath(folder, common)
         for row in rows_of(path, stages, metrics):
-            title = f'{label}: {row.title}' if label else row.title
+            own = Path(label).name == row.title  # the folder of a stage
+            title = label if own else f'{label}: {row.title}' if label else row.title
             rows.append(replace(row, title=title))
     return mean_rows(rows) if mean else rows
 

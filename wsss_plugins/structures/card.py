@@ -110,7 +110,7 @@ class SupervisionCard:
 
     def also_by(self, other: SupervisionCard) -> SupervisionCard:
         """The card with the seeds, commits, versions and machines of another one too."""
-        joined = {
+        joined: dict[str, Any] = {
             name: tuple(sorted({*getattr(self, name), *getattr(other, name)}))
             for name in SESSION
         }
