@@ -42,6 +42,8 @@ def test_every_stage_of_a_pipeline(finished, data_root, tmp_path) -> None:
     assert list(records) == names and all(r.done for r in records.values())
     assert records['cam'].environment['workers'] == 2
     assert records['segmentor'].environment['workers'] == 2
+    card = records['cam_score'].supervision
+    assert card is not None and card.workers == (1, 2), 'the classifier had one'
     before_training = names[: names.index('segmentor')]
     tiny.assert_same_results(finished, work_dir, before_training)
     assert len(list((work_dir / 'prediction/labels').iterdir())) == 12

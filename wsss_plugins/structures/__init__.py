@@ -1,5 +1,6 @@
 """What passes between stages: seeds, label maps, and the files they are kept in."""
 
+from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.files import (
     PART_FILES,
     atomic_path,
@@ -22,6 +23,7 @@ __all__ = [
     'PART_FILES',
     'ClassSample',
     'Seed',
+    'SupervisionCard',
     'atomic_path',
     'load_json',
     'load_label_map',

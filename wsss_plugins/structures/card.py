@@ -218,7 +218,7 @@ class SupervisionCard:
             ) from error
 
     def short(self) -> str:
-        """One line, in the abbreviations of :data:`~wsss_plugins.structures.LEGEND`."""
+        """One line, in the abbreviations of :data:`~wsss_plugins.structures.card_text.LEGEND`."""
         return short_form(self)
 
 
