@@ -96,7 +96,9 @@ def label_doubts(dataset: WSSSDataset) -> list[str]:
         elif count < FEW:
             groups['few'].append(f'{name} ({count})')
     if len(groups['all']) + len(groups['none']) == labels.shape[1]:
-        what = f'all show {", ".join(groups["all"])}' if groups['all'] else 'show no class'
+        what = (
+            f'all show {", ".join(groups["all"])}' if groups['all'] else 'show no class'
+        )
         remedy = 'without it' if groups['all'] else 'with tags'
         raise DataError(
             f'the {len(labels)} training images of {dataset.root} {what}, so that their '
