@@ -214,7 +214,7 @@ def check_options(norm: str, bias: str, bias_init: float, scale: str) -> None:
     """
     if scale not in SCALES:
         raise ConfigError(
-            f"there is no scale '{scale}': {near_names(scale, SCALES)}", scale
+            f"there is no scale '{scale}': {near_names(str(scale), SCALES)}", str(scale)
         )
     if norm not in NORMS:
         raise ConfigError(f"there is no norm '{norm}': {near_names(norm, NORMS)}", norm)
