@@ -17,7 +17,8 @@ from trees import save_image
 
 from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.stages import PredictStage, SeedStage
+from wsss_plugins.stages import PredictStage, RefineStage, SeedStage
+from wsss_plugins.stages.cards.methods import crfs_of, methods_of
 from wsss_plugins.stages.seed import as_image
 from wsss_plugins.structures import Seed, load_label_map
 from wsss_plugins.structures.tiles import blend_weights, shrunk, tile_spans
@@ -150,6 +151,16 @@ def test_what_was_done_is_said(photos) -> None:
         SeedStage('x', 'net', head, dataset(photos), input_size=(32, 32), tile=512)
     with pytest.raises(ConfigError, match='tile=64 and overlap=64'):
         PredictStage('x', 'net', dataset(photos), tile=64)
+
+
+def test_the_card_finds_what_is_done_in_pieces(photos) -> None:
+    crf = dict(type='DenseCRF', preset='acr')
+    chain = [dict(type='ConstantBackground'), dict(type='InPieces', refiners=[crf])]
+    stage = RefineStage('x', 'maps', dataset(photos), chain)
+    (found,) = crfs_of(stage, infers=False)
+    assert 'acr' in str(found)
+    (methods,) = methods_of(stage)
+    assert methods.what == 'ConstantBackground, InPieces, DenseCRF'
 
 
 class Segmentor(nn.Module):

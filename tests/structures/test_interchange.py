@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,14 @@ def test_an_array_of_all_classes(path) -> None:
     assert found.classes.tolist() == [4, 7]
     assert (found.scores.numpy() == maps()).all()
     assert load_seed(path, 'psa', only=[7, 9]).classes.tolist() == [7]
+
+
+def test_classes_that_are_left_out_take_their_confidence_along(tmp_path) -> None:
+    sure = replace(seed(2), confidence=torch.tensor([0.25, 0.75]))
+    save_seed(tmp_path / 'x.npz', sure, 'wsss')
+    found = load_seed(tmp_path / 'x.npz', 'wsss', only=[14])
+    assert found.classes.tolist() == [14] and found.confidence.tolist() == [0.75]
+    assert found.scores.equal(sure.scores[1:])
 
 
 def irn_file(path: Path, size: tuple[int, int] = (H, W)) -> np.ndarray:

@@ -77,10 +77,7 @@ def load_seed(
     seed = seed_format(layout).read(path, with_background)
     _check(seed, path, num_classes)
     if only is not None:
-        keep = torch.tensor(
-            [c in only for c in seed.classes.tolist()], dtype=torch.bool
-        )
-        seed = replace(seed, scores=seed.scores[keep], classes=seed.classes[keep])
+        seed = _of_classes(seed, only)
     seed = replace(seed, scores=seed.scores.clamp(min=0))
     if size is not None:
         seed = _fitted(seed, size, path)
@@ -140,6 +137,18 @@ def _check(seed: Seed, path: Path, num_classes: int | None) -> None:
     maps = [seed.scores] + ([] if seed.background is None else [seed.background])
     if not all(each.isfinite().all() for each in maps):
         raise DataError(f'{path} holds scores that are not finite: make it again')
+
+
+def _of_classes(seed: Seed, only: Collection[int]) -> Seed:
+    """The seed without the classes that are not in ``only``."""
+    keep = torch.tensor([c in only for c in seed.classes.tolist()], dtype=torch.bool)
+    confidence = None if seed.confidence is None else seed.confidence[keep]
+    return replace(
+        seed,
+        scores=seed.scores[keep],
+        classes=seed.classes[keep],
+        confidence=confidence,
+    )
 
 
 def _fitted(seed: Seed, size: tuple[int, int], path: Path) -> Seed:
@@ -276,7 +285,7 @@ SEED_FORMATS: Mapping[str, SeedFormat] = MappingProxyType(
 )
 """How seeds are kept, by project. Class ids count from 0, without background.
 
-'wsss' is this package's own. 'irn' is for IRN and those that build on it (AdvCAM, ReCAM,
+'wsss' is this package's own. 'irn' is for IRN and those that build on it (AdvCAM,
 CLIMS ...), the others for a dict of maps, also for an array ``(C, H, W)``.
 """
 

@@ -17,7 +17,7 @@ from wsss_plugins.structures.card_parts import CRF, Method
 
 def methods_of(stage: Stage) -> tuple[Method, ...]:
     """Seed heads and refiners of a stage, by name."""
-    names = [type(part).__name__ for part in _parts(vars(stage), set())]
+    names = [type(part).__name__ for part in _parts(vars(stage), {})]
     what = ', '.join(dict.fromkeys(names))
     return (Method(stage.name, what),) if what else ()
 
@@ -32,20 +32,23 @@ def crfs_of(stage: Stage, infers: bool) -> tuple[CRF, ...]:
     on = 'predictions' if infers else 'labels'
     found = [
         CRF(stage.name, on, *_settings(part))
-        for part in _parts(vars(stage), set())
+        for part in _parts(vars(stage), {})
         if isinstance(part, DenseCRF)
     ]
     return tuple(dict.fromkeys(found))
 
 
-def _parts(value: Any, seen: set[int]) -> Iterator[Any]:
+def _parts(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
     """Every seed head and refiner, built or as a config, among a stage's attributes."""
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value  # kept, for the id of what is gone is given again
     if isinstance(value, RefinerChain):
         yield from _parts(value.refiners, seen)
-    elif isinstance(value, SeedHead | Refiner):
+    elif isinstance(value, Refiner):
+        yield value
+        yield from _parts(vars(value), seen)  # it may apply others
+    elif isinstance(value, SeedHead):
         yield value
     elif isinstance(value, Mapping) and 'type' in value:
         kind = _class_of(value['type'])

@@ -142,9 +142,9 @@ class Album:
     def _legend(self, maps: Iterable[np.ndarray]) -> str:
         """The colours of the classes that the maps show."""
         items, palette = '', voc_palette()
-        for value, title in self._names(
-            np.concatenate([m.ravel() for m in maps])
-        ).items():
+        labels = [np.unique(m) for m in maps]
+        found = np.concatenate(labels) if labels else np.zeros(0, np.uint8)
+        for value, title in self._names(found).items():
             colour = '#' + ''.join(f'{channel:02x}' for channel in palette[value])
             sample = tag('span', class_='swatch', style=f'background:{colour}')
             items += tag('span', sample, escape(title), class_='chip')
