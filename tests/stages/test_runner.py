@@ -174,6 +174,13 @@ def test_training_by_iterations_is_refused(tmp_path) -> None:
         build_runner(cfg, tmp_path, 0, 'train')
 
 
+def test_hooks_that_are_no_list_are_refused(tmp_path) -> None:
+    cfg = config()
+    cfg.custom_hooks = '[dict(type=MomentumHook)]'
+    with pytest.raises(ConfigError, match='custom_hooks must be a list of hooks'):
+        build_runner(cfg, tmp_path, 0, 'test')
+
+
 def test_config_is_left_alone(tmp_path) -> None:
     cfg = config()
     before = cfg.pretty_text

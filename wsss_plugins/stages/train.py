@@ -65,12 +65,19 @@ def build_runner(
         The Runner.
 
     Raises:
-        ConfigError: Training by iterations, which cannot resume exactly.
+        ConfigError: Training by iterations, which cannot resume exactly, or hooks that
+            are no list.
     """
     cfg = copy.deepcopy(fill_num_classes(cfg))
     train_cfg = cfg.get('train_cfg')
     if train_cfg is not None and not train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg must count epochs (by_epoch=True), not iterations')
+    if not isinstance(cfg.get('custom_hooks', []), list):
+        raise ConfigError(
+            f'custom_hooks must be a list of hooks, not {cfg.custom_hooks!r}: change them '
+            'in a config, since the command line takes numbers, text and lists of those',
+            'custom_hooks',
+        )
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader) is not None:
             cfg[loader].setdefault(
