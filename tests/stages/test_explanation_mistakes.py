@@ -61,7 +61,8 @@ def test_model_without_attention(root, tmp_path) -> None:
         head=dict(type='TokenHead', num_classes=20),
     )
     assert message(ConfigError, tmp_path, KINDS[0], root, cnn) == (
-        'ResNetV1c is no model: a subclass of TokenBackbone is needed; Allowed: TimmViT'
+        'ResNetV1c is no model: a subclass of TokenBackbone is needed; Allowed: '
+        'CNNBackbone, ConformerBackbone, ExViT, TimmCNN, TimmViT'
     )
 
 

@@ -114,15 +114,16 @@ def test_training_on_label_maps_leaves_them_out(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr('wsss_plugins.stages.train.train_model', train)
     save_json(tmp_path / 'pseudo/failures.json', dict(b='broken'))
-    loader = dict(dataset=dict(type='VOC12', split='train'), batch_size=4)
+    root = str(make_voc(tmp_path / 'voc', dict(a=['cat'], b=['dog'])))
+    data = dict(type='VOC12', data_root=root, split='train')
+    loader = dict(dataset=data, batch_size=4)
     cfg = dict(model=dict(type='M'), train_dataloader=loader)
     stage = TrainStage('segmentor', cfg, label_maps='pseudo')
     for source in ('pseudo', 'whole'):
         metrics = stage.run(tmp_path / 'out', dict(pseudo=tmp_path / source))
         assert metrics == (dict(left_out=1) if source == 'pseudo' else {})
     assert configs[0] == dict(
-        type='VOC12',
-        split='train',
+        data,
         label_maps=str(tmp_path / 'pseudo/labels'),
         leave_out=['b'],
     )
