@@ -1,0 +1,36 @@
+"""What E-MHA needs to learn from scratch: five epochs of the same encoder, one change each.
+
+The table of docs/methods.md; every row is a classifier with a plain CAM head.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.backbones import ExViT
+from wsss_plugins.stages import TrainStage
+
+with read_base():
+    from .synthetic_backbones import model
+
+seed = 0
+softmax = dict(model.backbone)
+emha = dict(softmax, type=ExViT)
+short = {'train_cfg.max_epochs': 5, 'param_scheduler.1.T_max': 4}
+rows = dict(
+    softmax={'model.backbone': softmax},
+    printed={'model.backbone': emha},
+    faster={'model.backbone': emha, 'optim_wrapper.optimizer.lr': 2e-3},
+    average={'model.backbone': emha, 'model.head.pool_fraction': 1.0},
+    bias={'model.backbone': dict(emha, bias_init=1.0)},
+    matrix={'model.backbone': dict(emha, norm='matrix')},
+    tokens={'model.backbone': dict(emha, scale='tokens')},
+)
+
+pipeline = [
+    dict(
+        type=TrainStage,
+        name=name,
+        config='synthetic_backbones.py',
+        options={**short, **options},
+    )
+    for name, options in rows.items()
+]
