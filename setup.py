@@ -35,7 +35,7 @@ setup(
     license_files=['LICENSE', 'NOTICE'],
     packages=find_packages(include=['wsss_plugins*']),
     package_data={
-        'wsss_plugins': ['py.typed'],
+        'wsss_plugins': ['py.typed', 'pretrained/*'],
         'wsss_plugins.stages.report': ['*.html', '*.css'],
     },
     python_requires='>=3.10',

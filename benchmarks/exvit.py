@@ -10,20 +10,17 @@ into memory is left out. The weights are random: they do not change the cost.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import datetime
 import math
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import PLACE, free_megabytes, medians, peak_megabytes
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import EMHA, ExViT, TimmViT, emha
@@ -31,46 +28,6 @@ from wsss_plugins.structures import save_json
 
 PARTS = ('layer', 'encoder')
 PRECISIONS = ('float32', 'bfloat16', 'float16')
-PLACE = 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall seconds of one call, the accelerator's queue included."""
-    start = time.perf_counter()
-    work()
-    if PLACE == 'cuda':
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_megabytes(job: Callable[[], object]) -> float:
-    """Highest memory during one call, above that before it."""
-    if PLACE == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        job()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    clear, status = Path('/proc/self/clear_refs'), Path('/proc/self/status')
-    if not clear.exists():  # no Linux
-        return math.nan
-    with suppress(OSError, AttributeError):  # the C library has one
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left would hide this one
-    clear.write_text('5')  # the peak is now what is in use
-    before = _kilobytes(status, 'VmHWM:')
-    job()
-    return (_kilobytes(status, 'VmHWM:') - before) / 1e3
-
-
-def free_megabytes() -> float:
-    """Memory that is free for the measurement."""
-    if PLACE == 'cuda':
-        return torch.cuda.mem_get_info()[0] / 1e6
-    about = Path('/proc/meminfo')
-    return _kilobytes(about, 'MemAvailable:') / 1e3 if about.exists() else math.inf
-
-
-def _kilobytes(path: Path, name: str) -> int:
-    return int(path.read_text().split(name)[1].split()[0])
 
 
 def layers(args: argparse.Namespace) -> dict[str, nn.Module]:
@@ -121,14 +78,8 @@ def measure(
     args: argparse.Namespace, jobs: dict[str, Callable[[], object]]
 ) -> dict[str, tuple[float, float]]:
     """Of each job median seconds and peak megabytes; they take turns after a warm-up."""
-    rounds = [
-        {kind: seconds(job) for kind, job in jobs.items()}
-        for _ in range(args.repeats + 1)
-    ]
-    return {
-        kind: (statistics.median(r[kind] for r in rounds[1:]), peak_megabytes(job))
-        for kind, job in jobs.items()
-    }
+    spent = medians(jobs, args.repeats)
+    return {kind: (spent[kind], peak_megabytes(job)) for kind, job in jobs.items()}
 
 
 def main() -> None:

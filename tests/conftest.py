@@ -91,3 +91,20 @@ def tiny_ex_vit(tiny_classifier):
         return WSSSClassifier(backbone=backbone, head=cfg | dict(attributes=4) | head)
 
     return build
+
+
+@pytest.fixture
+def tiny_mctformer(tiny_classifier):
+    """Builds a small MCTformer; with ``prefix=2`` a distillation token ends the prefix."""
+    from wsss_plugins.backbones import MultiClassTokenViT
+    from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
+
+    def build(num_classes: int = 5, prefix: int = 1, acr: bool = False, **head):
+        vit = tiny_classifier(prefix=prefix).backbone.vit
+        backbone = MultiClassTokenViT(vit, num_classes=num_classes)
+        torch.nn.init.normal_(backbone.vit.cls_token)  # not as many copies
+        cls = ACRClassifier if acr else WSSSClassifier
+        cfg = dict(type='MCTHead', num_classes=num_classes)
+        return cls(backbone=backbone, head=cfg | head)
+
+    return build

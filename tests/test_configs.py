@@ -14,6 +14,7 @@ from wsss_plugins.config import check_config, load_config, plain, typed_nodes
 from wsss_plugins.datasets import COCO14, VOC12
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, resolve
 from wsss_plugins.stages import Stage
+from wsss_plugins.stages.matrix import Matrix, Plan
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(
@@ -26,7 +27,9 @@ GROUND_TRUTH = {*VOC12.ground_truth_folders, *COCO14.ground_truth_folders}
 
 @pytest.fixture(params=FILES)
 def cfg(request) -> Config:
-    return load_config(CONFIGS / request.param)
+    """A config; of a matrix, the pipeline that it comes down to."""
+    cfg = load_config(CONFIGS / request.param)
+    return Plan(Matrix.of(cfg)).config(cfg.filename) if 'matrix' in cfg else cfg
 
 
 def training_configs(cfg: Config) -> list[dict[str, Any]]:
@@ -75,6 +78,7 @@ def test_types_and_arguments_are_right(cfg) -> None:
 
 
 def test_dumped_and_reloaded_it_is_the_same(cfg, tmp_path) -> None:
+    cfg = load_config(cfg.filename)
     path = tmp_path / 'dumped.py'
     content = plain(cfg.to_dict())
     Config(content).dump(str(path))
@@ -82,7 +86,7 @@ def test_dumped_and_reloaded_it_is_the_same(cfg, tmp_path) -> None:
     cfg.dump(str(path))
     again = plain(load_config(path).to_dict())
     keys = [key for key in content if key in again]
-    assert {'pipeline', 'model'} & set(keys)
+    assert {'pipeline', 'model', 'matrix'} & set(keys)
     assert {key: again[key] for key in keys} == {key: content[key] for key in keys}
 
 

@@ -97,13 +97,15 @@ def test_photo_keeps_its_aspect_ratio_and_gets_as_many_patches_as_in_training(
 
 
 @pytest.mark.parametrize('name', sorted(method_names()))
-def test_every_method_by_its_short_name(name, tiny_ex_vit) -> None:
+def test_every_method_by_its_short_name(name, tiny_ex_vit, tiny_mctformer) -> None:
     """On a model with two prefix tokens and a photo that is not square."""
     vit = timm.create_model(
         'deit_tiny_distilled_patch16_224', num_classes=5, **SMALL | {'patch_size': 8}
     )
     if name == 'attribute_cam':
         vit = tiny_ex_vit(prefix=2)
+    if name == 'mctformer_map':
+        vit = tiny_mctformer(prefix=2)
     photo = np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8)
     found = explain(vit, photo, name, top=2)
     assert short_name(found.method) == name

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a config, or runs a pipeline, with several workers on this machine:
+# Trains a config, or runs a pipeline or a matrix, with several workers on this machine:
 #   tools/dist_train.sh configs/acr/synthetic.py 2 [options of the tool]
 # Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT for several machines.
 set -euo pipefail
@@ -13,6 +13,8 @@ shift 2
 tool=train.py
 if [[ $config == *_pipeline.py ]] || grep -qs '^pipeline = ' "$config"; then
     tool=run_pipeline.py
+elif grep -qs '^matrix = ' "$config"; then
+    tool=run_matrix.py
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" \

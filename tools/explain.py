@@ -82,6 +82,15 @@ def _add_what_is_shown(parser: argparse.ArgumentParser) -> None:
         help='take the maps of an eX-ViT apart into what each attribute looks at',
     )
     how.add_argument(
+        '--affinity-of',
+        type=int,
+        nargs=2,
+        action='append',
+        metavar=('ROW', 'COLUMN'),
+        help='whatever the class, show what this place takes from all others when maps '
+        'are refined by attention; pixels of the photo, may be given several times',
+    )
+    how.add_argument(
         '--method',
         default='transformer_attribution',
         help='one or more seed heads, e.g. transformer_attribution,attention_rollout',
@@ -106,8 +115,8 @@ def explain_photos(args: argparse.Namespace) -> None:
     from wsss_plugins.explain import build_method, draw_sheet, explain, load_model
 
     _check_out(args.out, args.photos)
-    if args.attributes:
-        _explain_attributes(args)
+    if args.attributes or args.affinity_of:
+        (_explain_attributes if args.attributes else _explain_affinity)(args)
         return
     heads = [build_method(name) for name in _parts(args.method)]
     if not heads:
@@ -149,6 +158,28 @@ def _explain_attributes(args: argparse.Namespace) -> None:
             _save(draw_attributes([row]), args.out / f'{path.stem}_attributes.png')
     if rows:
         _save(draw_attributes(rows), args.out)
+    print(f'{args.out}: written')
+
+
+def _explain_affinity(args: argparse.Namespace) -> None:
+    """Shows which places of every photo attend to one another."""
+    from wsss_plugins.explain import draw_affinity, explain_affinity, load_model
+
+    model = load_model(args.model, args.weights)
+    points = [tuple(point) for point in args.affinity_of]
+    looks = [partial(explain_affinity, model, points=points, size=args.size)]
+    rows = []
+    for path, (found,) in _answers(args.photos, looks, args.strict):
+        h, w = found.grid
+        where = ', '.join(f'({r}, {c})' for r, c in found.patches)
+        print(f'{path.name}: patches {where} of {h} x {w}')
+        if args.out.suffix:
+            rows.append((path.name, found))
+        else:
+            picture = draw_affinity([(path.name, found)])
+            _save(picture, args.out / f'{path.stem}_affinity.png')
+    if rows:
+        _save(draw_affinity(rows), args.out)
     print(f'{args.out}: written')
 
 

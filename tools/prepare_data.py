@@ -17,6 +17,7 @@ from wsss_plugins.datasets.preparation import (
     prepare_voc12,
 )
 from wsss_plugins.datasets.synthetic import (
+    RecombinedSpec,
     SyntheticSpec,
     save_preview,
     write_devkit,
@@ -41,6 +42,12 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2, help='processes that draw')
     parser.add_argument(
+        '--recombined',
+        action='store_true',
+        help='bodies and heads put together anew, in 36 classes of other colours: what '
+        'configs/pretrain/synthetic.py learns from',
+    )
+    parser.add_argument(
         '--preview', type=Path, help='also write a contact sheet to this PNG'
     )
     parser.set_defaults(command=synthetic)
@@ -52,7 +59,8 @@ def synthetic(args: argparse.Namespace) -> None:
         raise UserError(
             f'--size was given {len(args.size)} numbers: give one side, or height and width'
         )
-    spec = SyntheticSpec(size=(args.size[0], args.size[-1]), seed=args.seed)
+    kind = RecombinedSpec if args.recombined else SyntheticSpec
+    spec = kind(size=(args.size[0], args.size[-1]), seed=args.seed)
     if args.preview is not None:
         save_preview(args.preview, spec)
     written = write_devkit(args.out, spec, args.train, args.val, args.workers, track)

@@ -7,6 +7,8 @@ with read_base():
     from .._base_.coco_data import *
 
 train_dataloader.batch_size = 4
+train_dataloader.dataset.pipeline[3].pad = [128, 128, 128]
+val_dataloader.dataset.pipeline[2].pad = [128, 128, 128]
 model.head.num_classes = num_classes
 
 max_epochs = 5

@@ -6,7 +6,7 @@ from mmengine.runner import EpochBasedTrainLoop, ValLoop
 from torch.optim import AdamW
 
 from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import ACRClassifier, TokenHead
+from wsss_plugins.classifiers import ACRClassifier, AttentionEntropyHook, TokenHead
 from wsss_plugins.losses import AttentionConsistencyLoss
 
 with read_base():
@@ -50,3 +50,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+custom_hooks = [dict(type=AttentionEntropyHook)]

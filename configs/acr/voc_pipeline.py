@@ -1,4 +1,4 @@
-"""ACR on Pascal VOC 2012: tables 2 and 3, from image-level labels to segmentation.
+"""ACR on Pascal VOC 2012: tables 2, 3 and 10, from image-level labels to segmentation.
 
 PSA's AffinityNet learns from the maps without affinity refinement (ACR*), which have fewer
 false positives, and refines the maps with it.
@@ -40,6 +40,7 @@ acr = dict(
     align_corners=True,
     batch_size=4,
 )
+plain = dict(acr, head=dict(type=ACRGradientMap, start_block=-2, affinity=False))
 crf = dict(type=DenseCRF, preset='acr')
 walk = [
     dict(type=PowerBackground, alpha=16),
@@ -48,11 +49,7 @@ walk = [
 
 pipeline = [
     dict(type=TrainStage, name='classifier', config='voc.py'),
-    dict(
-        acr,
-        name='plain',
-        head=dict(type=ACRGradientMap, start_block=-2, affinity=False),
-    ),
+    dict(plain, name='plain'),
     dict(type=EvaluateSeedStage, name='plain_score', seeds='plain', dataset=masks),
     dict(acr, name='acr'),
     dict(type=EvaluateSeedStage, name='acr_score', seeds='acr', dataset=masks),

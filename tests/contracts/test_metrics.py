@@ -17,7 +17,12 @@ def _image_labels(rng: np.random.Generator) -> dict:
     return dict(pred_score=rng.random(3), gt_label=rng.integers(0, 2, 3))
 
 
+def _errors(rng: np.random.Generator) -> dict:
+    return dict(pred_error=rng.random(), variance=1 + rng.random())
+
+
 SAMPLES: dict[str, Callable[[np.random.Generator], dict]] = {
+    'MendedPixels': _errors,
     'MultiLabelAP': _image_labels,
 }
 """How to make one random data sample for each metric; a new metric adds a line."""

@@ -20,14 +20,16 @@ def head(request) -> SeedHead:
 
 
 @pytest.fixture(params=[1, 2], ids=['one-prefix', 'two-prefix'])
-def model(request, head, tiny_classifier, tiny_ex_vit):
-    """A plain classifier, or one with attributes for a head that shows them."""
-    model = tiny_classifier(prefix=request.param)
-    try:
-        head.check_model(model)
-    except UserError:
-        model = tiny_ex_vit(prefix=request.param)
-    return model.double()
+def model(request, head, tiny_classifier, tiny_ex_vit, tiny_mctformer):
+    """A plain classifier, or one with what the head shows: attributes, class tokens."""
+    for build in (tiny_classifier, tiny_ex_vit, tiny_mctformer):
+        model = build(prefix=request.param)
+        try:
+            head.check_model(model)
+        except UserError:
+            continue
+        return model.double()
+    raise AssertionError(f'no model for {type(head).__name__}')
 
 
 @pytest.fixture(params=[(32, 32), (24, 40)], ids=['square', 'non-square'])
@@ -106,7 +108,8 @@ def test_leaves_nothing_behind_after_an_exception(head, model, images, monkeypat
     def fail(*_):
         raise RuntimeError('on purpose')
 
-    monkeypatch.setattr(model.backbone.vit.norm, 'forward', fail)
+    last = model.backbone.vit.blocks[-1].norm2
+    monkeypatch.setattr(last, 'forward', fail)
     fused = [block.attn.fused_attn for block in model.backbone.vit.blocks]
     with pytest.raises(RuntimeError, match='on purpose'):
         head(model, images, LABELS)

@@ -17,6 +17,7 @@ from PIL import Image
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.datasets.synthetic import (
     SYNTHETIC_CLASSES,
+    RecombinedSpec,
     Scene,
     SyntheticSpec,
     render,
@@ -25,6 +26,8 @@ from wsss_plugins.datasets.synthetic import (
 )
 from wsss_plugins.datasets.synthetic.figures import figure
 from wsss_plugins.datasets.synthetic.raster import fill_polygons
+from wsss_plugins.datasets.synthetic.scene import _HEAD_COLOURS, _HUES
+from wsss_plugins.datasets.synthetic.spec import BODY_COLOURS, HEAD_COLOURS
 from wsss_plugins.datasets.synthetic.texture import pink_noise
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE, load_json, load_label_map
@@ -290,3 +293,62 @@ def test_tool(root, tmp_path):
     assert done.returncode == 2
     assert 'give one side, or height and width' in done.stderr
     assert done.stderr.count('\n') == 1
+
+
+RECOMBINED = RecombinedSpec()
+
+
+def test_recombined_pixels_are_pinned() -> None:
+    images, labels = zip(
+        *(render(RECOMBINED, 'train', i) for i in range(8)), strict=True
+    )
+    assert sha256(images)[:16] == 'b8f6f436c71455c0'
+    assert sha256(labels)[:16] == 'b11e850cb6945be4'
+
+
+def test_recombined_classes_say_the_colours_of_body_and_head() -> None:
+    """The most frequent hue of an object is that of its body, its brightest that of its head."""
+    assert len(RECOMBINED.classes) == len(set(RECOMBINED.classes)) == 36
+    right = {'body': 0, 'head': 0}
+    count = 0
+    for index in range(60):
+        scene = render_scene(RECOMBINED, 'train', index)
+        for found in scene.objects:
+            pixels = scene.image[
+                scene.label == RECOMBINED.classes.index(found.name) + 1
+            ]
+            pixels = pixels.astype(float)
+            for part, palette in (('body', BODY_COLOURS), ('head', HEAD_COLOURS)):
+                colours = np.array(list(palette.values()), float)
+                chroma = colours - colours.mean(1, keepdims=True)
+                own = pixels - pixels.mean(1, keepdims=True)
+                strong = np.linalg.norm(own, axis=1) > 80
+                own = own[strong if part == 'head' else ~strong]
+                if len(own):
+                    near = (chroma @ own.sum(0)) / np.linalg.norm(chroma, axis=1)
+                    best = list(palette)[int(near.argmax())]
+                    right[part] += best == found.name.split('_')[part == 'head']
+            count += 1
+    assert right['body'] > 0.8 * count and right['head'] > 0.8 * count, (right, count)
+
+
+def test_recombined_scenes_share_nothing_with_the_others() -> None:
+    assert not set(RECOMBINED.classes) & set(SYNTHETIC_CLASSES)
+    own = {tuple(c) for c in [*BODY_COLOURS.values(), *HEAD_COLOURS.values()]}
+    theirs = {tuple(int(v) for v in c) for c in [*_HUES, *_HEAD_COLOURS]}
+    assert not own & theirs
+    plain = SyntheticSpec(size=RECOMBINED.size, seed=RECOMBINED.seed)
+    corners = [
+        render(spec, 'train', i)[0][:4, :4].tobytes()
+        for spec in (plain, RECOMBINED)
+        for i in range(20)
+    ]
+    assert len(set(corners)) == 40, 'not even a background'
+
+
+def test_recombined_devkit_is_read_by_its_own_classes(tmp_path) -> None:
+    write_devkit(tmp_path, RECOMBINED, train=6, val=2, workers=1)
+    data = VOC12(tmp_path / 'VOC2012', 'train', pipeline=[])
+    assert tuple(data.foreground_classes) == RECOMBINED.classes
+    with pytest.raises(DataError, match='choose another folder'):
+        write_devkit(tmp_path, SyntheticSpec(), train=6, val=2, workers=1)

@@ -12,12 +12,14 @@ from wsss_plugins.seeds import AttributeCAM, GenericAttentionRelevance, SeedHead
 
 LABELS = torch.tensor([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0]])
 EXPLAINS_PATCHES = {
+    'AffinityRefined',
     'AttributeCAM',
     'CAM',
     'GenericAttentionRelevance',
     'InputXGradient',
     'IntegratedGradients',
     'LeGrad',
+    'TSCAM',
 }
 """The methods that say something of a model whose logits come from patch tokens."""
 

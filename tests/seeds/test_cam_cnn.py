@@ -143,9 +143,8 @@ def test_training_that_a_cnn_cannot_do(images) -> None:
     dropping = WSSSClassifier(backbone=TimmCNN(TINY), head=HEAD, drop_patches=0.5)
     with pytest.raises(ConfigError, match='computes its whole map at once'):
         dropping.double().loss(images, LABELS.double())
-    acr = ACRClassifier(backbone=TimmCNN(TINY), head=HEAD).double()
-    with pytest.raises(UserError, match='TimmCNN has no attention: take a vision'):
-        acr.loss(images, LABELS.double())
+    with pytest.raises(UserError, match='compares attention, and TimmCNN has none'):
+        ACRClassifier(backbone=TimmCNN(TINY), head=HEAD)
 
 
 def test_patches_alone_on_a_transformer() -> None:

@@ -96,6 +96,13 @@ def train_until(folder: Path, epoch: int, monkeypatch, **kwargs: float) -> None:
         trained(folder, **kwargs)
 
 
+def test_a_schedule_that_begins_after_its_end_is_one_line(tmp_path) -> None:
+    cfg = config(epochs=1)
+    cfg.param_scheduler[0].update(begin=1, T_max=3)
+    with pytest.raises(ConfigError, match=r'\(max_epochs=1\): end should be larger'):
+        build_runner(cfg, tmp_path, 3, 'train').train()
+
+
 @pytest.mark.parametrize('epoch', [1, 3])
 def test_resumed_training_is_exact(tmp_path, monkeypatch, epoch) -> None:
     """Weights, buffers, optimiser, schedule, shuffling, dropout, augmentation."""

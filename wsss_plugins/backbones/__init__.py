@@ -6,12 +6,18 @@ from wsss_plugins.backbones.cnn import CNNBackbone, TimmCNN
 from wsss_plugins.backbones.conformer import ConformerBackbone
 from wsss_plugins.backbones.emha import EMHA
 from wsss_plugins.backbones.ex_vit import ExViT
+from wsss_plugins.backbones.multi_class_token import MultiClassTokenViT
 from wsss_plugins.backbones.patch_maps import PatchMaps
 from wsss_plugins.backbones.stem import ConvStem
 from wsss_plugins.backbones.timm_vit import TimmViT
 from wsss_plugins.backbones.transformer_stem import TransformerStem
 from wsss_plugins.backbones.vgg16 import VGG16LargeFOV
-from wsss_plugins.backbones.weights import load_weights, read_checkpoint, read_weights
+from wsss_plugins.backbones.weights import (
+    load_weights,
+    read_checkpoint,
+    read_weights,
+    weights_file,
+)
 from wsss_plugins.backbones.wide_resnet38 import WideResNet38
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     'ConformerBackbone',
     'ConvStem',
     'ExViT',
+    'MultiClassTokenViT',
     'PatchMaps',
     'TimmCNN',
     'TimmViT',
@@ -34,4 +41,5 @@ __all__ = [
     'load_weights',
     'read_checkpoint',
     'read_weights',
+    'weights_file',
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,11 +23,14 @@ class Tokens:
             ``n`` patches were kept.
         fused: Like ``patch``, the mean over the outputs of the last blocks, where the
             backbone offers it (:class:`ExViT`).
+        prefix_layers: ``(L, N, P, D)`` the prefix tokens after each block, where the
+            backbone offers them (:class:`MultiClassTokenViT`).
     """
 
     prefix: Tensor
     patch: Tensor
     fused: Tensor | None = None
+    prefix_layers: Tensor | None = None
 
 
 class TokenBackbone(BaseModule, ABC):
@@ -37,11 +40,13 @@ class TokenBackbone(BaseModule, ABC):
         embed_dims: D, the channels of a token.
         stride: Pixels between two neighbouring patch tokens.
         num_prefix: P, how many tokens stand before the patches.
+        num_class_tokens: How many of these, the first ones, are class tokens.
     """
 
     embed_dims: int
     stride: int
     num_prefix: int
+    num_class_tokens: int = 1
 
     @abstractmethod
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
@@ -67,8 +72,13 @@ class TokenBackbone(BaseModule, ABC):
         """
 
     @contextmanager
-    def explicit_attention(self) -> Iterator[None]:
+    def explicit_attention(
+        self, blocks: Collection[int] | None = None
+    ) -> Iterator[None]:
         """Makes the blocks compute their attention matrices; undone on exit.
+
+        Args:
+            blocks: Which blocks; all of them by default.
 
         Yields:
             Nothing.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,13 @@ class Trace:
 
     Attributes:
         tokens: The output of the backbone.
-        attn: Per block, ``(N, heads, T, T)`` attention after softmax (row = query).
+        attn: Per shown block, ``(N, heads, T, T)`` attention after softmax (row =
+            query); ``(N, 1, T, T)``, the mean, where heads were not kept.
         num_prefix: How many of the T tokens stand before the patches.
         grid: ``(h, w)`` of the patches.
         images: ``(N, 3, H, W)``, the input.
         hidden: Per block ``(N, T, D)``, its output, where the backbone names its blocks.
+        blocks: Which blocks :attr:`attn` is of, in order; by default the first ones.
     """
 
     tokens: Tokens
@@ -33,19 +36,52 @@ class Trace:
     grid: tuple[int, int]
     images: Tensor
     hidden: list[Tensor] = field(default_factory=list)
+    blocks: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        self.blocks = tuple(self.blocks) or tuple(range(len(self.attn)))
+
+    def attention_of(self, blocks: Collection[int]) -> list[Tensor]:
+        """Attention of chosen blocks, in their order.
+
+        Raises:
+            UserError: It was not shown.
+        """
+        shown = dict(zip(self.blocks, self.attn, strict=True))
+        hidden = [b for b in blocks if b not in shown]
+        if hidden:
+            raise UserError(
+                f'the attention of block {hidden[0]} was not captured, that of blocks '
+                f'{list(self.blocks)} was: name it in capture(attention=...)'
+            )
+        return [shown[b] for b in blocks]
+
+    def attention_from(self, start: int) -> list[Tensor]:
+        """Attention of the shown blocks from ``start`` on."""
+        return [a for b, a in zip(self.blocks, self.attn, strict=True) if b >= start]
 
     def head_mean(self, start: int = 0) -> Tensor:
         """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``."""
-        return torch.stack([a.mean(1) for a in self.attn[start:]])
+        return torch.stack([a.mean(1) for a in self.attention_from(start)])
 
-    def patch_affinity(self) -> Tensor:
-        """Patch-to-patch attention, mean over heads, summed over all blocks, ``(N, n, n)``.
+    def patch_affinity(self, blocks: Collection[int] | None = None) -> Tensor:
+        """Patch-to-patch attention, mean over heads, summed over blocks, ``(N, n, n)``.
 
         Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eq. 8; the sum
         (not the mean) over blocks is that of the released code.
+
+        Args:
+            blocks: Which blocks; by default all that were shown.
+
+        Raises:
+            UserError: The attention of a block was not shown.
         """
         first = self.num_prefix
-        return self.head_mean()[..., first:, first:].sum(0).detach()
+        chosen = self.attention_of(self.blocks if blocks is None else blocks)
+        total = chosen[0][..., first:, first:].detach().mean(1)
+        for attn in chosen[1:]:
+            total += attn[..., first:, first:].detach().mean(1)
+        return total
 
     def attention_gradients(
         self, scores: Tensor, cotangents: Tensor, start: int = 0
@@ -61,11 +97,11 @@ class Trace:
             start: First block to differentiate by.
 
         Returns:
-            Per block from ``start`` on, ``(K, N, heads, T, T)``.
+            Per shown block from ``start`` on, ``(K, N, heads, T, T)``.
         """
         gradients = torch.autograd.grad(
             scores,
-            self.attn[start:],
+            self.attention_from(start),
             grad_outputs=cotangents.to(scores.dtype),
             is_grads_batched=True,
             retain_graph=True,
@@ -99,7 +135,9 @@ def capture(
     images: Tensor,
     keep: Tensor | None = None,
     gradients: bool | None = None,
-    attention: bool = True,
+    attention: bool | Collection[int] = True,
+    heads: bool | Collection[int] = True,
+    graph_from: int | None = None,
 ) -> Iterator[Trace]:
     """Runs ``backbone`` on ``images`` and shows its attention matrices.
 
@@ -111,37 +149,99 @@ def capture(
         images: ``(N, 3, H, W)``, normalised.
         keep: Passed to the backbone.
         gradients: Whether the block may differentiate; by default as it is outside.
-        attention: Whether attention is shown. Without, the blocks run fused, and a
-            backbone that has none will do.
+        attention: Whether attention is shown, or the blocks, counted from 0, of which
+            it is. The others run fused; where none is shown, a backbone that has no
+            attention will do.
+        heads: Whether every head is kept, or the blocks of which. Of the others only
+            the mean over heads is, which is taken at once.
+        graph_from: First block of the autograd graph, for what differentiates by no
+            block before it: those run as without gradients. By default everything is
+            in the graph, and so it is in a backbone that does not name its blocks.
 
     Yields:
         The trace; without attention its ``attn`` is empty.
 
     Raises:
-        UserError: The backbone has no attention, or a block did not show it.
+        UserError: The backbone has no attention or no such block, or a block did not
+            show it.
     """
-    modules = backbone.attention_modules() if attention else []
-    seen: dict[nn.Module, Tensor] = {}
-
-    def remember(module: nn.Module, _: object, output: Tensor) -> None:
-        seen[module] = output
-
+    shown = _shown_blocks(backbone, attention)
     enabled = torch.is_grad_enabled() if gradients is None else gradients
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
-            if attention:
-                stack.enter_context(backbone.explicit_attention())
-            for module in (*modules, *backbone.blocks()):
-                stack.callback(module.register_forward_hook(remember).remove)
+            if shown:
+                stack.enter_context(_unfused(backbone, shown))
+            attn = {
+                block: _watch(stack, module, heads is True or block in (heads or ()))
+                for block, module in shown.items()
+            }
+            hidden = [_watch(stack, block) for block in backbone.blocks()]
+            if enabled and graph_from:
+                _begin_graph(stack, backbone, graph_from)
             tokens = backbone(images, keep)
-        attn = [seen[module] for module in modules if module in seen]
         if attention:
-            _refuse_hidden_attention(
-                backbone, len(attn), len(modules), 'explicit_attention'
-            )
-        grid = backbone.grid(images)
-        hidden = [seen[block] for block in backbone.blocks()]
-        yield Trace(tokens, attn, backbone.num_prefix, grid, images, hidden)
+            seen = sum(map(bool, attn.values()))
+            _refuse_hidden_attention(backbone, seen, len(shown), 'explicit_attention')
+        matrices = [output for (output,) in attn.values()]
+        between = [output for (output,) in hidden]
+        prefix, grid = backbone.num_prefix, backbone.grid(images)
+        yield Trace(tokens, matrices, prefix, grid, images, between, tuple(shown))
+
+
+def _shown_blocks(
+    backbone: TokenBackbone, attention: bool | Collection[int]
+) -> dict[int, nn.Module]:
+    """The modules that show attention, by block."""
+    if not attention:
+        return {}
+    modules = dict(enumerate(backbone.attention_modules()))
+    if attention is True or not modules:
+        return modules
+    wrong = [block for block in attention if block not in modules]
+    if wrong:
+        raise UserError(
+            f'{type(backbone).__name__} shows the attention of blocks 0 to '
+            f'{len(modules) - 1}, not of {wrong[0]}'
+        )
+    return {block: modules[block] for block in sorted(set(attention))}
+
+
+def _unfused(
+    backbone: TokenBackbone, shown: Collection[int]
+) -> AbstractContextManager[None]:
+    """Explicit attention in the blocks; a backbone of all of them need not take a list."""
+    if len(shown) == len(backbone.attention_modules()):
+        return backbone.explicit_attention()
+    return backbone.explicit_attention(list(shown))
+
+
+def _watch(stack: ExitStack, module: nn.Module, whole: bool = True) -> list[Tensor]:
+    """A list that will hold the last output of ``module``, or its mean over heads."""
+    seen: list[Tensor] = []
+
+    def remember(_: nn.Module, __: object, output: Tensor) -> None:
+        seen[:] = [output if whole else output.mean(1, keepdim=True)]
+
+    stack.callback(module.register_forward_hook(remember).remove)
+    return seen
+
+
+def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
+    """No gradients until block ``start``, whose input becomes the leaf of the graph."""
+    blocks = backbone.blocks()
+    if not blocks:
+        return
+    if not 0 <= start < len(blocks):
+        name = type(backbone).__name__
+        raise UserError(f'{name} has blocks 0 to {len(blocks) - 1}, not {start}')
+
+    def begin(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        torch.set_grad_enabled(True)  # until the stack ends
+        tokens, *rest = inputs
+        return (tokens.detach().requires_grad_(), *rest)
+
+    stack.enter_context(torch.no_grad())
+    stack.callback(blocks[start].register_forward_pre_hook(begin).remove)
 
 
 @contextmanager
@@ -177,7 +277,9 @@ def capture_relevance(
             tokens, attn = view(images)
         blocks = len(backbone.attention_modules()) - (start or 0)
         _refuse_hidden_attention(backbone, len(attn), blocks, 'explicit')
-        yield Trace(tokens, attn, backbone.num_prefix, backbone.grid(images), images)
+        shown = tuple(range(start or 0, (start or 0) + blocks))
+        grid = backbone.grid(images)
+        yield Trace(tokens, attn, backbone.num_prefix, grid, images, blocks=shown)
 
 
 def _refuse_hidden_attention(

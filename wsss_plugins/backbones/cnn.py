@@ -61,7 +61,7 @@ class CNNBackbone(TokenBackbone):
         super().__init__(init_cfg)
         self.net = build_as(MODELS, net, nn.Module)
         self.index = index
-        self.embed_dims, self.stride = self._measured()
+        self.embed_dims, self.stride, self.extra = self._measured()
         self.norm_eval = bool(pretrained) if norm_eval is None else norm_eval
         self.frozen = [self._part(name) for name in frozen]
         self.report: LoadReport | None = None
@@ -93,8 +93,12 @@ class CNNBackbone(TokenBackbone):
         return Tokens(patch.new_zeros(len(patch), 0, self.embed_dims), patch)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of the map: the sides divided by the stride, rounded up."""
-        height, width = images.shape[-2:]
+        """Rows and columns of the map: the sides divided by the stride, rounded up.
+
+        A network whose pooling adds a last row, as that of LargeFOV does, has one more at
+        multiples of the stride.
+        """
+        height, width = (side + self.extra for side in images.shape[-2:])
         return -(-height // self.stride), -(-width // self.stride)
 
     def attention_modules(self) -> list[nn.Module]:
@@ -124,8 +128,8 @@ class CNNBackbone(TokenBackbone):
         return maps if isinstance(maps, Tensor) else maps[self.index]
 
     @torch.no_grad()
-    def _measured(self) -> tuple[int, int]:
-        """Channels and stride of the map, from two images."""
+    def _measured(self) -> tuple[int, int, int]:
+        """Channels and stride of the map, and the rows it has beyond, from two images."""
         training = self.net.training
         self.net.eval()
         like = next(self.net.parameters(), torch.zeros(()))
@@ -138,7 +142,8 @@ class CNNBackbone(TokenBackbone):
                 f'{self._name()} gives {tuple(large.shape)} for an image of 64x64, not a '
                 'feature map (1, D, h, w) of stride 32 or less: name another network'
             )
-        return large.shape[1], 32 // rows
+        stride = 32 // rows
+        return large.shape[1], stride, int(large.shape[2] > 64 // stride)
 
     def _load(self, path: str) -> LoadReport:
         report = load_weights(self.net, self._named(read_weights(path)), path, False)

@@ -47,6 +47,7 @@ class ExViT(TimmViT):
         stem: Likewise.
         final_norm: Likewise.
         pos_embed: Likewise.
+        checkpoint: Likewise.
         init_cfg: Likewise.
         arch: Likewise. ``class_token=False`` leaves the class token out; the last
             LayerNorm then stays before the pooling.
@@ -73,6 +74,7 @@ class ExViT(TimmViT):
         stem: str = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',
+        checkpoint: bool = False,
         init_cfg: dict[str, Any] | None = None,
         **arch: Any,
     ) -> None:
@@ -95,7 +97,14 @@ class ExViT(TimmViT):
         for block in blocks:
             block.attn = EMHA.of(block.attn, norm, bias, bias_init, scale, grid, prefix)
         source = False if pretrained is True else pretrained  # that of timm: see below
-        super().__init__(vit, source, 'patch', final_norm, pos_embed, init_cfg)
+        super().__init__(
+            vit,
+            source,
+            final_norm=final_norm,
+            pos_embed=pos_embed,
+            checkpoint=checkpoint,
+            init_cfg=init_cfg,
+        )
         if pretrained is True:
             weights = build_vit(str(name), True).state_dict()
             self.report = fill_vit(self.vit, weights, str(name))
@@ -115,7 +124,8 @@ class ExViT(TimmViT):
         blocks: Any = self.vit.blocks
         for block in blocks:
             bias = block.attn.bias_on(grid, keep)
-            tokens = block(tokens) if bias is None else block(tokens, attn_mask=bias)
+            kwargs = {} if bias is None else {'attn_mask': bias}
+            tokens = self.run_block(block, tokens, **kwargs)
             last.append(tokens)
         if keep is not None:
             grid = (1, keep.shape[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.explicit import ExplicitViT
+from wsss_plugins.backbones.recompute import run_and_forget, run_stem_and_forget
+from wsss_plugins.backbones.std_conv import divide_by_deviation
 from wsss_plugins.backbones.stem import STEMS
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError, near_names
@@ -49,6 +51,12 @@ class TimmViT(TokenBackbone):
             computes and does not use it.
         pos_embed: How position embeddings meet another grid: ``'bicubic'``
             (antialiased, as timm) or ``'bilinear'`` (as DPT and ACR).
+        std_eps: Of a hybrid's standardised convolutions: added to the standard
+            deviation of their weights (1e-5 in the released ACR code). None leaves
+            timm's, 1e-8 added to the variance.
+        checkpoint: Whether training keeps only what enters each block, and a hybrid's
+            CNN, and computes the rest anew on the way back: the same values and
+            gradients with less memory and more time. Training mode alone.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the
             same as ``pretrained=FILE``.
         arch: Keyword arguments of timm's ``VisionTransformer`` (``img_size``,
@@ -66,6 +74,8 @@ class TimmViT(TokenBackbone):
         stem: str = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',
+        std_eps: float | None = None,
+        checkpoint: bool = False,
         init_cfg: dict[str, Any] | None = None,
         **arch: Any,
     ) -> None:
@@ -79,9 +89,12 @@ class TimmViT(TokenBackbone):
             )
         self.pos_embed = pos_embed
         self.final_norm = final_norm
+        self.checkpoint = checkpoint
         if not isinstance(name, VisionTransformer):
             name = build_vit(name, pretrained is True, stem, **arch)
         self.vit = name
+        if std_eps is not None:
+            divide_by_deviation(self.vit.patch_embed, std_eps)
         self.vit.patch_embed.strict_img_size = False
         self.vit.patch_embed.flatten = True  # with dynamic_img_size timm keeps a grid
         if not final_norm:
@@ -105,11 +118,30 @@ class TimmViT(TokenBackbone):
         """See :meth:`TokenBackbone.forward`."""
         tokens, positions = self.embed(images, keep)
         tokens = self.vit.norm_pre(self.vit.pos_drop(tokens + positions))
-        for block in self.vit.blocks:
-            tokens = block(tokens)
+        for block in self.blocks():
+            tokens = self.run_block(block, tokens)
         return self.finish(
             tokens, self.grid(images) if keep is None else (1, keep.shape[1])
         )
+
+    def run_block(self, block: Any, tokens: Tensor, **kwargs: Any) -> Tensor:
+        """The output of one block, recomputed on the way back with ``checkpoint``.
+
+        Args:
+            block: One of :meth:`blocks`.
+            tokens: ``(N, T, D)``.
+            kwargs: For the block.
+
+        Returns:
+            ``(N, T, D)``.
+        """
+        if self._forgets:
+            return run_and_forget(block, tokens, **kwargs)
+        return block(tokens, **kwargs)
+
+    @property
+    def _forgets(self) -> bool:
+        return self.checkpoint and self.training and torch.is_grad_enabled()
 
     def finish(self, sequence: Tensor, grid: tuple[int, int]) -> Tokens:
         """See :meth:`TokenBackbone.finish`."""
@@ -134,9 +166,13 @@ class TimmViT(TokenBackbone):
         return [layer.attn_drop for layer in self._attention()]
 
     @contextmanager
-    def explicit_attention(self) -> Iterator[None]:
-        """Switches timm's fused attention off in every block; undone on exit."""
+    def explicit_attention(
+        self, blocks: Collection[int] | None = None
+    ) -> Iterator[None]:
+        """Switches timm's fused attention off in the blocks; undone on exit."""
         layers = self._attention()
+        if blocks is not None:
+            layers = [layers[block] for block in blocks]
         fused = [layer.fused_attn for layer in layers]
         try:
             for layer in layers:
@@ -162,7 +198,10 @@ class TimmViT(TokenBackbone):
             Tokens and positions, ``(N, P + n, D)`` each.
         """
         vit, grid = self.vit, self.grid(images)
-        patch = vit.patch_embed(images)  # (N, h * w, D)
+        if self._forgets:
+            patch = run_stem_and_forget(vit.patch_embed, images)  # (N, h * w, D)
+        else:
+            patch = vit.patch_embed(images)
         names = ('cls_token', 'dist_token', 'reg_token')
         tokens = [getattr(vit, name, None) for name in names]
         table: Any = vit.pos_embed  # (1, P + trained patches, D)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,23 +11,62 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wsss_plugins.errors import CheckpointError
+from wsss_plugins.backbones.released import from_released_acr, is_released_acr
+from wsss_plugins.errors import CheckpointError, near_names
+
+SHIPPED = Path(__file__).parents[1] / 'pretrained'
+"""Weights that come with the package; each is named by its file, without the suffix."""
 
 _WRAPPERS = ('state_dict', 'model', 'model_state', 'teacher')
+
+
+def shipped_weights() -> dict[str, Path]:
+    """File by name of the weights that come with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob('*.safetensors'))}
+
+
+def weights_file(given: Path | str) -> Path:
+    """The file of weights that ``pretrained=`` means.
+
+    Args:
+        given: A path, or a name of :func:`shipped_weights` such as ``'synthetic'``.
+
+    Raises:
+        CheckpointError: A single word that is neither a file nor such a name.
+    """
+    path, shipped = Path(given), shipped_weights()
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return path
+    if str(given) not in shipped:
+        raise CheckpointError(
+            f"'{given}' is neither a file of weights nor a start that comes with the "
+            f'package: {near_names(str(given), shipped)}; or give the path of a file'
+        )
+    return shipped[str(given)]
+
+
+def header(path: Path | str) -> dict[str, str]:
+    """What a ``.safetensors`` file says of itself; nothing of other files."""
+    if Path(path).suffix != '.safetensors':
+        return {}
+    with safe_open(str(path), 'pt') as file:
+        return dict(file.metadata() or {})
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Reads a checkpoint file (.pth, .pt, .safetensors or .npz).
 
-    Nothing is unpickled but tensors and plain Python values.
+    Nothing is unpickled but tensors and plain Python values. A name of
+    :func:`shipped_weights` is a file, too.
 
     Raises:
         CheckpointError: Missing, damaged, or holding anything else.
     """
-    path = Path(path)
+    path = weights_file(path)
     if not path.is_file():
         raise CheckpointError(f'checkpoint {path} does not exist')
     try:
@@ -47,17 +87,23 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a checkpoint, out of the usual wrappers."""
+    """Reads the tensors of a checkpoint, out of the usual wrappers.
+
+    One of the released ACR code comes under the names of our classifier.
+    """
     content = read_checkpoint(path)
     for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping):
             content = dict(content[key])
             break
-    return {
+    weights = {
         name.removeprefix('module.'): value
         for name, value in content.items()
         if isinstance(value, Tensor)
     }
+    if is_released_acr(weights):
+        return from_released_acr(weights, str(path))
+    return weights
 
 
 @dataclass(frozen=True)
@@ -89,7 +135,8 @@ def load_weights(
     Args:
         model: Filled in place.
         weights: Name to tensor.
-        source: The file's name, for messages.
+        source: The file's name, for messages. Weights that come with the package must
+            fit but for the biases of E-MHA, which is new.
         strict: Every tensor of the model must be given and fit.
 
     Returns:
@@ -106,6 +153,7 @@ def load_weights(
         unexpected=tuple(k for k in weights if k not in own),
         other_shape=tuple(k for k in weights if k in own and k not in same),
     )
+    _check_shipped(source, report)
     misfit = report.missing or report.unexpected or report.other_shape
     if not same or (strict and misfit):
         raise CheckpointError(
@@ -114,3 +162,21 @@ def load_weights(
         )
     model.load_state_dict(same, strict=False)
     return report
+
+
+def _check_shipped(source: str, report: LoadReport) -> None:
+    """Refuses a part of what comes with the package: nobody would notice a poor start.
+
+    Raises:
+        CheckpointError: The backbone has another size; the message says which fits.
+    """
+    path = shipped_weights().get(source)
+    missing = [key for key in report.missing if not key.endswith('.attn.bias')]
+    if path is None or not (missing or report.unexpected or report.other_shape):
+        return
+    fits = json.loads(header(path).get('backbone', '{}'))
+    arguments = ', '.join(f'{key}={value!r}' for key, value in fits.items())
+    raise CheckpointError(
+        f"pretrained='{source}' does not fit this backbone ({report}): build it with "
+        f'{arguments}'
+    )

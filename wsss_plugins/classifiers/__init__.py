@@ -6,18 +6,29 @@ from wsss_plugins.classifiers.atte import (
     AttributeHead,
     Attributes,
 )
+from wsss_plugins.classifiers.attention_watch import (
+    AttentionEntropyHook,
+    attention_entropy,
+    measure_entropy,
+)
 from wsss_plugins.classifiers.classifier import WSSSClassifier
 from wsss_plugins.classifiers.ex_vit import ExViTClassifier, ViewsPreprocessor
 from wsss_plugins.classifiers.head import TokenHead, pool_top
+from wsss_plugins.classifiers.masked_denoiser import MaskedDenoiser
 from wsss_plugins.classifiers.momentum import MomentumBranch, MomentumHook
+from wsss_plugins.classifiers.multi_class_head import ConvHead, MCTHead, pool_rank
 from wsss_plugins.classifiers.timm_classifier import TimmClassifier, TimmHead
 
 __all__ = [
     'ACRClassifier',
+    'AttentionEntropyHook',
     'AttributeExplainer',
     'AttributeHead',
     'Attributes',
+    'ConvHead',
     'ExViTClassifier',
+    'MCTHead',
+    'MaskedDenoiser',
     'MomentumBranch',
     'MomentumHook',
     'TimmClassifier',
@@ -25,5 +36,8 @@ __all__ = [
     'TokenHead',
     'ViewsPreprocessor',
     'WSSSClassifier',
+    'attention_entropy',
+    'measure_entropy',
+    'pool_rank',
     'pool_top',
 ]

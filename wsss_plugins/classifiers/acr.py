@@ -2,73 +2,157 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from wsss_plugins.backbones import capture
+from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers.classifier import WSSSClassifier
-from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.losses import (
-    VIEWS,
     AttentionConsistencyLoss,
-    restore_order,
-    view_permutation,
+    ImageFormat,
+    MapEquivarianceLoss,
+    View,
+    build_view,
 )
 from wsss_plugins.registry import MODELS, build_as
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What one view showed: losses, attention ``(L, N, ..., T, T)`` and class maps."""
+
+    losses: dict[str, Tensor]
+    attn: Tensor | None
+    maps: Tensor | None
+
+
 @MODELS.register_module()
 class ACRClassifier(WSSSClassifier):
-    """All-pairs consistency training with one view transform.
+    """All-pairs consistency training with a second view of each image.
 
     The classification losses of the two are summed, as in the released code; the
-    attention of the view is re-ordered to the image's patches and compared in every
-    block.
+    attention of the view goes back to the image's patches and is compared there. With
+    both weights of the consistency at 0, two views are classified and no attention is
+    computed, so that a backbone without any will do.
 
     Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eqs. 1 to 6.
 
     Args:
         consistency: Config of an :class:`AttentionConsistencyLoss`.
-        view: The transform that makes the second view, a key of
-            :data:`wsss_plugins.losses.VIEWS`. The released code flips horizontally.
+        view: What makes the second view: a key of :data:`wsss_plugins.losses.VIEWS`, the
+            config of a :class:`~wsss_plugins.losses.View`, or a list of these, one after
+            the other. The released code flips horizontally.
+        equivariance: Config of a :class:`MapEquivarianceLoss`, which compares the class
+            maps of the views as SEAM does; None leaves it out.
         kwargs: Those of :class:`WSSSClassifier`. With ``drop_patches`` the same patches
-            of the scene are dropped from both views.
+            of the scene are dropped from both views, which a resized view does not have.
 
     Raises:
-        ConfigError: Unknown view.
+        ConfigError: Unknown view, blocks that the backbone does not have, ``L_act``
+            without class token, or ``drop_patches`` with a resized view.
     """
 
     def __init__(
         self,
-        consistency: dict[str, Any] | None = None,
-        view: str = 'hflip',
+        consistency: dict[str, Any] | AttentionConsistencyLoss | None = None,
+        view: str | dict[str, Any] | View | Sequence[Any] = 'hflip',
+        equivariance: dict[str, Any] | MapEquivarianceLoss | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if view not in VIEWS:
-            raise ConfigError(f"unknown view '{view}': {near_names(view, VIEWS)}", view)
         consistency = consistency or dict(type='AttentionConsistencyLoss')
         self.consistency = build_as(MODELS, consistency, AttentionConsistencyLoss)
-        self.view = view
+        self.view = build_view(view)
+        self.equivariance = (
+            build_as(MODELS, equivariance, MapEquivarianceLoss)
+            if equivariance
+            else None
+        )
+        self._refuse_what_cannot_be_compared()
+        prepare: Any = self.get_submodule('data_preprocessor')
+        self._form = ImageFormat(
+            self.backbone.stride, prepare.mean.clone(), prepare.std.clone()
+        )
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch ``(N, 3, H, W)`` with labels ``(N, C)``."""
-        order = view_permutation(self.view, self.backbone.grid(images)).to(
-            images.device
-        )
-        keep = self.sample_patches(images)
-        keep_in_view = None if keep is None else order.argsort()[keep]
-        attn, losses = self._view_losses(images, labels, keep)
-        other, more = self._view_losses(VIEWS[self.view](images), labels, keep_in_view)
-        if keep is None:
-            other = restore_order(other, order)
-        losses = {name: value + more[name] for name, value in losses.items()}
-        return losses | self.consistency(attn, other, self.backbone.num_prefix)
+        """Losses of a batch ``(N, 3, H, W)`` with labels ``(N, C)``.
 
-    def _view_losses(
-        self, images: Tensor, labels: Tensor, keep: Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Head-averaged attention ``(L, N, T, T)`` and losses of one view."""
-        with capture(self.backbone, images, keep) as trace:
-            return trace.head_mean(), self.head_losses(trace.tokens, labels)
+        Returns:
+            The classification losses, summed over the views, and those of
+            ``consistency`` and ``equivariance``.
+        """
+        self.backbone.grid(images)  # a size that does not fit shows first
+        keep = self.sample_patches(images)
+        others, placement = self.view(images, self._form)
+        keep_in_view = keep
+        if keep is not None and placement is not None:
+            keep_in_view = placement.follow(keep)
+        one = self._look(images, labels, keep)
+        two = self._look(others, labels, keep_in_view)
+        # Patches that were kept stand in one order in both views.
+        moved = None if keep is not None else placement
+        losses = {name: value + two.losses[name] for name, value in one.losses.items()}
+        if one.attn is not None and two.attn is not None:
+            attn = moved.attention(two.attn) if moved else two.attn
+            prefix, classes = self.backbone.num_prefix, self.backbone.num_class_tokens
+            losses |= self.consistency(one.attn, attn, prefix, classes)
+        if self.equivariance and one.maps is not None and two.maps is not None:
+            maps = moved.maps(two.maps) if moved else two.maps
+            losses |= self.equivariance(one.maps, maps, labels)
+        return losses
+
+    def _look(self, images: Tensor, labels: Tensor, keep: Tensor | None) -> _Seen:
+        """Runs one view."""
+        attention: bool | list[int] = self.consistency.needs_attention
+        each = self.consistency.heads == 'each'
+        if attention and self.consistency.blocks is not None:
+            attention = self.consistency.blocks_of(
+                len(self.backbone.attention_modules())
+            )
+        with capture(
+            self.backbone, images, keep, attention=attention, heads=each
+        ) as trace:
+            losses = self.head_losses(trace.tokens, labels)
+            maps = self.cam_logits(trace.tokens) if self.equivariance else None
+            return _Seen(losses, _stack(trace, each) if attention else None, maps)
+
+    def _refuse_what_cannot_be_compared(self) -> None:
+        """Finds mistakes of the config before any training.
+
+        Raises:
+            ConfigError: See the class.
+        """
+        if self.consistency.needs_attention:
+            name = type(self.backbone).__name__
+            blocks = len(self.backbone.attention_modules())
+            if not blocks:
+                raise ConfigError(
+                    f'consistency compares attention, and {name} has none: set both of '
+                    'its weights to 0, or take a vision transformer such as TimmViT',
+                    'consistency',
+                )
+            self.consistency.blocks_of(blocks)
+        if self.consistency.activation_weight and not self.backbone.num_prefix:
+            raise ConfigError(
+                f"L_act compares the class token's attention, and "
+                f'{type(self.backbone).__name__} has no class token: set '
+                'activation_weight=0 of the consistency',
+                'activation_weight',
+            )
+        if self.drop_patches and self.view.resamples:
+            raise ConfigError(
+                f'drop_patches={self.drop_patches} drops the same patches from both '
+                'views, and a resized view has others: set drop_patches=0, or leave the '
+                'resizing out',
+                'drop_patches',
+            )
+
+
+def _stack(trace: Trace, each_head: bool) -> Tensor:
+    """Attention ``(L, N, T, T)``, mean over heads, or ``(L, N, heads, T, T)``."""
+    return torch.stack(trace.attn) if each_head else trace.head_mean()

@@ -41,7 +41,7 @@ class WSSSClassifier(BaseModel):
 
     Raises:
         ConfigError: A part of the wrong kind, ``drop_patches`` out of range, or a head
-            that reads a class token which the backbone does not have.
+            that cannot read the tokens of the backbone.
     """
 
     class_names: Sequence[str] = ()
@@ -66,12 +66,7 @@ class WSSSClassifier(BaseModel):
         if isinstance(head, Mapping):
             head = {'embed_dims': self.backbone.embed_dims, **head}
         self.head = build_as(MODELS, head, TokenHead)
-        if self.head.reads_class_token and not self.backbone.num_prefix:
-            raise ConfigError(
-                f'{type(self.backbone).__name__} has no class token, and the head reads '
-                "one: set the head's sources=('patch',)",
-                'sources',
-            )
+        self.head.check_backbone(self.backbone, drop_patches)
         loss = loss or dict(type='MultiLabelSoftMarginLoss')
         self.classification_loss = build_as(MODELS, loss, torch.nn.Module)
         self.drop_patches = drop_patches
@@ -129,12 +124,13 @@ class WSSSClassifier(BaseModel):
         return samples
 
     def head_losses(self, tokens: Tokens, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss of each source."""
+        """The classification loss of each source, and the head's own losses."""
         logits = self.head(tokens)
-        return {
+        losses = {
             f'loss_{source}': self.classification_loss(values, labels)
             for source, values in logits.items()
         }
+        return losses | self.head.extra_losses(tokens, labels)
 
     def sample_patches(self, images: Tensor) -> Tensor | None:
         """Random row-major indices ``(N, n)`` of the patches to keep, or None for all."""

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from wsss_plugins.backbones import Tokens
+from wsss_plugins.backbones import TokenBackbone, Tokens
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import MODELS
 
@@ -102,6 +102,39 @@ class TokenHead(BaseModule):
         """Logits of every patch token, ``(N, C, h, w)``."""
         fc = self.patch_fc if self.patch_fc is not None else self.fc
         return fc(tokens.patch.movedim(1, -1)).movedim(-1, 1)
+
+    def check_backbone(self, backbone: TokenBackbone, drop_patches: float = 0) -> None:
+        """Refuses a backbone whose tokens this head cannot read.
+
+        Args:
+            backbone: The backbone.
+            drop_patches: Share of the patches that training leaves out.
+
+        Raises:
+            ConfigError: It is such a backbone.
+        """
+        name = type(backbone).__name__
+        if self.reads_class_token and not backbone.num_prefix:
+            raise ConfigError(
+                f"{name} has no class token, and the head reads one: set the head's "
+                "sources=('patch',)",
+                'sources',
+            )
+        if self.reads_class_token and backbone.num_class_tokens > 1:
+            raise ConfigError(
+                f'{name} has a token for each class, and {type(self).__name__} reads one '
+                'for all: take MCTHead',
+                'head',
+            )
+
+    def extra_losses(self, tokens: Tokens, labels: Tensor) -> dict[str, Tensor]:
+        """Losses of its own beside those of the logits; none here.
+
+        Args:
+            tokens: Of the backbone.
+            labels: ``(N, C)`` in {0, 1}.
+        """
+        return {}
 
     def forward(self, tokens: Tokens) -> dict[str, Tensor]:
         """Image logits ``(N, C)`` of each source."""

@@ -1,5 +1,7 @@
 """Why a model says so: from a model and a photo to the maps of its classes."""
 
+from wsss_plugins.explain.affinity import AffinityExplanation, explain_affinity
+from wsss_plugins.explain.affinity_sheet import draw_affinity
 from wsss_plugins.explain.attribute_sheet import draw_attributes
 from wsss_plugins.explain.attributes import AttributeExplanation, explain_attributes
 from wsss_plugins.explain.call import Explanation, explain, read_photo
@@ -9,14 +11,17 @@ from wsss_plugins.explain.models import load_model
 from wsss_plugins.explain.sheet import draw_sheet
 
 __all__ = [
+    'AffinityExplanation',
     'AttributeExplanation',
     'Explanation',
     'build_method',
     'choose_classes',
     'class_names',
+    'draw_affinity',
     'draw_attributes',
     'draw_sheet',
     'explain',
+    'explain_affinity',
     'explain_attributes',
     'load_model',
     'method_names',

@@ -10,7 +10,8 @@ from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import SEED_HEADS, build_as, plugin_names
 from wsss_plugins.seeds import SeedHead
 
-WORD_BREAK = re.compile(r'(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])')
+# Not in MCTformer, whose T ends the capitals.
+WORD_BREAK = re.compile(r'(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])(?!Tformer)')
 
 
 def short_name(name: str) -> str:

@@ -12,24 +12,58 @@ from wsss_plugins.losses.attribute import (
     power_mean_root,
 )
 from wsss_plugins.losses.balanced import BalancedCrossEntropyLoss
-from wsss_plugins.losses.consistency import (
-    VIEWS,
-    AttentionConsistencyLoss,
+from wsss_plugins.losses.class_contrast import ClassContrastLoss
+from wsss_plugins.losses.consistency import AttentionConsistencyLoss
+from wsss_plugins.losses.equivariance import MapEquivarianceLoss
+from wsss_plugins.losses.multilabel import MultiLabelSoftMarginLoss
+from wsss_plugins.losses.placement import (
+    SYMMETRIES,
+    Moves,
+    Placement,
+    Reordering,
+    Resampling,
     restore_order,
     view_permutation,
 )
-from wsss_plugins.losses.multilabel import MultiLabelSoftMarginLoss
+from wsss_plugins.losses.views import (
+    VIEWS,
+    GreyView,
+    HidePatchesView,
+    ImageFormat,
+    RandomView,
+    ResizeView,
+    SymmetryView,
+    View,
+    ViewChain,
+    build_view,
+)
 
 __all__ = [
+    'SYMMETRIES',
     'VIEWS',
     'AffinityLoss',
     'AttentionConsistencyLoss',
     'AttributeLoss',
     'BalancedCrossEntropyLoss',
+    'ClassContrastLoss',
+    'GreyView',
+    'HidePatchesView',
+    'ImageFormat',
+    'MapEquivarianceLoss',
+    'Moves',
     'MultiLabelSoftMarginLoss',
+    'Placement',
+    'RandomView',
+    'Reordering',
+    'Resampling',
+    'ResizeView',
+    'SymmetryView',
+    'View',
+    'ViewChain',
     'at_least_float32',
     'attribute_discriminability',
     'attribute_diversity',
+    'build_view',
     'generalised_mean',
     'inner_products',
     'normalised_mse',

@@ -7,78 +7,37 @@ the two are listed in docs/methods.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.losses.distances import check_weight, distance_named
 from wsss_plugins.registry import MODELS
 
-VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
-    'hflip': lambda x: x.flip(-1),
-    'vflip': lambda x: x.flip(-2),
-    'rot90': lambda x: torch.rot90(x, 1, (-2, -1)),
-    'rot180': lambda x: torch.rot90(x, 2, (-2, -1)),
-    'rot270': lambda x: torch.rot90(x, 3, (-2, -1)),
-}
-"""View transforms of the last two axes that permute patches; rotations counter-clockwise."""
-
-DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'l1': F.l1_loss,
-    'l2': F.mse_loss,
-    'smooth_l1': F.smooth_l1_loss,
-}
-
-
-def view_permutation(view: str, grid: tuple[int, int]) -> Tensor:
-    """Which patch of the image stands at each patch of its view.
-
-    Args:
-        view: A key of :data:`VIEWS`.
-        grid: ``(h, w)`` of the image before the transform.
-
-    Returns:
-        ``(h * w,)`` int64: entry k is the row-major index, in the image, of the patch
-        at row-major position k of the view.
-    """
-    return VIEWS[view](torch.arange(grid[0] * grid[1]).reshape(grid)).reshape(-1)
-
-
-def restore_order(attn: Tensor, permutation: Tensor) -> Tensor:
-    """Re-orders the patches of a view's attention as they stand in the image.
-
-    An index permutation of rows and columns; equal to the Kronecker form of ACR eq. 5.
-
-    Args:
-        attn: ``(..., P + n, P + n)`` attention of the view, prefix tokens first.
-        permutation: ``(n,)``, of :func:`view_permutation`.
-
-    Returns:
-        The same shape, in the order of the image.
-    """
-    prefix = attn.shape[-1] - len(permutation)
-    back = permutation.argsort() + prefix
-    order = torch.cat([torch.arange(prefix, device=back.device), back])
-    return attn.index_select(-2, order).index_select(-1, order)
+HEADS = ('mean', 'each')
 
 
 @MODELS.register_module()
 class AttentionConsistencyLoss(nn.Module):
     """Region activation and region affinity consistency of ACR.
 
-    ``L_act`` compares the class token's row over the patches, ``L_aff`` the
-    patch-to-patch block; both are means over batch, blocks and entries of the
-    head-averaged attention. Gradients flow into both views.
+    ``L_act`` compares the class tokens' rows over the patches, ``L_aff`` the
+    patch-to-patch block; both are means over batch, blocks and entries of the attention.
+    Gradients flow into both views.
 
     Args:
         activation_weight: alpha of eq. 6; 0 switches ``L_act`` off.
         affinity_weight: beta of eq. 6; 0 switches ``L_aff`` off.
         distance: ``'l1'`` (the paper), ``'l2'`` or ``'smooth_l1'`` (its table 8).
+        blocks: Which blocks are compared, from 0; negative ones count from the last. All
+            by default.
+        heads: ``'mean'`` compares the mean over heads, as the released code does;
+            ``'each'`` one head with the same head.
 
     Raises:
-        ConfigError: Unknown distance.
+        ConfigError: Unknown distance, a negative weight, or blocks or heads that name
+            none.
     """
 
     def __init__(
@@ -86,37 +45,89 @@ class AttentionConsistencyLoss(nn.Module):
         activation_weight: float = 100.0,
         affinity_weight: float = 100.0,
         distance: str = 'l1',
+        blocks: Sequence[int] | None = None,
+        heads: str = 'mean',
     ) -> None:
         super().__init__()
-        if distance not in DISTANCES:
+        self.distance = distance_named(distance)
+        check_weight('activation_weight', activation_weight)
+        check_weight('affinity_weight', affinity_weight)
+        if heads not in HEADS:
+            raise ConfigError(f'heads must be one of {HEADS}, not {heads!r}', 'heads')
+        if blocks is not None and not _is_list_of_blocks(blocks):
             raise ConfigError(
-                f"unknown distance '{distance}': {near_names(distance, DISTANCES)}",
-                distance,
+                'blocks must be a list of block numbers such as [-2, -1], or None for '
+                f'all, not {blocks!r}',
+                'blocks',
             )
         self.activation_weight = activation_weight
         self.affinity_weight = affinity_weight
-        self.distance = DISTANCES[distance]
+        self.blocks = None if blocks is None else tuple(blocks)
+        self.heads = heads
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether any term is on."""
+        return bool(self.activation_weight or self.affinity_weight)
+
+    def blocks_of(self, count: int) -> list[int]:
+        """The blocks that are compared, in order.
+
+        Args:
+            count: How many the backbone has.
+
+        Raises:
+            ConfigError: One that it does not have, or one twice.
+        """
+        if self.blocks is None:
+            return list(range(count))
+        wrong = [block for block in self.blocks if not -count <= block < count]
+        if wrong:
+            raise ConfigError(
+                f'the backbone has no block {wrong[0]}: its {count} blocks are 0 to '
+                f'{count - 1}, or -{count} to -1',
+                'blocks',
+            )
+        chosen = sorted({block % count for block in self.blocks})
+        if len(chosen) < len(self.blocks):
+            raise ConfigError(
+                f'blocks {list(self.blocks)} name one of {count} blocks twice', 'blocks'
+            )
+        return chosen
 
     def forward(
-        self, attn: Tensor, other: Tensor, num_prefix: int = 1
+        self,
+        attn: Tensor,
+        other: Tensor,
+        num_prefix: int = 1,
+        num_class_tokens: int = 1,
     ) -> dict[str, Tensor]:
         """Compares two stacks of attention whose tokens are in the same order.
 
         Args:
-            attn: ``(L, N, T, T)`` of the image, mean over heads.
-            other: The same of the view, after :func:`restore_order`.
-            num_prefix: How many of the T tokens stand before the patches; the class
-                token is the first.
+            attn: ``(L, N, T, T)`` of the image, mean over heads, or
+                ``(L, N, heads, T, T)``; of the blocks that :meth:`blocks_of` names.
+            other: The same of the view, its patches where they are in the image.
+            num_prefix: How many of the T tokens stand before the patches.
+            num_class_tokens: How many of these are class tokens, the first ones.
 
         Returns:
             ``loss_act`` and ``loss_aff``, weighted; a term of weight 0 is left out.
         """
-        p = num_prefix
+        c, p = num_class_tokens, num_prefix
         losses = {}
         if self.activation_weight:
-            gap = self.distance(attn[..., 0, p:], other[..., 0, p:])
+            gap = self.distance(attn[..., :c, p:], other[..., :c, p:])
             losses['loss_act'] = self.activation_weight * gap
         if self.affinity_weight:
             gap = self.distance(attn[..., p:, p:], other[..., p:, p:])
             losses['loss_aff'] = self.affinity_weight * gap
         return losses
+
+
+def _is_list_of_blocks(blocks: object) -> bool:
+    return (
+        isinstance(blocks, Sequence)
+        and len(blocks) > 0
+        and all(type(block) is int for block in blocks)
+    )

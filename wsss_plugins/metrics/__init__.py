@@ -32,6 +32,7 @@ from wsss_plugins.metrics.insertion_deletion import (
     insertion_deletion_probabilities,
 )
 from wsss_plugins.metrics.masking import area_under_curve, masked_logits, pixel_ranks
+from wsss_plugins.metrics.mended_pixels import MendedPixels
 from wsss_plugins.metrics.multilabel_ap import MultiLabelAP, average_precision
 from wsss_plugins.metrics.perturbation import (
     Perturbation,
@@ -52,6 +53,7 @@ __all__ = [
     'ExplanationSegmentation',
     'InsertionDeletion',
     'InsertionDeletionScores',
+    'MendedPixels',
     'MultiLabelAP',
     'Perturbation',
     'PerturbationScores',

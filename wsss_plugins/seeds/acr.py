@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wsss_plugins.backbones import Trace
+from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import PerClassHead, block_index, patch_grid
+from wsss_plugins.seeds.base import (
+    PerClassHead,
+    block_index,
+    class_rows,
+    patch_grid,
+    rows_of,
+)
 
 VARIANTS = ('grad', 'grad_s', 'cam_grad', 'cam_grad_s')
+CLAMPS = ('before', 'after')
 
 
 @SEED_HEADS.register_module()
 class ACRGradientMap(PerClassHead):
     """Positive gradients of a class logit by the class-to-patch attention.
 
-    Negative gradients are removed per head before the mean over heads, and the blocks
-    from ``start_block`` on are summed. Optionally the map is spread along the
-    patch-to-patch attention, summed over all blocks.
+    The blocks from ``start_block`` on are summed. Optionally the map is spread along the
+    patch-to-patch attention, summed over blocks. All classes of all images share one
+    forward pass, whose graph begins at ``start_block``; blocks that nobody reads run
+    fused attention.
 
     Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eqs. 7 and 8, and
     the variants of its released code (``getam``). See docs/methods.md for what the two
@@ -35,19 +45,26 @@ class ACRGradientMap(PerClassHead):
             paper); ``'grad_s'`` its square; ``'cam_grad'`` mean of (G A)+;
             ``'cam_grad_s'`` mean of (G A)+ times mean of G+.
         affinity: Whether to spread the map along the patch affinity.
+        clamp: Whether negative values are removed per head, ``'before'`` the mean over
+            heads (the released code), or ``'after'`` it.
+        affinity_blocks: The blocks whose attention the map is spread along, negative
+            ones counting from the end; all of them by default, as the released code.
         kwargs: See :class:`PerClassHead`.
 
     Raises:
-        ConfigError: Unknown variant.
+        ConfigError: Unknown variant or clamp, or no block to spread along.
     """
 
     needs_class_token = True
+    follows_class_tokens = True
 
     def __init__(
         self,
         start_block: int = -2,
         variant: str = 'grad',
         affinity: bool = True,
+        clamp: str = 'before',
+        affinity_blocks: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,32 +72,91 @@ class ACRGradientMap(PerClassHead):
             raise ConfigError(
                 f'variant must be one of {VARIANTS}, not {variant!r}', variant
             )
+        if clamp not in CLAMPS:
+            raise ConfigError(f'clamp must be one of {CLAMPS}, not {clamp!r}', 'clamp')
+        if affinity and affinity_blocks is not None and not affinity_blocks:
+            raise ConfigError(
+                'affinity_blocks names no block: give some, None for all, or '
+                'affinity=False',
+                'affinity_blocks',
+            )
         self.start_block = start_block
         self.variant = variant
         self.affinity = affinity
+        self.clamp = clamp
+        self.affinity_blocks = affinity_blocks
+
+    def look(
+        self, model: WSSSClassifier, images: Tensor
+    ) -> AbstractContextManager[Trace]:
+        """See :meth:`SeedHead.look`; attention only of the blocks that are read."""
+        depth = len(model.backbone.attention_modules())
+        start = block_index(self.start_block, depth)
+        read = range(start, depth)
+        return capture(
+            model.backbone,
+            images,
+            gradients=True,
+            attention={*self._spread_blocks(depth), *read},
+            heads=read,
+            graph_from=start,
+        )
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The map of every present class, ``(K, N, h, w)``."""
-        start = block_index(self.start_block, len(trace.attn))
+        depth = len(model.backbone.attention_modules())
+        read = trace.attention_from(block_index(self.start_block, depth))
         scores = model.class_logits(trace.tokens)
-        gradients = trace.attention_gradients(scores, slots, start=start)
-        first = trace.num_prefix
+        rows = class_rows(model, slots)
         maps = torch.stack(
             [
-                self._block_map(gradient[..., 0, first:], attn[:, :, 0, first:])
-                for gradient, attn in zip(gradients, trace.attn[start:], strict=True)
+                self._map(gradients, read, row, trace.num_prefix)
+                for gradients, row in zip(
+                    trace.backward(scores, slots, read), rows, strict=True
+                )
             ]
-        ).sum(0)  # (K, N, n)
+        )  # (K, N, n)
         if self.affinity:
-            maps = torch.einsum('nij,knj->kni', trace.patch_affinity(), maps)
+            affinity = trace.patch_affinity(self._spread_blocks(depth))
+            maps = torch.einsum('nij,knj->kni', affinity, maps)
         return patch_grid(maps, trace)
 
+    def _spread_blocks(self, depth: int) -> list[int]:
+        """The blocks of the affinity, counted from 0."""
+        if not self.affinity:
+            return []
+        blocks = range(depth) if self.affinity_blocks is None else self.affinity_blocks
+        return [block_index(block, depth) for block in blocks]
+
+    def _map(
+        self,
+        gradients: Sequence[Tensor],
+        attention: Sequence[Tensor],
+        tokens: Tensor,
+        first: int,
+    ) -> Tensor:
+        """One slot's sum over the blocks, ``(N, n)``; ``tokens`` ``(N,)`` are the rows."""
+        total = attention[0].new_zeros(())
+        for gradient, attn in zip(gradients, attention, strict=True):
+            row, looks = (
+                rows_of(matrix, tokens[None])[0, ..., first:]
+                for matrix in (gradient, attn.detach())
+            )  # (N, heads, n) each
+            total = total + self._block_map(row, looks)
+        return total
+
     def _block_map(self, gradient: Tensor, attn: Tensor) -> Tensor:
-        """One block: ``(K, N, heads, n)`` and ``(N, heads, n)`` to ``(K, N, n)``."""
-        positive = gradient.clamp(min=0).mean(2)
+        """One block: ``(N, heads, n)`` both, to ``(N, n)``."""
+        positive = self._positive_mean(gradient)
         if self.variant == 'grad':
             return positive
         if self.variant == 'grad_s':
             return positive.square()
-        weighted = (gradient * attn).clamp(min=0).mean(2)
+        weighted = self._positive_mean(gradient * attn)
         return weighted if self.variant == 'cam_grad' else weighted * positive
+
+    def _positive_mean(self, values: Tensor) -> Tensor:
+        """Mean over the heads of ``(N, heads, n)``, without what is negative."""
+        if self.clamp == 'after':
+            return values.mean(1).clamp(min=0)
+        return values.clamp(min=0).mean(1)

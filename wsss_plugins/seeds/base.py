@@ -28,11 +28,14 @@ class SeedHead(nn.Module, ABC):
             none, and its backbone runs as fast as it can.
         needs_class_token: Whether the map is what the class token gathers, so that it
             says nothing of a model whose logits come from the patch tokens.
+        follows_class_tokens: Whether, where every class has a token of its own, the map
+            is what that token gathers; see :func:`class_rows`.
     """
 
     needs_grad: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = True
     needs_class_token: ClassVar[bool] = False
+    follows_class_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
@@ -123,6 +126,14 @@ class SeedHead(nn.Module, ABC):
                 f'logits of {type(model.head).__name__} come from the patch tokens: take '
                 'the maps of the model itself (AttributeCAM, CAM), '
                 'GenericAttentionRelevance, InputXGradient or IntegratedGradients'
+            )
+        several = model.backbone.num_class_tokens > 1
+        if self.needs_class_token and several and not self.follows_class_tokens:
+            raise UserError(
+                f'{type(self).__name__} reads one class token, and '
+                f'{type(model.backbone).__name__} has one for each class: take '
+                'MCTformerMap, RawAttention, AttentionRollout, ACRGradientMap or '
+                'GenericAttentionRelevance'
             )
 
     def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
@@ -231,6 +242,38 @@ def class_slots(labels: Tensor) -> Tensor:
     rank = labels.long().cumsum(1) * labels.long()  # 1, 2 ... for the present classes
     slots = torch.arange(1, max(1, int(rank.max())) + 1, device=labels.device)
     return (rank[None] == slots[:, None, None]).to(labels.dtype)
+
+
+def class_rows(model: WSSSClassifier, slots: Tensor) -> Tensor:
+    """Which token gathers what is known of the class of each slot.
+
+    Args:
+        model: The classifier.
+        slots: ``(K, N, C)``; see :func:`class_slots`.
+
+    Returns:
+        ``(K, N)`` int64: 0 where all classes share a class token, else the class, whose
+        token is the prefix token of that number.
+    """
+    if model.backbone.num_class_tokens > 1:
+        return slots.argmax(-1)
+    return torch.zeros(slots.shape[:2], dtype=torch.long, device=slots.device)
+
+
+def rows_of(matrix: Tensor, rows: Tensor) -> Tensor:
+    """One row of an attention matrix for each slot and image.
+
+    Args:
+        matrix: ``(N, heads, T, T)``, or a gradient by it ``(K, N, heads, T, T)``.
+        rows: ``(K, N)``, of :func:`class_rows`.
+
+    Returns:
+        ``(K, N, heads, T)``.
+    """
+    every = torch.arange(rows.shape[1], device=rows.device)
+    if matrix.ndim == 4:
+        return matrix[every, :, rows]
+    return matrix[torch.arange(len(rows), device=rows.device)[:, None], every, :, rows]
 
 
 def patch_grid(values: Tensor, trace: Trace) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import PerClassHead, patch_grid
+from wsss_plugins.seeds.base import PerClassHead, class_rows, patch_grid
 
 
 @SEED_HEADS.register_module()
@@ -16,8 +16,8 @@ class GenericAttentionRelevance(PerClassHead):
     """Rollout of the positive part of gradient times attention.
 
     ``R = (I + A_L) ... (I + A_1)`` with ``A`` the mean over heads of ``(G * attention)+``;
-    the class token's row is the map. Where the logits come from the patch tokens, it is
-    the mean of their rows of ``R - I``.
+    the row of the class token, of the class's own where it has one, is the map. Where the
+    logits come from the patch tokens, it is the mean of their rows of ``R - I``.
 
     Source: Chefer et al., Generic Attention-model Explainability, 2021, eqs. 5 and 6.
     """
@@ -27,7 +27,8 @@ class GenericAttentionRelevance(PerClassHead):
         gradients = trace.attention_gradients(model.class_logits(trace.tokens), slots)
         start = torch.zeros_like(gradients[0][:, :, 0, :1])  # (K, N, 1, T)
         if model.head.reads_class_token:
-            start[..., 0] = 1
+            rows = class_rows(model, slots)[..., None, None]
+            start = start.scatter(-1, rows, 1)
         else:
             start[..., trace.num_prefix :] = 1 / (start.shape[-1] - trace.num_prefix)
         row = start

@@ -14,7 +14,8 @@ from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 class RawAttention(SeedHead):
     """How the class token attends to the patches in one block, mean over heads.
 
-    It does not tell classes apart: each present class gets the same map.
+    It does not tell classes apart: each present class gets the same map, unless every
+    class has a token of its own.
 
     Source: the baseline 'raw attention' of Chefer et al., Transformer Interpretability
     Beyond Attention Visualization, 2021.
@@ -24,6 +25,7 @@ class RawAttention(SeedHead):
     """
 
     needs_class_token = True
+    follows_class_tokens = True
 
     def __init__(self, block: int = -1) -> None:
         super().__init__()
@@ -32,5 +34,6 @@ class RawAttention(SeedHead):
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
         """The class token's row of the attention, ``(N, C, h, w)``."""
         attn = trace.attn[block_index(self.block, len(trace.attn))]
-        row = patch_grid(attn.mean(1)[:, 0, trace.num_prefix :], trace)
-        return row[:, None].expand(-1, labels.shape[1], -1, -1)
+        classes = model.backbone.num_class_tokens
+        rows = patch_grid(attn.mean(1)[:, :classes, trace.num_prefix :], trace)
+        return rows.expand(-1, labels.shape[1], -1, -1)

@@ -18,7 +18,7 @@ class AttentionRollout(SeedHead):
 
     Each block's head-averaged attention plus the identity, rows divided by their sum,
     multiplied from the first block on. It does not tell classes apart: each present
-    class gets the same map.
+    class gets the same map, unless every class has a token of its own.
 
     Source: Abnar & Zuidema, Quantifying Attention Flow in Transformers, 2020, eq. 1, as
     the baseline of Chefer et al., 2021, computes it.
@@ -28,6 +28,7 @@ class AttentionRollout(SeedHead):
     """
 
     needs_class_token = True
+    follows_class_tokens = True
 
     def __init__(self, start_block: int = 0) -> None:
         super().__init__()
@@ -48,8 +49,9 @@ class AttentionRollout(SeedHead):
                 'GenericAttentionRelevance, or a model with softmax attention'
             )
         flow = rollout(attn)
-        row = patch_grid(flow[:, 0, trace.num_prefix :], trace)
-        return row[:, None].expand(-1, labels.shape[1], -1, -1)
+        classes = model.backbone.num_class_tokens
+        rows = patch_grid(flow[:, :classes, trace.num_prefix :], trace)
+        return rows.expand(-1, labels.shape[1], -1, -1)
 
 
 def rollout(attn: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class Pipeline:
             pipeline's.
         data_root: Replaces every ``data_root`` of the config.
         strict: Ends with an error after a stage that went on without some images.
+        digests: Of data sets that another pipeline has looked at.
 
     Raises:
         ConfigError: A mistake in the config.
@@ -71,7 +72,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, cfg: Config, data_root: str | None = None, strict: bool = False
+        self,
+        cfg: Config,
+        data_root: str | None = None,
+        strict: bool = False,
+        digests: DataDigests | None = None,
     ) -> None:
         if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
             raise ConfigError(
@@ -88,7 +93,7 @@ class Pipeline:
         if data_root is not None:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
-        digests = DataDigests()
+        digests = DataDigests() if digests is None else digests
         self.images = ImageRegister()
         self.steps: list[Step] = []
         for config in configs:

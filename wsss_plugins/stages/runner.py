@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import load_weights, read_checkpoint, read_weights
-from wsss_plugins.errors import CheckpointError, UserError
+from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import HOOKS, RUNNERS
 from wsss_plugins.stages.distributed import device, rank
@@ -75,6 +75,24 @@ class WSSSRunner(Runner):
             module = self.bare_model.get_submodule(part)
             report = load_weights(module, read_weights(file), file, strict=False)
             self.logger.info(f'{part} from {file}: {report}')
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """As mmengine's, with one line where the schedule does not fit the training.
+
+        Raises:
+            ConfigError: A schedule that begins after its end, say.
+        """
+        try:
+            return super().build_param_scheduler(scheduler)
+        except ValueError as error:
+            length = ', '.join(
+                f'{k}={v}' for k, v in self.cfg.train_cfg.items() if k.startswith('max')
+            )
+            raise ConfigError(
+                f'param_scheduler does not fit train_cfg ({length}): {error}; move begin, '
+                'end and T_max of the schedules with the length of the training',
+                'param_scheduler',
+            ) from error
 
     @property
     def bare_model(self) -> nn.Module:

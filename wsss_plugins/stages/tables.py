@@ -25,7 +25,7 @@ def write_markdown(
     path: Path, header: Sequence[str], rows: Sequence[Sequence[Cell]]
 ) -> None:
     """Writes a table in Markdown; numbers with two decimals."""
-    _write(path, _markdown(header, rows))
+    _write(path, markdown_table(header, rows))
 
 
 def write_csv(
@@ -35,12 +35,15 @@ def write_csv(
     _write(path, _csv(header, rows))
 
 
-def _markdown(
-    header: Sequence[str], rows: Sequence[Sequence[Cell]], texts: int = 0
+def markdown_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    texts: int = 0,
+    titles: int = 1,
 ) -> str:
-    """A table whose first and last ``texts`` columns are no numbers."""
-    numbers = len(header) - 1 - texts
-    lines = [list(header), ['---', *['---:'] * numbers, *['---'] * texts]]
+    """A table whose first ``titles`` and last ``texts`` columns are no numbers."""
+    numbers = len(header) - titles - texts
+    lines = [list(header), [*['---'] * titles, *['---:'] * numbers, *['---'] * texts]]
     lines += [[_shown(cell) for cell in row] for row in rows]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
@@ -120,7 +123,7 @@ def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> 
         [f'{row.title} {sign}'.strip(), *(_number(row, k) for k in columns), short]
         for row, short, sign in zip(rows, shorts, marks.signs, strict=True)
     ]
-    table = _markdown(['', *columns, 'how it was made'], cells, texts=1)
+    table = markdown_table(['', *columns, 'how it was made'], cells, texts=1)
     return table + ''.join(f'\n{note}\n' for note in marks.notes)
 
 

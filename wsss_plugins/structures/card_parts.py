@@ -13,6 +13,9 @@ FROM_MASKS = ', made from masks'
 
 IMAGE_LEVEL = 'image-level labels'
 PIXELS = 'ground-truth masks'
+IMAGES = 'images alone'
+"""What a network learnt from that never looks at a label."""
+
 UNKNOWN = 'unknown'
 """Begins what nobody declared and nothing tells."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wsss_plugins.structures.card_parts import (
     FROM_MASKS,
     IMAGE_LEVEL,
+    IMAGES,
     PIXELS,
     TRUE_TAGS,
     UNKNOWN,
@@ -156,7 +157,7 @@ def _seeds(card: SupervisionCard) -> str:
 
 def _letter(network: Network) -> str:
     learnt = network.learnt_from
-    if learnt.startswith(('label maps', 'nothing')):
+    if learnt == IMAGES or learnt.startswith(('label maps', 'nothing')):
         return ''
     letters = {
         IMAGE_LEVEL: 'I',

@@ -16,7 +16,7 @@ import cv2
 from PIL import Image
 
 from wsss_plugins.datasets.synthetic.scene import Scene, render_scene
-from wsss_plugins.datasets.synthetic.spec import SYNTHETIC_CLASSES, SyntheticSpec
+from wsss_plugins.datasets.synthetic.spec import SyntheticSpec
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import (
     atomic_path,
@@ -81,7 +81,7 @@ def write_devkit(
         _save(root / 'Annotations' / f'{name}.xml', _annotation(name, scene).encode())
         digest.update(scene.label.tobytes())
         labels[name] = {found.name for found in scene.objects}
-    _write_lists(root, labels)
+    _write_lists(root, labels, spec.classes)
     save_json(root / 'complete.json', {**record, 'labels_sha256': digest.hexdigest()})
     (root / 'incomplete.json').unlink()
     return True
@@ -158,15 +158,17 @@ def _annotation(name: str, scene: Scene) -> str:
     return '\n'.join([*lines, '</annotation>', ''])
 
 
-def _write_lists(root: Path, labels: dict[str, set[str]]) -> None:
+def _write_lists(
+    root: Path, labels: dict[str, set[str]], classes: tuple[str, ...]
+) -> None:
     splits = {s: [n for n in labels if n.startswith(s)] for s in ('train', 'val')}
     splits['trainval'] = list(labels)
     for split, names in splits.items():
         listing = ''.join(f'{name}\n' for name in names).encode()
         _save(root / 'ImageSets/Segmentation' / f'{split}.txt', listing)
         _save(root / 'ImageSets/Main' / f'{split}.txt', listing)
-        for c in SYNTHETIC_CLASSES:
+        for c in classes:
             marks = (f'{name} {1 if c in labels[name] else -1:2d}\n' for name in names)
             _save(root / 'ImageSets/Main' / f'{c}_{split}.txt', ''.join(marks).encode())
-    classes = ''.join(f'{c}\n' for c in SYNTHETIC_CLASSES)
-    _save(root / 'classes.txt', classes.encode())
+    listing_of_classes = ''.join(f'{c}\n' for c in classes)
+    _save(root / 'classes.txt', listing_of_classes.encode())

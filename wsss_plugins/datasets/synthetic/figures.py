@@ -203,7 +203,11 @@ _BODIES: dict[str, Callable[[Draw], tuple[list[Part], complex]]] = {
 
 
 def figure(
-    name: str, draw: Draw, head_size: float, headless: bool = False
+    name: str,
+    draw: Draw,
+    head_size: float,
+    headless: bool = False,
+    head_of: str | None = None,
 ) -> list[Part]:
     """Poses one object.
 
@@ -212,6 +216,7 @@ def figure(
         draw: Draws the joints' angles and the proportions.
         head_size: Diameter of the head over the length of the body.
         headless: Leave the head out.
+        head_of: Class whose head it wears, by default its own.
 
     Returns:
         Its parts from back to front; the longer side of the box around body and head
@@ -220,7 +225,7 @@ def figure(
     body, neck = _BODIES[name](draw)
     nod = 0.0 if name == 'vehicle' else draw(-0.3, 0.3)
     pose = cmath.rect(head_size, nod)
-    head = [(tone, neck + outline * pose) for tone, outline in _HEADS[name]]
+    head = [(tone, neck + outline * pose) for tone, outline in _HEADS[head_of or name]]
     points = np.concatenate([outline for _, outline in body + head])
     low = complex(points.real.min(), points.imag.min())
     high = complex(points.real.max(), points.imag.max())

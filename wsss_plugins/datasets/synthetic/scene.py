@@ -11,8 +11,11 @@ import numpy as np
 from wsss_plugins.datasets.synthetic.figures import Part, Tone, blob, figure
 from wsss_plugins.datasets.synthetic.raster import fill_polygons
 from wsss_plugins.datasets.synthetic.spec import (
+    BODY_COLOURS,
+    HEAD_COLOURS,
     SPLITS,
     SYNTHETIC_CLASSES,
+    RecombinedSpec,
     SyntheticSpec,
 )
 from wsss_plugins.datasets.synthetic.texture import (
@@ -68,6 +71,8 @@ class Scene:
 class _Painter:
     """A canvas of twice the image's size, and which object each of its pixels shows."""
 
+    hues, head_colours = _HUES, _HEAD_COLOURS
+
     def __init__(self, spec: SyntheticSpec, rng: np.random.Generator) -> None:
         self.spec, self.rng = spec, rng
         self.size = 2 * spec.size[0], 2 * spec.size[1]
@@ -87,10 +92,10 @@ class _Painter:
 
     def hue(self, name: str | None = None) -> np.ndarray:
         """A body colour ``(3,)``, biased when a class is given."""
-        chosen = int(self.rng.integers(len(_HUES)))
+        chosen = int(self.rng.integers(len(self.hues)))
         if name is not None and self.rng.random() < self.spec.hue_bias:
             chosen = _PREFERRED_HUE[name]
-        return _HUES[chosen] + self.rng.integers(-14, 15, 3)
+        return self.hues[chosen] + self.rng.integers(-14, 15, 3)
 
     def paint(
         self,
@@ -148,7 +153,7 @@ class _Painter:
     def decoy(self) -> None:
         """Paints a small blob in the colour of a head or of its accent."""
         tones = np.zeros((len(Tone) + 1, 3), np.int32)
-        colour = _HEAD_COLOURS[self.rng.integers(len(_HEAD_COLOURS))]
+        colour = self.head_colours[self.rng.integers(len(self.head_colours))]
         tones[Tone.BODY] = colour + self.rng.integers(-16, 17, 3)
         self.blob(0.05, 0.13, tones, self.place())
 
@@ -157,12 +162,44 @@ class _Painter:
         name = SYNTHETIC_CLASSES[self.rng.integers(len(SYNTHETIC_CLASSES))]
         headless = bool(self.rng.random() < self.spec.headless)
         parts = figure(name, self.draw, self.draw(*self.spec.head), headless)
+        parts, pose = self.pose(parts)
+        self.paint(parts, pose, at, self.body_tones(name), number)
+        return name, headless
+
+    def pose(self, parts: list[Part]) -> tuple[list[Part], complex]:
+        """The parts, mirrored or not, and how they are turned and scaled."""
         if self.rng.random() < 0.5:
             parts = [(tone, -outline.conj()) for tone, outline in parts]
         turn = self.draw(-self.spec.rotation, self.spec.rotation)
-        pose = cmath.rect(self.draw(*self.spec.scale) * self.side, turn)
-        self.paint(parts, pose, at, self.body_tones(name), number)
-        return name, headless
+        return parts, cmath.rect(self.draw(*self.spec.scale) * self.side, turn)
+
+
+class _Recombiner(_Painter):
+    """Paints the objects of :class:`RecombinedSpec`."""
+
+    hues = np.array(list(BODY_COLOURS.values()))
+    head_colours = np.array(list(HEAD_COLOURS.values()))
+
+    def object(self, number: int, at: complex) -> tuple[str, bool]:
+        """Paints a body with the head of another figure; returns its class, False."""
+        kinds = len(SYNTHETIC_CLASSES)
+        body = int(self.rng.integers(kinds))
+        head = (body + int(self.rng.integers(1, kinds))) % kinds
+        names = SYNTHETIC_CLASSES[body], SYNTHETIC_CLASSES[head]
+        size = self.draw(*self.spec.head)
+        parts, pose = self.pose(figure(names[0], self.draw, size, head_of=names[1]))
+        index = int(self.rng.integers(len(self.spec.classes)))
+        tones = self._tones(*divmod(index, len(HEAD_COLOURS)))
+        self.paint(parts, pose, at, tones, number)
+        return self.spec.classes[index], False
+
+    def _tones(self, body: int, head: int) -> np.ndarray:
+        """Colours ``(7, 3)``: those of the class, the accent pale or dark."""
+        hue = self.hues[body] + self.rng.integers(-14, 15, 3)
+        main = self.head_colours[head] + self.rng.integers(-14, 15, 3)
+        accent = np.array((_CREAM, _BLACK)[self.rng.integers(2)])
+        body_tones = [hue * 3 // 4, hue, hue * 9 // 8]
+        return np.array([hue * 0, *body_tones, main, accent, _BLACK], np.int32)
 
 
 def _spread(painter: _Painter, count: int) -> list[complex]:
@@ -197,7 +234,7 @@ def _label(
         if visible.sum() < fewest:
             label[visible] = IGNORE
             continue
-        label[visible] = SYNTHETIC_CLASSES.index(name) + 1
+        label[visible] = spec.classes.index(name) + 1
         y, x = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
         box = int(x[0]) + 1, int(y[0]) + 1, int(x[-1]) + 1, int(y[-1]) + 1
         objects.append(SyntheticObject(name, box, headless))
@@ -221,9 +258,9 @@ def render_scene(spec: SyntheticSpec, split: str, index: int) -> Scene:
     Returns:
         The scene; the classes of its objects are those of its label map.
     """
-    entropy = np.random.SeedSequence([spec.seed, SPLITS.index(split), index])
-    rng = np.random.Generator(np.random.PCG64(entropy))
-    painter = _Painter(spec, rng)
+    entropy = [spec.seed, SPLITS.index(split), index, *spec.stream]
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+    painter = (_Recombiner if isinstance(spec, RecombinedSpec) else _Painter)(spec, rng)
     for _ in range(int(rng.integers(spec.distractors + 1))):
         painter.blob(0.12, 0.35, painter.body_tones(), painter.place())
     for _ in range(int(rng.integers(spec.decoys + 1))):

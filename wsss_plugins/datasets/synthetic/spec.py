@@ -9,6 +9,26 @@ from wsss_plugins.errors import DataError
 SYNTHETIC_CLASSES = ('animal', 'bird', 'fish', 'person', 'plant', 'vehicle')
 """Names of the foreground classes; class c has the value c + 1 in a label map."""
 
+BODY_COLOURS = {
+    'rose': (150, 92, 100),
+    'sand': (160, 140, 96),
+    'moss': (98, 134, 84),
+    'sea': (84, 140, 134),
+    'slate': (92, 108, 156),
+    'plum': (136, 94, 150),
+}
+"""Colours of the bodies of :class:`RecombinedSpec`, RGB; none is of the six classes."""
+
+HEAD_COLOURS = {
+    'orange': (236, 136, 40),
+    'lime': (150, 220, 50),
+    'mint': (60, 220, 150),
+    'azure': (50, 160, 240),
+    'violet': (140, 70, 230),
+    'pink': (240, 80, 180),
+}
+"""Colours of their heads, likewise."""
+
 SPLITS = ('train', 'val')
 
 
@@ -49,6 +69,16 @@ class SyntheticSpec:
     min_visible: int = 12
     ignore_border: int = 0
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes."""
+        return SYNTHETIC_CLASSES
+
+    @property
+    def stream(self) -> tuple[int, ...]:
+        """Added to what seeds an image, so that no two kinds of scenes share grounds."""
+        return ()
+
     def __post_init__(self) -> None:
         if min(self.size) < 32 or max(self.size) > 2048:
             raise DataError(
@@ -61,3 +91,32 @@ class SyntheticSpec:
             raise DataError(
                 f'the probabilities {self.objects} of one, two ... objects must sum to 1'
             )
+
+
+@dataclass(frozen=True)
+class RecombinedSpec(SyntheticSpec):
+    """Scenes to pretrain on: the parts of the figures in new colours, put together anew.
+
+    Every object is the body of one figure with the head of another, so none of the six
+    classes is ever shown. Its class is the pair of the colours of body and head, 36 in
+    all. As each colour may be on several objects, and on blobs that are no object,
+    the labels of an image cannot be told without seeing which head is on which body.
+
+    Attributes:
+        recombined: Version of these scenes.
+    """
+
+    objects: tuple[float, ...] = (0.2, 0.4, 0.4)
+    headless: float = 0.0
+    occluder: float = 0.1
+    recombined: int = 1
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Such as ``'rose_lime'``: a rose body with a lime head."""
+        return tuple(f'{body}_{head}' for body in BODY_COLOURS for head in HEAD_COLOURS)
+
+    @property
+    def stream(self) -> tuple[int, ...]:
+        """One of its own."""
+        return (self.recombined,)

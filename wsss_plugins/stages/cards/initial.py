@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from timm.models import get_pretrained_cfg
 
+from wsss_plugins.backbones.weights import header, weights_file
 from wsss_plugins.config import find_type
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.stages.record import StageRecord
@@ -23,6 +24,9 @@ from wsss_plugins.structures.card_parts import UNKNOWN, kinds
 
 DECLARED = 'pretrained_supervision'
 """Key of a training config: what the weights it names were learnt from."""
+
+LEARNT_KEY = 'supervision'
+"""In the header of a file that is meant to begin with: what it was learnt from."""
 
 METRICS_FILE = 'metrics.json'
 CARD_KEY = 'card'
@@ -210,10 +214,12 @@ def supervision_of_timm(model: str, tag: str) -> str | None:
 def _of_file(part: str, given: str, declared: str | None) -> InitialWeights:
     if given.startswith(_SOURCES):
         return InitialWeights(part, given, 'ImageNet-1k labels', 'name of the source')
-    path = Path(given)
+    path = weights_file(given)
     card = card_of_weights(path)
     if card is not None:
-        learnt = ' + '.join(sorted(kinds(n.supervision for n in card.networks)))
+        own = _header(path).get(LEARNT_KEY)
+        texts = [own] if own else [n.supervision for n in card.networks]
+        learnt = ' + '.join(sorted(kinds(texts)))
         return InitialWeights(part, path.name, learnt, f'card of {path.name}', card)
     return _declared(part, path.name, declared)
 
@@ -232,14 +238,15 @@ def card_of_weights(path: Path) -> SupervisionCard | None:
         card = card_of_folder(path.parent)
         if card is not None:
             return card
-    if path.suffix == '.safetensors' and path.is_file():
-        try:
-            with safe_open(str(path), 'pt') as file:
-                content = (file.metadata() or {}).get(CARD_KEY)
-        except (SafetensorError, OSError):
-            return None  # whoever loads the weights says what is wrong
-        return _read(content)
-    return None
+    return _read(_header(path).get(CARD_KEY))
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What a file of weights says of itself, if it can be read."""
+    try:
+        return header(path) if path.is_file() else {}
+    except (SafetensorError, OSError):
+        return {}  # whoever loads the weights says what is wrong
 
 
 def card_of_folder(folder: Path) -> SupervisionCard | None:

@@ -50,6 +50,7 @@ def _parts(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
         yield from _parts(vars(value), seen)  # it may apply others
     elif isinstance(value, SeedHead):
         yield value
+        yield from _parts(dict(value.named_children()), seen)  # as above
     elif isinstance(value, Mapping) and 'type' in value:
         kind = _class_of(value['type'])
         if isinstance(kind, type) and issubclass(kind, Refiner):

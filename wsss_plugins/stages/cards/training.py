@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wsss_plugins.config import plain
+from wsss_plugins.config import find_type, plain
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import DATASETS, build_as
 from wsss_plugins.stages.cards.images import ImageRegister, find_dataset
 from wsss_plugins.stages.cards.initial import (
@@ -20,6 +21,7 @@ from wsss_plugins.structures.card import SupervisionCard, history
 from wsss_plugins.structures.card_parts import (
     FROM_MASKS,
     IMAGE_LEVEL,
+    IMAGES,
     PIXELS,
     UNKNOWN,
     Network,
@@ -51,6 +53,8 @@ def training_card(
     learnt, maps = f'label maps of {label_maps}', None
     if not label_maps:
         learnt, maps = _learnt_from(node)
+        if not _reads_labels(cfg) and maps is None:
+            learnt = IMAGES
     if learnt == IMAGE_LEVEL and split is not None and split.tags == 'masks':
         learnt += FROM_MASKS
     own = SupervisionCard(
@@ -90,6 +94,15 @@ def begun_network(
     )
     cards = {each.part: each.card for each in found if each.card is not None}
     return network, {part: history(card) for part, card in cards.items()}
+
+
+def _reads_labels(cfg: Mapping[str, Any]) -> bool:
+    """Whether the model of a training config looks at labels; most do."""
+    try:
+        kind = find_type((cfg.get('model') or {}).get('type'))
+    except ConfigError:
+        return True
+    return bool(getattr(kind, 'learns_from_labels', True))
 
 
 def _supervision(found: list[InitialWeights]) -> str:

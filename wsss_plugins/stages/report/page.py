@@ -30,13 +30,15 @@ ABSENT = (
 )
 
 
-def page(title: str, notes: str, results: Results, sections: Sequence[str]) -> str:
+def page(
+    title: str, notes: str, records: Sequence[StageRecord], sections: Sequence[str]
+) -> str:
     """The whole page, without any external resource.
 
     Args:
         title: Plain text.
         notes: Introduction, plain text; an empty line begins a paragraph.
-        results: For the header.
+        records: Of the stages, for the header; one at least.
         sections: HTML.
 
     Returns:
@@ -49,7 +51,7 @@ def page(title: str, notes: str, results: Results, sections: Sequence[str]) -> s
         title=escape(title),
         style=(folder / 'style.css').read_text('utf-8'),
         notes=''.join(tag('p', escape(p)) for p in paragraphs),
-        facts=_facts(list(results.records.values())),
+        facts=_facts(records),
         sections='\n'.join(s for s in sections if s),
     )
 

@@ -102,7 +102,8 @@ class ReportStage(Stage):
             sections.worst_and_best(albums),
             sections.pipeline(results),
         ]
-        return sections.page(self.title, self.notes, results, content)
+        records = list(results.records.values())
+        return sections.page(self.title, self.notes, records, content)
 
     def _albums(self, results: Results) -> list[Album]:
         """The images of the seeds and, where they are others, those of the predictions."""

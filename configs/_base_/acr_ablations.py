@@ -1,0 +1,62 @@
+"""The rows of ACR's ablations, as overrides of a training config."""
+
+from wsss_plugins.losses import MapEquivarianceLoss
+from wsss_plugins.seeds import (
+    CAM,
+    TSCAM,
+    ACRGradientMap,
+    AffinityRefined,
+    AttentionGradCAM,
+    GenericAttentionRelevance,
+)
+
+# Table 4: region activation and region affinity consistency. The baseline classifies two
+# views as the others do.
+regularisations = {
+    'baseline': {
+        'model.consistency.activation_weight': 0.0,
+        'model.consistency.affinity_weight': 0.0,
+    },
+    'act': {'model.consistency.affinity_weight': 0.0},
+    'aff': {'model.consistency.activation_weight': 0.0},
+    'both': {},
+}
+
+# Figure 1: SEAM*, consistency of class maps alone, on a transformer.
+trainings = {
+    'baseline': regularisations['baseline'],
+    'seam': {
+        **regularisations['baseline'],
+        'model.equivariance': dict(type=MapEquivarianceLoss, weight=1.0),
+    },
+    'acr': {},
+}
+
+# Table 5: what reads the maps out of one model that ACR has trained.
+heads = {
+    'cam': dict(type=CAM),
+    'ts_cam': dict(type=TSCAM),
+    'grad_cam': dict(type=AttentionGradCAM),
+    'generic': dict(type=GenericAttentionRelevance),
+    'generic_refined': dict(
+        type=AffinityRefined, head=dict(type=GenericAttentionRelevance)
+    ),
+    'acr': dict(type=ACRGradientMap, start_block=-2, affinity=True),
+}
+
+# Table 7: what makes the second view. A list is a composition, from left to right.
+views = {
+    'baseline': regularisations['baseline'],
+    'resize': {'model.view': 'resize'},
+    'rotation': {'model.view': 'rotation'},
+    'hflip_resize': {'model.view': ['hflip', 'resize']},
+    'hflip_vflip': {'model.view': ['hflip', 'vflip']},
+    'hflip_hide': {'model.view': ['hflip', 'hide']},
+    'hflip_grey': {'model.view': ['hflip', 'grey']},
+    'hflip': {'model.view': 'hflip'},
+}
+
+# Table 8: how the attention of two views is compared.
+distances = {
+    name: {'model.consistency.distance': name} for name in ('l1', 'l2', 'smooth_l1')
+}

@@ -1,0 +1,15 @@
+"""Table 4 of ACR on the synthetic set from the pretrained start: what each consistency adds.
+
+The rows of synthetic_modules_pipeline.py; every training begins with the weights that are
+shipped as pretrained='synthetic'.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .synthetic_modules_pipeline import *
+
+pipeline = [
+    dict(stage, config='synthetic_pretrained.py') if 'config' in stage else stage
+    for stage in pipeline
+]

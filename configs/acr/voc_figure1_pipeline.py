@@ -1,0 +1,44 @@
+"""Figure 1 of ACR on Pascal VOC 2012: no consistency, that of SEAM, and ACR.
+
+SEAM* compares class maps of two views and no attention. Maps are ACR's, without and with
+affinity refinement; the report shows them side by side.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.stages import EvaluateSeedStage, ReportStage, TrainStage
+
+with read_base():
+    from .._base_.acr_ablations import trainings
+    from .voc_pipeline import acr, masks, plain, train
+
+seed = 0
+pipeline = [
+    stage
+    for name, options in trainings.items()
+    for stage in (
+        dict(type=TrainStage, name=name, config='voc.py', options=options),
+        dict(plain, name=f'{name}_plain', model=name, dataset=train),
+        dict(
+            type=EvaluateSeedStage,
+            name=f'{name}_plain_score',
+            seeds=f'{name}_plain',
+            dataset=masks,
+        ),
+        dict(acr, name=f'{name}_refined', model=name, dataset=train),
+        dict(
+            type=EvaluateSeedStage,
+            name=f'{name}_refined_score',
+            seeds=f'{name}_refined',
+            dataset=masks,
+        ),
+    )
+] + [
+    dict(
+        type=ReportStage,
+        name='report',
+        title='No consistency, that of SEAM, and ACR',
+        dataset=masks,
+        seeds=[f'{name}_refined_score' for name in trainings],
+    )
+]

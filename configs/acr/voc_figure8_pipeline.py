@@ -1,0 +1,28 @@
+"""Figure 8 of ACR on Pascal VOC 2012: from which block on gradients are averaged.
+
+Shares of errors are those of the released evaluation. The paper names SEAM for them, whose
+own definition is convention='seam'.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.seeds import ACRGradientMap
+from wsss_plugins.stages import SeedSweepStage, TrainStage
+
+with read_base():
+    from .voc_pipeline import acr, masks
+
+seed = 0
+pipeline = [
+    dict(type=TrainStage, name='classifier', config='voc.py'),
+    dict(
+        acr,
+        type=SeedSweepStage,
+        name='figure8',
+        head=dict(type=ACRGradientMap, affinity=True),
+        argument='start_block',
+        values=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+        dataset=masks,
+        convention='acr',
+    ),
+]

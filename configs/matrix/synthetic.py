@@ -1,0 +1,73 @@
+"""Ten seed heads, two encoders of one size and three refiners on the synthetic data set.
+
+Run it with tools/run_matrix.py. Maps are made of the 400 validation images, not of the
+2,000 that the classifiers learnt from, so that one CPU core is enough.
+"""
+
+from mmengine.config import read_base
+
+from wsss_plugins.backbones import ExViT
+from wsss_plugins.datasets import VOC12
+from wsss_plugins.refiners import PAMR, ConstantBackground, DenseCRF
+from wsss_plugins.seeds import (
+    CAM,
+    GETAM,
+    ACRGradientMap,
+    AttentionGradCAM,
+    AttentionRollout,
+    GenericAttentionRelevance,
+    InputXGradient,
+    LeGrad,
+    TransformerAttribution,
+)
+
+with read_base():
+    from .._base_.synthetic_data import data_root
+
+images = dict(type=VOC12, data_root=data_root, split='val')
+background = dict(type=ConstantBackground)
+
+matrix = dict(
+    title='Seed heads, encoders and refiners on synthetic images',
+    notes=(
+        'Synthetic images of 64 px, every network from scratch, from image-level labels '
+        'only. Maps are made of the 400 validation images, given their image-level '
+        'labels, and scored on them; pseudo labels to train on would be made of the 2,000 '
+        'training images.'
+    ),
+    classifiers=dict(
+        vit='../psa/synthetic.py',
+        exvit=dict(
+            config='../psa/synthetic.py',
+            options={
+                'model.backbone.type': ExViT,
+                'model.backbone.fuse_blocks': 3,
+                'model.backbone.patch': 'fused',
+                'model.backbone.scale': 'tokens',
+            },
+        ),
+    ),
+    heads=dict(
+        cam=dict(type=CAM),
+        acr=dict(type=ACRGradientMap, affinity=False),
+        acr_affinity=dict(type=ACRGradientMap),
+        generic=dict(type=GenericAttentionRelevance),
+        grad_cam=dict(type=AttentionGradCAM),
+        legrad=dict(type=LeGrad),
+        getam=dict(type=GETAM),
+        input_x_gradient=dict(type=InputXGradient),
+        rollout=dict(type=AttentionRollout),
+        transformer_attribution=dict(type=TransformerAttribution),
+    ),
+    refiners=dict(
+        none=[background],
+        # Widths of the kernels are for photos of 500 px and are scaled to 64.
+        crf=[background, dict(type=DenseCRF, preset='psa', reference_size=500)],
+        pamr=[background, dict(type=PAMR)],
+    ),
+    seeds=[0, 1, 2],
+    images=images,
+    masks=dict(images, label_maps='SegmentationClass', test_mode=True),
+    maps=dict(batch_size=50),
+    refine=dict(threshold='otsu'),
+)

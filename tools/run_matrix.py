@@ -1,0 +1,186 @@
+#!/usr/bin/env python
+"""Runs seed heads x classifiers x refiners x seeds: tools/run_matrix.py CONFIG.
+
+What is done already is skipped, and stages that cells have in common run once. The table
+is written as .md, .csv and .html after every random seed. A cell that cannot be, such as
+attention of a CNN, is left out, and one that fails does not end the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+
+if TYPE_CHECKING:
+    from wsss_plugins.stages.matrix import MatrixRun, Table
+
+KINDS = ('heads', 'classifiers', 'refiners')
+
+
+def main() -> None:
+    """Runs the matrix and prints its table."""
+    parser = config_parser(__doc__)
+    for kind in KINDS:
+        parser.add_argument(
+            f'--{kind}', nargs='+', metavar='NAME', help='which (default: all)'
+        )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', help='random seeds (default: of the config)'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='name of the table, without its suffix (default: WORK_DIR/table)',
+    )
+    parser.add_argument(
+        '--mix', action='store_true', help='mark unlike numbers, do not refuse them'
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='a stage that went on without broken images has failed',
+    )
+    parser.add_argument('--dry-run', action='store_true', help='show what would run')
+    parser.add_argument(
+        '--no-run', action='store_true', help='only write the table of what is done'
+    )
+    run_config(parser.parse_args(), run)
+
+
+def run(args: argparse.Namespace, cfg: Any) -> None:
+    """Runs the config's matrix, or shows what it would do."""
+    from wsss_plugins.errors import ConfigError
+    from wsss_plugins.stages.distributed import rank
+    from wsss_plugins.stages.matrix import Matrix, MatrixRun
+
+    if args.seed is not None:
+        raise ConfigError(
+            '--seed is for one run: give --seeds, with one seed or several'
+        )
+    matrix = Matrix.of(cfg).select(
+        args.classifiers, args.heads, args.refiners, args.seeds
+    )
+    work_dir = Path(args.work_dir or default_work_dir(args.config))
+    out = _table_name(args.out, work_dir)
+    say = _say if rank() == 0 else lambda line: None
+    runs = MatrixRun(matrix, args.config, work_dir, args.data_root, args.strict, say)
+    if not args.mix:
+        runs.refuse_unlike()
+    if args.dry_run:
+        _show_plan(runs)
+    elif args.no_run:
+        _write(runs.table(), out, args.mix)
+        _finish(runs.table(), out)
+    else:
+        _run(runs, out, args.mix)
+
+
+def _run(runs: MatrixRun, out: Path, mix: bool) -> None:
+    """Runs one random seed after the other and writes the table after each."""
+    for seed in runs.seeds:
+        begin = time.monotonic()
+        runs.run(seed)
+        _write(runs.table(), out, mix)
+        runs.say(f'seed {seed}: done in {time.monotonic() - begin:.0f} s')
+    _finish(runs.table(), out)
+
+
+def _table_name(given: Path | None, work_dir: Path) -> Path:
+    """The tables' common name, without a suffix."""
+    from wsss_plugins.errors import UserError
+
+    out = given or work_dir / 'table'
+    if out.suffix in ('.md', '.csv', '.html'):
+        out = out.with_suffix('')
+    if out.is_dir():
+        raise UserError(f'--out {out} is a folder: name a file in it, without a suffix')
+    return out
+
+
+def _write(table: Table, out: Path, mix: bool) -> None:
+    """Writes the table.
+
+    Raises:
+        UserError: Numbers that are unlike the others, without ``mix``.
+    """
+    from wsss_plugins.stages.distributed import barrier, rank
+    from wsss_plugins.stages.matrix import write_tables
+
+    if not mix:
+        table.refuse_unlike()
+    if rank() == 0:
+        command = shlex.join(['python', 'tools/run_matrix.py', *sys.argv[1:]])
+        write_tables(table, out, command)
+    barrier()
+
+
+def _finish(table: Table, out: Path) -> None:
+    """Prints the table and what has failed.
+
+    Raises:
+        UserError: Something has.
+    """
+    from wsss_plugins.errors import UserError
+    from wsss_plugins.stages.distributed import rank
+
+    if rank() == 0:
+        print(out.with_name(f'{out.name}.md').read_text('utf-8'))
+        files = (out.with_name(out.name + end) for end in ('.md', '.csv', '.html'))
+        print(f'table: {", ".join(str(file) for file in files if file.is_file())}')
+    failed = [
+        f'seed {seed}, {name}: {reason}'
+        for seed, of_seed in table.failed.items()
+        for name, reason in of_seed.items()
+    ]
+    if failed:
+        raise UserError(
+            f'{len(failed)} stages failed, first {failed[0]}; the table has the others; '
+            'mend it and run the same command again'
+        )
+
+
+def _show_plan(runs: MatrixRun) -> None:
+    """Which cells are done, and how much there is to run."""
+    states = {seed: runs.states(seed) for seed in runs.seeds}
+    plan = runs.plan
+    grid = Grid('classifier', 'seed head', *plan.columns)
+    for choice in plan.choices:
+        shown = []
+        for column in plan.columns:
+            cell = plan.cells[choice, column]
+            found = [states[seed].get(cell.score, '-') for seed in runs.seeds]
+            counted = Counter(found).items()
+            several = len(set(found)) > 1
+            shown.append(', '.join(f'{n} {s}' if several else s for s, n in counted))
+        grid.add_row(choice.classifier, choice.head, *shown)
+    console = Console()
+    console.print(grid)
+    for choice in plan.choices:
+        reason = runs.refused.get(plan.maps[choice])
+        if reason:
+            print(f'- {choice.classifier}, {choice.head}: {reason}')
+    for seed, of_seed in states.items():
+        todo = [name for name, state in of_seed.items() if state != 'done']
+        trained = [name for name in todo if name in plan.matrix.classifiers]
+        print(
+            f'seed {seed}: {len(todo)} of {len(of_seed)} stages to run'
+            + (f', with the training of {", ".join(trained)}' if trained else '')
+        )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,59 @@
+"""Class tokens of one image should differ from one another."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.losses.attribute import at_least_float32
+from wsss_plugins.registry import MODELS
+
+
+@MODELS.register_module()
+class ClassContrastLoss(nn.Module):
+    """Each class token of a layer should be most like itself, by cosine, among all.
+
+    For each class that an image shows, the cross entropy of its cosines to the C class
+    tokens against itself: its own is 1, so that only less alike tokens lower it. Mean over
+    the classes shown, then over layers and images.
+
+    Source: the contrastive class token loss of Xu et al., MCTformer+: Multi-Class Token
+    Transformer for Weakly Supervised Semantic Segmentation, 2023, as its released code
+    has it, without temperature.
+
+    Args:
+        weight: Of the loss, >= 0.
+        temperature: What cosines are divided by, > 0.
+
+    Raises:
+        ConfigError: A number out of range.
+    """
+
+    def __init__(self, weight: float = 1.0, temperature: float = 1.0) -> None:
+        super().__init__()
+        if weight < 0 or temperature <= 0:
+            raise ConfigError(
+                'ClassContrastLoss needs weight >= 0 and temperature > 0, not '
+                f'{weight} and {temperature}',
+                'weight' if weight < 0 else 'temperature',
+            )
+        self.weight = weight
+        self.temperature = temperature
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Compares the class tokens of each layer.
+
+        Args:
+            tokens: ``(L, N, C, D)``, class c's token at place c.
+            labels: ``(N, C)`` in {0, 1}.
+
+        Returns:
+            The weighted loss, a scalar >= 0; images without any class add 0 to the mean.
+        """
+        unit = F.normalize(at_least_float32(tokens), dim=-1)
+        cosines = unit @ unit.mT / self.temperature  # (L, N, C, C)
+        own = -cosines.log_softmax(-1).diagonal(dim1=-2, dim2=-1)  # (L, N, C)
+        labels = labels.to(own)
+        per_image = (own * labels).sum(-1) / (labels.sum(-1) + 1e-8)
+        return self.weight * per_image.mean()

@@ -1,0 +1,308 @@
+"""Second views of images, and where each view's patches belong.
+
+Source: Sun et al., All-pairs Consistency Learning for Weakly Supervised Semantic
+Segmentation (ACR), 2023, section 3.2 and table 7, which names the transforms and gives
+no parameters: the defaults here are of this project.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.losses.placement import (
+    SYMMETRIES,
+    Grid,
+    Moves,
+    Placement,
+    Reordering,
+    Resampling,
+    view_permutation,
+)
+from wsss_plugins.registry import MODELS, build_as, plugin_names
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue, of ITU-R BT.601."""
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """How the images of a batch are made up.
+
+    Attributes:
+        stride: Pixels between two neighbouring patches.
+        mean: What was subtracted from each channel, ``(3, 1, 1)``.
+        std: What it was divided by.
+    """
+
+    stride: int
+    mean: Tensor
+    std: Tensor
+
+    def grid(self, images: Tensor) -> Grid:
+        """``(h, w)`` of the patches of ``images``."""
+        return images.shape[-2] // self.stride, images.shape[-1] // self.stride
+
+
+class View(ABC):
+    """A transform that makes the second view of the images of a batch.
+
+    One of your own is a subclass with ``@MODELS.register_module()``; a config names it as
+    ``view=dict(type='MyView', ...)``, alone or in a list. What is random is drawn from
+    torch's generator, which training seeds: a resumed training goes on exactly.
+
+    Attributes:
+        resamples: Whether a view may have another number of patches than its image.
+    """
+
+    resamples: bool = False
+
+    @abstractmethod
+    def __call__(
+        self, images: Tensor, form: ImageFormat
+    ) -> tuple[Tensor, Placement | None]:
+        """Makes the views of a batch, all of one size.
+
+        Args:
+            images: ``(N, 3, H, W)``, normalised; left unchanged.
+            form: How they are made up.
+
+        Returns:
+            The views ``(N, 3, H', W')``, both sides multiples of the stride, and where
+            their patches belong; None where all are in place.
+        """
+
+
+@MODELS.register_module()
+class SymmetryView(View):
+    """Flips or rotates; the patches are permuted.
+
+    Args:
+        symmetry: A key of :data:`SYMMETRIES`.
+
+    Raises:
+        ConfigError: Unknown symmetry.
+    """
+
+    def __init__(self, symmetry: str) -> None:
+        if symmetry not in SYMMETRIES:
+            raise ConfigError(
+                f"unknown symmetry '{symmetry}': {near_names(symmetry, SYMMETRIES)}",
+                symmetry,
+            )
+        self.symmetry = symmetry
+
+    def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, Placement]:
+        """See :meth:`View.__call__`."""
+        grid = form.grid(images)
+        order = view_permutation(self.symmetry, grid).to(images.device)
+        return SYMMETRIES[self.symmetry](images), Reordering(order, grid)
+
+
+@MODELS.register_module()
+class ResizeView(View):
+    """Resizes to another grid of patches, bilinear and antialiased.
+
+    Args:
+        scale: Factor of both sides, or the range that one is drawn from for each batch.
+            The sides are rounded to whole patches.
+
+    Raises:
+        ConfigError: No scale, or a range upside down.
+    """
+
+    resamples = True
+
+    def __init__(self, scale: float | tuple[float, float] = (0.7, 1.3)) -> None:
+        ends = scale if isinstance(scale, Sequence) else (scale, scale)
+        if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+            raise ConfigError(
+                'scale of ResizeView must be a factor, or (low, high) with 0 < low <= '
+                f'high, not {scale}',
+                'scale',
+            )
+        self.low, self.high = float(ends[0]), float(ends[1])
+
+    def __call__(
+        self, images: Tensor, form: ImageFormat
+    ) -> tuple[Tensor, Placement | None]:
+        """See :meth:`View.__call__`."""
+        factor = self.low + (self.high - self.low) * float(torch.rand(()))
+        height, width = grid = form.grid(images)
+        view = max(1, round(height * factor)), max(1, round(width * factor))
+        if view == grid:
+            return images, None
+        size = (view[0] * form.stride, view[1] * form.stride)
+        resized = F.interpolate(images, size, mode='bilinear', antialias=True)
+        return resized, Resampling(view, grid)
+
+
+@MODELS.register_module()
+class GreyView(View):
+    """Takes the colour out: every channel becomes the luminance."""
+
+    def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, None]:
+        """See :meth:`View.__call__`."""
+        weights = images.new_tensor(LUMINANCE).view(3, 1, 1)
+        mean, std = form.mean.to(images), form.std.to(images)
+        grey = ((images * std + mean) * weights).sum(1, keepdim=True)
+        return (grey - mean) / std, None
+
+
+@MODELS.register_module()
+class HidePatchesView(View):
+    """Paints random squares of each image in the mean colour.
+
+    Source: Singh and Lee, Hide-and-Seek, ICCV 2017.
+
+    Args:
+        share: Probability that a square is hidden.
+        size: Side of a square, in patches of the backbone.
+
+    Raises:
+        ConfigError: An argument out of range.
+    """
+
+    def __init__(self, share: float = 0.5, size: int = 1) -> None:
+        if not 0 < share < 1:
+            raise ConfigError(f'share must be in (0, 1), not {share}', 'share')
+        if size != int(size) or size < 1:
+            raise ConfigError(
+                f'size counts patches and must be 1 or more, not {size}', 'size'
+            )
+        self.share, self.size = share, int(size)
+
+    def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, None]:
+        """See :meth:`View.__call__`."""
+        height, width = form.grid(images)
+        cells = (-(-height // self.size), -(-width // self.size))
+        hidden = torch.rand(len(images), 1, *cells, device=images.device) < self.share
+        side = self.size * form.stride
+        hidden = hidden.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        return images.masked_fill(
+            hidden[..., : images.shape[2], : images.shape[3]], 0
+        ), None
+
+
+@MODELS.register_module()
+class RandomView(View):
+    """One of several views, drawn for each batch.
+
+    Args:
+        views: What :func:`build_view` takes, at least one.
+
+    Raises:
+        ConfigError: Nothing to choose from, or something that is no view.
+    """
+
+    def __init__(self, views: Sequence[Any]) -> None:
+        self.views = _build_all(views)
+        self.resamples = any(view.resamples for view in self.views)
+
+    def __call__(
+        self, images: Tensor, form: ImageFormat
+    ) -> tuple[Tensor, Placement | None]:
+        """See :meth:`View.__call__`."""
+        chosen = int(torch.randint(len(self.views), ()))
+        return self.views[chosen](images, form)
+
+
+class ViewChain(View):
+    """Several views, one after the other.
+
+    Args:
+        views: What :func:`build_view` takes, at least one.
+
+    Raises:
+        ConfigError: None, or something that is no view.
+    """
+
+    def __init__(self, views: Sequence[Any]) -> None:
+        self.views = _build_all(views)
+        self.resamples = any(view.resamples for view in self.views)
+
+    def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, Moves]:
+        """See :meth:`View.__call__`."""
+        steps = []
+        for view in self.views:
+            images, placement = view(images, form)
+            if placement is not None:
+                steps.append(placement)
+        return images, Moves(steps)
+
+
+VIEWS: dict[str, dict[str, Any]] = {
+    **{name: dict(type='SymmetryView', symmetry=name) for name in SYMMETRIES},
+    'rotation': dict(type='RandomView', views=['rot90', 'rot180', 'rot270']),
+    'resize': dict(type='ResizeView'),
+    'grey': dict(type='GreyView'),
+    'hide': dict(type='HidePatchesView'),
+}
+"""Short names of views."""
+
+
+def build_view(given: Any) -> View:
+    """Builds a view from a config.
+
+    Args:
+        given: A key of :data:`VIEWS`, the name of a registered :class:`View`, a dict with
+            ``type``, a view that is built already, or a list of these: one after the
+            other. ``'hflip+grey'`` is ``['hflip', 'grey']``.
+
+    Raises:
+        ConfigError: An unknown name, an empty list or something else.
+    """
+    if isinstance(given, View):
+        return given
+    if isinstance(given, str):
+        names = given.split('+')
+        if len(names) == 1:
+            return build_as(MODELS, _named(given), View)
+        given = names
+    if isinstance(given, Sequence):
+        return ViewChain(given)
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f'a view must be a name, a dict with type, or a list of these, not {given!r}',
+            'view',
+        )
+    return build_as(MODELS, given, View)
+
+
+def _build_all(given: Sequence[Any]) -> list[View]:
+    """Builds each of a list.
+
+    Raises:
+        ConfigError: No list, or an empty one.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise ConfigError(
+            f'name at least one view, such as {", ".join(VIEWS)}; got {given!r}', 'view'
+        )
+    return [build_view(one) for one in given]
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The config that a name stands for.
+
+    Raises:
+        ConfigError: It stands for none.
+    """
+    classes = [n for n in plugin_names(MODELS) if _is_view(MODELS.get(n))]
+    if name not in VIEWS and name not in classes:
+        others = [n for n in classes if MODELS.get(n).__module__ != __name__]
+        allowed = near_names(name, [*VIEWS, *others], most=20)
+        raise ConfigError(f"unknown view '{name}': {allowed}", name)
+    return VIEWS.get(name, dict(type=name))
+
+
+def _is_view(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, View)

@@ -1,0 +1,123 @@
+"""The class-specific maps of MCTformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.affinity import spread_along
+from wsss_plugins.seeds.base import SeedHead, patch_grid
+
+FUSIONS = ('product', 'sqrt', 'mct', 'patchcam')
+REDUCTIONS = ('sum', 'mean')
+
+
+@SEED_HEADS.register_module()
+class MCTformerMap(SeedHead):
+    """How each class's own token attends to the patches, times the class's patch logits.
+
+    ===========  ==============================================  =========================
+    MCTformer    maps                                            released settings
+    ===========  ==============================================  =========================
+    V1           ``fuse='mct'``: attention alone                 ``layers=3``
+    V2           ``'product'``: attention times CAM+             ``layers=3``
+    plus         ``'sqrt'``: the root of that                    ``layers=12``, ``'mean'``
+    (either)     ``'patchcam'``: CAM+ alone
+    ===========  ==============================================  =========================
+
+    The attention is the mean over heads, CAM+ the positive patch logits. The
+    maps are then spread along the patch-to-patch attention of all blocks.
+
+    Source: Xu et al., Multi-class Token Transformer for Weakly Supervised Semantic
+    Segmentation, 2022, and Xu et al., MCTformer+, 2023, as their released codes have
+    them: the affinity is a sum over blocks, which the papers average.
+
+    Args:
+        fuse: See above.
+        layers: How many of the last blocks' attention is read.
+        reduce: Whether these are added (V1, V2) or averaged (plus); a matter of scale.
+        refine: Whether to spread the maps.
+
+    Raises:
+        ConfigError: An unknown word, or no layer.
+    """
+
+    needs_class_token = True
+    follows_class_tokens = True
+
+    def __init__(
+        self,
+        fuse: str = 'product',
+        layers: int = 3,
+        reduce: str = 'sum',
+        refine: bool = True,
+    ) -> None:
+        super().__init__()
+        if fuse not in FUSIONS:
+            raise ConfigError(f'fuse must be one of {FUSIONS}, not {fuse!r}', 'fuse')
+        if reduce not in REDUCTIONS or layers < 1:
+            raise ConfigError(
+                f'MCTformerMap needs reduce of {REDUCTIONS} and layers >= 1, not '
+                f'{reduce!r} and {layers}',
+                'layers' if layers < 1 else 'reduce',
+            )
+        self.fuse = fuse
+        self.layers = layers
+        self.reduce = reduce
+        self.refine = refine
+
+    def check_model(self, model: WSSSClassifier) -> None:
+        """Refuses a model without a token for each class, or with too few blocks.
+
+        Raises:
+            UserError: It is such a model.
+        """
+        super().check_model(model)
+        backbone, head = model.backbone, model.head
+        if backbone.num_class_tokens != model.num_classes:
+            raise UserError(
+                f'MCTformerMap reads a token for each of {model.num_classes} classes, and '
+                f'{type(backbone).__name__} has {backbone.num_class_tokens}: train a '
+                'MultiClassTokenViT (configs/mctformer), or take '
+                'GenericAttentionRelevance'
+            )
+        if self.fuse != 'mct' and 'patch' not in head.sources:
+            raise ConfigError(
+                f"fuse='{self.fuse}' reads patch logits, which a head with "
+                "sources=('class',), MCTformer V1, does not have: set fuse='mct'",
+                'fuse',
+            )
+        depth = len(backbone.attention_modules())
+        if self.layers > depth:
+            raise ConfigError(
+                f'layers={self.layers} of the {depth} blocks cannot be read: give 1 to '
+                f'{depth}',
+                'layers',
+            )
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """The fused maps of every class, ``(N, C, h, w)``."""
+        maps = self._fused(model, trace)
+        return spread_along(maps, trace.patch_affinity()) if self.refine else maps
+
+    def _fused(self, model: WSSSClassifier, trace: Trace) -> Tensor:
+        if self.fuse == 'mct':
+            return self._attention(model, trace)
+        cam = model.cam_logits(trace.tokens).clamp(min=0)
+        if self.fuse == 'patchcam':
+            return cam
+        product = self._attention(model, trace) * cam
+        return product.sqrt() if self.fuse == 'sqrt' else product
+
+    def _attention(self, model: WSSSClassifier, trace: Trace) -> Tensor:
+        """Class-to-patch attention of the last blocks, ``(N, C, h, w)``."""
+        rows, first = model.num_classes, trace.num_prefix
+        last = trace.attn[-self.layers :]
+        stack = torch.stack([a[:, :, :rows, first:].mean(1) for a in last])
+        return patch_grid(
+            stack.sum(0) if self.reduce == 'sum' else stack.mean(0), trace
+        )

@@ -1,0 +1,48 @@
+"""TS-CAM: attention says where something is, the patch logits what."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.backbones import Trace
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import UserError
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.base import SeedHead, patch_grid
+
+
+@SEED_HEADS.register_module()
+class TSCAM(SeedHead):
+    """The class token's attention, the same for all classes, times each patch's logit.
+
+    The attention is the mean over heads, summed over all blocks. The paper's classifier
+    reads the patch tokens alone (:class:`ConvHead`), so that nothing but the blocks in
+    between trains the class token; any head with patch logits will do here.
+
+    Source: Gao et al., TS-CAM: Token Semantic Coupled Attention Map for Weakly Supervised
+    Object Localization, 2021, as its released code has it: a sum over blocks of the
+    attention itself, without rollout.
+    """
+
+    def check_model(self, model: WSSSClassifier) -> None:
+        """Refuses a model without exactly one class token.
+
+        Raises:
+            UserError: It is such a model.
+        """
+        super().check_model(model)
+        backbone = model.backbone
+        if not backbone.num_prefix or backbone.num_class_tokens > 1:
+            count = backbone.num_class_tokens if backbone.num_prefix else 0
+            raise UserError(
+                f'TSCAM reads what one class token attends to, and '
+                f'{type(backbone).__name__} has {count}: take '
+                f'{"MCTformerMap" if count else "CAM"}'
+            )
+
+    def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
+        """Attention times logits, ``(N, C, h, w)``."""
+        first = trace.num_prefix
+        rows = torch.stack([a[:, :, 0, first:].mean(1) for a in trace.attn]).sum(0)
+        return patch_grid(rows, trace)[:, None] * model.cam_logits(trace.tokens)

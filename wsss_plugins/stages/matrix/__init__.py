@@ -1,0 +1,21 @@
+"""A matrix: classifiers x seed heads x refiners x random seeds, in one table."""
+
+from wsss_plugins.stages.matrix.plan import Cell, Choice, Plan
+from wsss_plugins.stages.matrix.results import Entry, Table
+from wsss_plugins.stages.matrix.run import MatrixRun
+from wsss_plugins.stages.matrix.tables import write_tables
+from wsss_plugins.stages.matrix.trial import refusals
+from wsss_plugins.stages.matrix.wanted import BEST, Matrix
+
+__all__ = [
+    'BEST',
+    'Cell',
+    'Choice',
+    'Entry',
+    'Matrix',
+    'MatrixRun',
+    'Plan',
+    'Table',
+    'refusals',
+    'write_tables',
+]

@@ -1,0 +1,156 @@
+"""What a matrix asks for: the dict ``matrix`` of a config, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmengine.config import Config
+
+from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.registry import check_arguments
+
+BEST = 'best_threshold'
+"""The column of the maps at their best threshold; no refiner may be called so."""
+
+OWN = frozenset({'name', 'model', 'head', 'dataset', 'seeds', 'labels', 'refiners'})
+"""Arguments of stages that the matrix gives itself."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What is crossed with what, as the dict ``matrix`` of a config says it.
+
+    Attributes:
+        classifiers: Name -> training config: its file, relative to this one's, or a dict
+            of ``config`` and ``options`` as :class:`TrainStage` takes them.
+        heads: Name -> config of a :class:`SeedHead`.
+        refiners: Name -> configs of the refiners, in order, the first a background policy.
+        images: Config of the images that maps are made of, with their image-level labels.
+        masks: Config of the same images with ``label_maps``, to measure.
+        seeds: Random seeds.
+        maps: More arguments of :class:`SeedStage`, the same for all.
+        refine: Likewise of :class:`RefineStage`; ``threshold='best'`` takes the best
+            threshold on ``masks`` of the maps in question.
+        score: Likewise of the two evaluation stages.
+        title: Of the page.
+        notes: What a reader should know; an empty line begins a paragraph.
+
+    Raises:
+        ConfigError: Nothing to cross, or a name that cannot be.
+    """
+
+    classifiers: Mapping[str, Any]
+    heads: Mapping[str, Mapping[str, Any]]
+    refiners: Mapping[str, Sequence[Mapping[str, Any]]]
+    images: Mapping[str, Any]
+    masks: Mapping[str, Any]
+    seeds: Sequence[int] = (0,)
+    maps: Mapping[str, Any] | None = None
+    refine: Mapping[str, Any] | None = None
+    score: Mapping[str, Any] | None = None
+    title: str = 'Seed heads, classifiers and refiners'
+    notes: str = ''
+
+    def __post_init__(self) -> None:
+        for kind in ('classifiers', 'heads', 'refiners'):
+            _check_names(kind, getattr(self, kind))
+        for name, refiners in self.refiners.items():
+            if not isinstance(refiners, list | tuple) or not refiners:
+                raise ConfigError(
+                    f"matrix.refiners: '{name}' must be a list of refiners that begins "
+                    f'with a background policy, not {refiners!r}',
+                    token=name,
+                )
+        for kind in ('images', 'masks', 'maps', 'refine', 'score'):
+            if not isinstance(getattr(self, kind) or {}, Mapping):
+                raise ConfigError(f'matrix.{kind} must be a dict', token=kind)
+        for kind in ('maps', 'refine', 'score'):
+            for key in OWN & set(getattr(self, kind) or {}):
+                raise ConfigError(
+                    f"matrix.{kind} may not have '{key}', which the matrix gives",
+                    token=kind,
+                )
+        _check_seeds(self.seeds)
+
+    @classmethod
+    def of(cls, cfg: Config) -> Matrix:
+        """The matrix of a config.
+
+        Raises:
+            ConfigError: It has none, or one with a mistake.
+        """
+        found = cfg.to_dict().get('matrix')
+        if not isinstance(found, Mapping):
+            raise ConfigError(
+                f"{cfg.filename} has no dict 'matrix': a pipeline runs with "
+                'tools/run_pipeline.py'
+            )
+        check_arguments(cls, found)
+        for key in ('classifiers', 'heads', 'refiners', 'images', 'masks'):
+            if key not in found:
+                raise ConfigError(f"the matrix needs also '{key}'", token='matrix')
+        return cls(**found)
+
+    def select(
+        self,
+        classifiers: Sequence[str] | None = None,
+        heads: Sequence[str] | None = None,
+        refiners: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Matrix:
+        """A part of it, in the order given; None for all of a kind.
+
+        Raises:
+            ConfigError: An unknown name, or one that comes twice.
+        """
+        return replace(
+            self,
+            classifiers=_chosen('classifiers', self.classifiers, classifiers),
+            heads=_chosen('heads', self.heads, heads),
+            refiners=_chosen('refiners', self.refiners, refiners),
+            seeds=self.seeds if seeds is None else list(seeds),
+        )
+
+
+def _check_names(kind: str, given: Any) -> None:
+    if not isinstance(given, Mapping) or not given:
+        raise ConfigError(
+            f'matrix.{kind} must be a dict from names to configs, with one at least',
+            token=kind,
+        )
+    for name in given:
+        wrong = not str(name).isidentifier() or '__' in name or name != name.strip('_')
+        if wrong or name == BEST:
+            raise ConfigError(
+                f'matrix.{kind}: a name must be letters, digits and single _ between them, '
+                f"and not '{BEST}', which is a column already; not '{name}'",
+                token=name,
+            )
+
+
+def _check_seeds(seeds: Any) -> None:
+    right = isinstance(seeds, list | tuple) and len(seeds) > 0
+    if not right or any(type(s) is not int or s < 0 for s in seeds):
+        raise ConfigError(
+            f'seeds must be a list of whole numbers from 0 on, not {seeds!r}', 'seeds'
+        )
+    twice = [s for i, s in enumerate(seeds) if s in seeds[:i]]
+    if twice:
+        raise ConfigError(f'the seed {twice[0]} comes twice: leave one out', 'seeds')
+
+
+def _chosen(
+    kind: str, known: Mapping[str, Any], names: Sequence[str] | None
+) -> Mapping[str, Any]:
+    if names is None:
+        return known
+    for i, name in enumerate(names):
+        if name not in known:
+            raise ConfigError(
+                f"--{kind}: the matrix has no '{name}': {near_names(name, known)}"
+            )
+        if name in names[:i]:
+            raise ConfigError(f"--{kind}: '{name}' comes twice: leave one out")
+    return {name: known[name] for name in names}
