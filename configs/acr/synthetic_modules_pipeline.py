@@ -1,12 +1,13 @@
 """Table 4 of ACR on the synthetic set, from scratch: what each consistency adds.
 
-Every row is measured without and with affinity refinement, on train. The weights of the
-two losses are those of synthetic.py.
+Every row is measured on train without affinity refinement, with it, and with the affinity
+the other way round: every patch gives to those that it attends to. The weights of the two
+losses are those of synthetic.py.
 """
 
 from mmengine.config import read_base
 
-from wsss_plugins.seeds import ACRGradientMap
+from wsss_plugins.seeds import ACRGradientMap, AffinityRefined
 from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
@@ -14,7 +15,12 @@ with read_base():
     from .synthetic_pipeline import from_classifier, masks
 
 seed = 0
-refinements = dict(plain=False, refined=True)
+plain = dict(type=ACRGradientMap, affinity=False)
+heads = dict(
+    plain=plain,
+    refined=dict(type=ACRGradientMap),
+    given=dict(type=AffinityRefined, head=plain, direction='give'),
+)
 
 pipeline = [
     stage
@@ -23,13 +29,13 @@ pipeline = [
         dict(type=TrainStage, name=name, config='synthetic.py', options=options),
         *(
             part
-            for kind, affinity in refinements.items()
+            for kind, head in heads.items()
             for part in (
                 dict(
                     from_classifier,
                     name=f'{name}_{kind}',
                     model=name,
-                    head=dict(type=ACRGradientMap, affinity=affinity),
+                    head=head,
                 ),
                 dict(
                     type=EvaluateSeedStage,

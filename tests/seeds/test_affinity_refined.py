@@ -40,6 +40,25 @@ def test_it_is_what_acr_does(prefix, images, tiny_classifier) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)
 
 
+def test_patches_give_where_others_take(images, tiny_classifier) -> None:
+    """Transposed, by hand; the mean of both directions is the mean of the maps."""
+    model = tiny_classifier().double().eval()
+    plain = ACRGradientMap(affinity=False)
+    found = {
+        way: AffinityRefined(plain, direction=way)(model, images, LABELS)
+        for way in ('take', 'give', 'both')
+    }
+    with torch.no_grad(), capture(model.backbone, images) as trace:
+        affinity = sum(a.mean(1)[:, 1:, 1:] for a in trace.attn)
+    maps = plain(model, images, LABELS)
+    expected = maps.flatten(2) @ affinity
+    torch.testing.assert_close(found['give'], expected.view_as(maps))
+    assert not torch.allclose(found['give'], found['take'])
+    torch.testing.assert_close(found['both'], (found['take'] + found['give']) / 2)
+    with pytest.raises(ConfigError, match=r"direction must be one of .*, not 'from'"):
+        AffinityRefined(plain, direction='from')
+
+
 def test_it_is_what_mctformer_does(images, tiny_mctformer) -> None:
     model = tiny_mctformer().double()
     found = AffinityRefined(MCTformerMap(refine=False))(model, images, LABELS)

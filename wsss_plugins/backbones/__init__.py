@@ -1,7 +1,13 @@
 """Backbones: from images to tokens, and the capture of what happens inside."""
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
-from wsss_plugins.backbones.capture import Trace, capture, capture_relevance
+from wsss_plugins.backbones.capture import (
+    DIRECTIONS,
+    Trace,
+    capture,
+    capture_relevance,
+    check_direction,
+)
 from wsss_plugins.backbones.cnn import CNNBackbone, TimmCNN
 from wsss_plugins.backbones.conformer import ConformerBackbone
 from wsss_plugins.backbones.emha import EMHA
@@ -21,6 +27,7 @@ from wsss_plugins.backbones.weights import (
 from wsss_plugins.backbones.wide_resnet38 import WideResNet38
 
 __all__ = [
+    'DIRECTIONS',
     'EMHA',
     'CNNBackbone',
     'ConformerBackbone',
@@ -38,6 +45,7 @@ __all__ = [
     'WideResNet38',
     'capture',
     'capture_relevance',
+    'check_direction',
     'load_weights',
     'read_checkpoint',
     'read_weights',

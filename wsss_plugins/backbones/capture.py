@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
-from wsss_plugins.errors import UserError
+from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.lrp import Composite
+
+DIRECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    'take': lambda affinity: affinity,
+    'give': lambda affinity: affinity.mT,
+    'both': lambda affinity: (affinity + affinity.mT) / 2,
+}
+"""How a map is spread along attention: every patch takes from those that it attends to
+(ACR, MCTformer), gives to them, or the mean of the two."""
 
 
 @dataclass
@@ -64,7 +72,9 @@ class Trace:
         """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``."""
         return torch.stack([a.mean(1) for a in self.attention_from(start)])
 
-    def patch_affinity(self, blocks: Collection[int] | None = None) -> Tensor:
+    def patch_affinity(
+        self, blocks: Collection[int] | None = None, direction: str = 'take'
+    ) -> Tensor:
         """Patch-to-patch attention, mean over heads, summed over blocks, ``(N, n, n)``.
 
         Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eq. 8; the sum
@@ -72,6 +82,10 @@ class Trace:
 
         Args:
             blocks: Which blocks; by default all that were shown.
+            direction: A key of :data:`DIRECTIONS`.
+
+        Returns:
+            ``(N, n, n)`` >= 0; a map is multiplied from the right.
 
         Raises:
             UserError: The attention of a block was not shown.
@@ -81,7 +95,7 @@ class Trace:
         total = chosen[0][..., first:, first:].detach().mean(1)
         for attn in chosen[1:]:
             total += attn[..., first:, first:].detach().mean(1)
-        return total
+        return DIRECTIONS[direction](total)
 
     def attention_gradients(
         self, scores: Tensor, cotangents: Tensor, start: int = 0
@@ -294,4 +308,17 @@ def _refuse_hidden_attention(
         raise UserError(
             f'{name} showed the attention of {seen} of {blocks} blocks: a block runs '
             f'fused attention; make {method}() switch it off'
+        )
+
+
+def check_direction(direction: str) -> None:
+    """Refuses what is no key of :data:`DIRECTIONS`.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if direction not in DIRECTIONS:
+        raise ConfigError(
+            f'direction must be one of {tuple(DIRECTIONS)}, not {direction!r}',
+            'direction',
         )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.backbones import Trace, capture, check_direction
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners.base import Refiner, check_batch
@@ -21,7 +21,7 @@ from wsss_plugins.structures import Seed
 def patch_transition(
     trace: Trace,
     blocks: Sequence[int] | None = None,
-    symmetric: bool = False,
+    direction: str = 'take',
     normalise: bool = False,
     residual: float = 0.0,
 ) -> Tensor:
@@ -30,7 +30,7 @@ def patch_transition(
     Args:
         trace: Attention of a batch.
         blocks: Which blocks to add up, negative ones counting from the end; None: all.
-        symmetric: Take the mean of the matrix and its transpose.
+        direction: A key of :data:`~wsss_plugins.backbones.DIRECTIONS`.
         normalise: Divide each row by its sum.
         residual: Weight of the identity that is added last, >= 0.
 
@@ -41,17 +41,14 @@ def patch_transition(
     Raises:
         ConfigError: The backbone has no such block.
     """
-    first, depth = trace.num_prefix, len(trace.attn)
+    depth = len(trace.attn)
     wrong = [b for b in blocks or () if not -depth <= b < depth]
     if wrong:
         raise ConfigError(
             f'the backbone has the blocks 0 to {depth - 1}, not {wrong[0]}', 'blocks'
         )
     chosen = range(depth) if blocks is None else blocks
-    heads = [trace.attn[b][..., first:, first:].detach().mean(1) for b in chosen]
-    transition = torch.stack(heads).sum(0)
-    if symmetric:
-        transition = (transition + transition.mT) / 2
+    transition = trace.patch_affinity([b % depth for b in chosen], direction)
     if normalise:
         transition = transition / transition.sum(-1, keepdim=True)
     return transition + residual * torch.eye(transition.shape[-1]).to(transition)
@@ -81,7 +78,7 @@ class PatchAffinity(Refiner):
         model: Stage that trained the classifier whose attention is read.
         blocks: Which blocks to add up, negative ones counting from the end; None: all.
         power: How often to multiply, >= 1.
-        symmetric: Take the mean of the matrix and its transpose.
+        direction: A key of :data:`~wsss_plugins.backbones.DIRECTIONS`.
         normalise: Divide each row by its sum.
         residual: Weight of the identity that is added, >= 0.
         input_size: ``(H, W)`` images are resized to for the classifier; by default their
@@ -96,7 +93,7 @@ class PatchAffinity(Refiner):
         model: str = 'classifier',
         blocks: Sequence[int] | None = None,
         power: int = 1,
-        symmetric: bool = False,
+        direction: str = 'take',
         normalise: bool = False,
         residual: float = 0.0,
         input_size: tuple[int, int] | None = None,
@@ -106,12 +103,13 @@ class PatchAffinity(Refiner):
                 'PatchAffinity needs power >= 1, residual >= 0 and at least one block, '
                 f'not {power}, {residual} and {blocks}'
             )
+        check_direction(direction)
         self.stages = (model,)
         self.power = power
         self.transition = partial(
             patch_transition,
             blocks=blocks,
-            symmetric=symmetric,
+            direction=direction,
             normalise=normalise,
             residual=residual,
         )

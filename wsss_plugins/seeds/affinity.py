@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.backbones import Trace, capture, check_direction
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import SEED_HEADS, build_as
@@ -31,20 +31,27 @@ class AffinityRefined(SeedHead):
         head: The head or its config; :class:`GenericAttentionRelevance` by default, the
             row 'Generic' with affinity of the paper's table 5.
         power: How often to multiply, >= 1.
+        direction: Whether patches take from those that they attend to, as in the paper,
+            or give to them: a key of :data:`~wsss_plugins.backbones.DIRECTIONS`.
 
     Raises:
-        ConfigError: ``power`` is less than 1.
+        ConfigError: ``power`` is less than 1, or an unknown direction.
     """
 
     def __init__(
-        self, head: dict[str, Any] | SeedHead | None = None, power: int = 1
+        self,
+        head: dict[str, Any] | SeedHead | None = None,
+        power: int = 1,
+        direction: str = 'take',
     ) -> None:
         super().__init__()
         if power < 1:
             raise ConfigError(f'power must be 1 or more, not {power}', 'power')
+        check_direction(direction)
         head = head or dict(type='GenericAttentionRelevance')
         self.head = build_as(SEED_HEADS, head, SeedHead)
         self.power = power
+        self.direction = direction
 
     def check_model(self, model: WSSSClassifier) -> None:
         """Refuses a model without attention, or one that the head refuses.
@@ -82,12 +89,11 @@ class AffinityRefined(SeedHead):
             maps = spread_along(maps, affinity)
         return maps
 
-    @staticmethod
-    def _affinity(model: WSSSClassifier, trace: Trace) -> Tensor:
+    def _affinity(self, model: WSSSClassifier, trace: Trace) -> Tensor:
         if len(trace.attn) == len(model.backbone.attention_modules()):
-            return trace.patch_affinity()
+            return trace.patch_affinity(direction=self.direction)
         with capture(model.backbone, trace.images.detach(), gradients=False) as plain:
-            return plain.patch_affinity()
+            return plain.patch_affinity(direction=self.direction)
 
 
 def spread_along(maps: Tensor, affinity: Tensor) -> Tensor:
