@@ -135,7 +135,8 @@ def test_right_configs_pass() -> None:
             dict(type='ACRGradientMap', start_blok=-2),
             'start_blok',
             "ACRGradientMap takes no argument 'start_blok': did you mean 'start_block'? "
-            'Allowed: start_block, affinity, classes_per_pass, variant',
+            'Allowed: start_block, affinity, affinity_blocks, clamp, classes_per_pass, '
+            'variant',
         ),
         (
             dict(type='ACRGradientMap', start_block=dict(type='CAM', x=1)),

@@ -16,25 +16,29 @@ with read_base():
 
 seed = 0
 plain = dict(type=ACRGradientMap, affinity=False)
-of_the_paper = dict(plain=plain, refined=dict(type=ACRGradientMap))
-given = dict(type=AffinityRefined, head=plain, direction='give')
+heads = dict(
+    plain=plain,
+    refined=dict(type=ACRGradientMap),
+    given=dict(type=AffinityRefined, head=plain, direction='give'),
+)
 
-trainings = [
-    dict(type=TrainStage, name=name, config='synthetic.py', options=options)
-    for name, options in regularisations.items()
-]
-maps = [
+pipeline = [
     stage
-    for kind, head in {**of_the_paper, 'given': given}.items()
-    for name in regularisations
+    for name, options in regularisations.items()
     for stage in (
-        dict(from_classifier, name=f'{name}_{kind}', model=name, head=head),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_{kind}_score',
-            seeds=f'{name}_{kind}',
-            dataset=masks,
+        dict(type=TrainStage, name=name, config='synthetic.py', options=options),
+        *(
+            part
+            for kind, head in heads.items()
+            for part in (
+                dict(from_classifier, name=f'{name}_{kind}', model=name, head=head),
+                dict(
+                    type=EvaluateSeedStage,
+                    name=f'{name}_{kind}_score',
+                    seeds=f'{name}_{kind}',
+                    dataset=masks,
+                ),
+            )
         ),
     )
 ]
-pipeline = [*trainings, *maps]

@@ -216,6 +216,18 @@ def test_two_views_of_an_image(tiny_classifier) -> None:
     assert one.scalars == two.scalars
 
 
+def test_broken_weights_are_left_to_the_loss(tiny_classifier) -> None:
+    """No claim about the kind of attention, and no warning that it is even."""
+    model = tiny_classifier()
+    with torch.no_grad():
+        model.backbone.vit.pos_embed.fill_(math.nan)
+    runner, hook = Runner(model), AttentionEntropyHook(patience=0)
+    go(hook, runner, 0)
+    ((_, values),) = runner.scalars
+    assert values and all(map(math.isnan, values.values()))
+    assert 'warned' not in hook.state
+
+
 def test_models_without_attention(tiny_classifier, tiny_ex_vit) -> None:
     hook = AttentionEntropyHook()
     cnn = WSSSClassifier(TimmCNN('resnet18'), TokenHead(5, 512, ('patch',)))
