@@ -86,6 +86,8 @@ def build_runner(
     if cfg.get('train_dataloader') is not None:
         dataset = cfg.train_dataloader.dataset
         cfg.train_dataloader.dataset = dict(type=SeededSamples, dataset=dataset)
+    # mmengine keeps a logger by name and second: stages would share one.
+    cfg.setdefault('experiment_name', work_dir.name)
     hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
     more = [
         dict(type=EpochSeedHook),
