@@ -39,7 +39,9 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     pipeline = Pipeline(cfg, data_root=args.data_root, strict=args.strict)
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     if args.dry_run:
-        _show_plan(pipeline, work_dir, pipeline.select(args.start, args.stop))
+        steps = pipeline.select(args.start, args.stop)
+        pipeline.refuse_mistakes(steps, work_dir)
+        _show_plan(pipeline, work_dir, steps)
         return
     records = pipeline.run(work_dir, args.start, args.stop)
     if rank() == 0:

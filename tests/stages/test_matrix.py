@@ -14,17 +14,14 @@ from trees import make_voc
 
 from wsss_plugins.config import check_config, load_config
 from wsss_plugins.errors import ConfigError, UserError
-from wsss_plugins.stages import Pipeline
 from wsss_plugins.stages.matrix import (
     BEST,
     Choice,
     Matrix,
     MatrixRun,
     Plan,
-    refusals,
     write_tables,
 )
-from wsss_plugins.stages.matrix.trial import untrained
 
 ROOT = Path(__file__).parents[2]
 BACKGROUND = dict(type='ConstantBackground')
@@ -246,20 +243,6 @@ def test_a_classifier_without_maps_is_not_trained(root, tmp_path) -> None:
     files = write_tables(table, tmp_path / 'out')
     assert [f.suffix for f in files] == ['.md', '.csv'], 'no page of no stage'
     assert '| cnn | rollout | - | - | - |' in files[0].read_text()
-
-
-def test_the_trial_fetches_nothing_and_is_repeatable(root) -> None:
-    """No network in tests: weights of timm would be an error."""
-    cfg = classifier(root, dict(type='TimmViT', name='vit_tiny_patch16_224'))['config']
-    cfg['model']['backbone']['pretrained'] = True
-    cfg['model']['head']['num_classes'] = None  # the data set knows
-    model = untrained(cfg)
-    assert model.num_classes == 20 and not model.training
-    assert cfg['model']['backbone']['pretrained'] is True, 'the config is left alone'
-    (root / 'mine.py').touch()
-    steps = Plan(Matrix(**content(root))).config(str(root / 'mine.py'))
-    pipeline = Pipeline(steps)
-    assert refusals(pipeline) == refusals(pipeline) == {}
 
 
 def test_unlike_beginnings_are_refused_before_any_work(root, tmp_path) -> None:

@@ -34,6 +34,7 @@ from wsss_plugins.stages.cards.training import begun_network
 from wsss_plugins.stages.distributed import barrier, gather, rank, world_size
 from wsss_plugins.stages.failures import FAILURES_FILE
 from wsss_plugins.stages.record import StageRecord, environment
+from wsss_plugins.stages.trial import refuse_mistakes
 from wsss_plugins.structures import PART_FILES, load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Network
@@ -136,6 +137,15 @@ class Pipeline:
             return 'changed'
         return 'done' if record.done else 'interrupted'
 
+    def refuse_mistakes(self, steps: Sequence[Step], work_dir: Path) -> None:
+        """Tries what is not done: networks are built, and seed heads see one image.
+
+        Raises:
+            ConfigError: One that cannot be; the hours before it are saved.
+        """
+        left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
+        refuse_mistakes(left)
+
     def run(
         self, work_dir: Path | str, start: str | None = None, stop: str | None = None
     ) -> dict[str, StageRecord]:
@@ -151,7 +161,8 @@ class Pipeline:
 
         Raises:
             UserError: The folder belongs to another experiment, an earlier stage is
-                missing, or images failed and the pipeline is strict.
+                missing, a network cannot be built or a seed head refuses it, or images
+                failed and the pipeline is strict.
         """
         work_dir = Path(work_dir)
         claim(work_dir, self.experiment)
@@ -162,6 +173,7 @@ class Pipeline:
                     f"--start {start}: the earlier stage '{step.stage.name}' is "
                     f'{self.state(step, work_dir)}; start there'
                 )
+        self.refuse_mistakes(selected, work_dir)
         networks = self._networks()
         for step in selected:
             if rank() == 0 and self.state(step, work_dir) in ('new', 'changed'):

@@ -4,7 +4,6 @@ from wsss_plugins.stages.matrix.plan import Cell, Choice, Plan
 from wsss_plugins.stages.matrix.results import Entry, Table
 from wsss_plugins.stages.matrix.run import MatrixRun
 from wsss_plugins.stages.matrix.tables import write_tables
-from wsss_plugins.stages.matrix.trial import refusals
 from wsss_plugins.stages.matrix.wanted import BEST, Matrix
 
 __all__ = [
@@ -16,6 +15,5 @@ __all__ = [
     'MatrixRun',
     'Plan',
     'Table',
-    'refusals',
     'write_tables',
 ]

@@ -12,7 +12,6 @@ from wsss_plugins.stages.compare import Row, refuse_unlike
 from wsss_plugins.stages.distributed import barrier, rank, world_size
 from wsss_plugins.stages.matrix.plan import Plan
 from wsss_plugins.stages.matrix.results import REMEDY, Table
-from wsss_plugins.stages.matrix.trial import refusals
 from wsss_plugins.stages.matrix.wanted import Matrix
 from wsss_plugins.stages.pipeline import (
     DataDigests,
@@ -23,6 +22,7 @@ from wsss_plugins.stages.pipeline import (
 )
 from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.stages.train import TrainStage
+from wsss_plugins.stages.trial import refusals
 from wsss_plugins.structures import atomic_path
 
 ERRORS = '.errors'
@@ -69,7 +69,7 @@ class MatrixRun:
         self._digests = DataDigests()  # the data are looked at once for all seeds
         whole = self._pipeline(self.seeds[0], ())
         assert whole is not None
-        self.refused = refusals(whole)
+        self.refused = refusals(step.stage for step in whole.steps)
         self.failed: dict[int, dict[str, str]] = {seed: {} for seed in self.seeds}
         self._pipelines = {s: self._pipeline(s, self.refused) for s in self.seeds}
 

@@ -1,0 +1,107 @@
+"""What can be known of networks before any is trained.
+
+That they can be built, and which seed heads have nothing to say of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.config import set_everywhere
+from wsss_plugins.errors import CheckpointError, ConfigError, DataError, UserError
+from wsss_plugins.registry import MODELS, SCOPE, build_as
+from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.classes import fill_num_classes
+from wsss_plugins.stages.seed import SeedStage
+from wsss_plugins.stages.train import TrainStage
+
+GRID = (3, 4)
+"""Size of the tried image in strides of the backbone; small, and not square."""
+
+
+def refuse_mistakes(stages: Sequence[Stage]) -> None:
+    """Refuses networks that cannot be built, and seed heads that refuse theirs.
+
+    An hour of training may come before the stage that would have said so.
+
+    Args:
+        stages: Those that are to run.
+
+    Raises:
+        ConfigError: Names the stage and says what is wrong.
+    """
+    for name, reason in refusals(stages).items():
+        raise ConfigError(f"stage '{name}': {reason}", token=name)
+
+
+def refusals(stages: Iterable[Stage]) -> dict[str, str]:
+    """Builds every network with random weights; tries the seed heads on one small image.
+
+    What only shows with trained weights, or is no mistake of the user's, is left to the
+    run.
+
+    Args:
+        stages: Stages that train, and stages that make maps with what they trained.
+
+    Returns:
+        Why a head refuses its model, by the name of the stage of maps that cannot be.
+
+    Raises:
+        ConfigError: A network that cannot be built.
+    """
+    found: dict[str, str] = {}
+    trained: dict[str, TrainStage] = {}
+    heads: dict[str, list[SeedStage]] = {}
+    for stage in stages:
+        if isinstance(stage, TrainStage):
+            trained[stage.name] = stage
+        elif isinstance(stage, SeedStage):
+            heads.setdefault(stage.model, []).append(stage)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for name, training in trained.items():
+            model = untrained(training.cfg)
+            for stage in heads.get(name, ()):
+                reason = _refusal(stage, model)
+                if reason is not None:
+                    found[stage.name] = reason
+    return found
+
+
+def untrained(cfg: Mapping[str, Any]) -> nn.Module:
+    """The model of a training config with random weights; nothing is fetched.
+
+    Raises:
+        ConfigError: It has a mistake.
+    """
+    init_default_scope(SCOPE)
+    model = copy.deepcopy(fill_num_classes(Config(dict(cfg))).to_dict()['model'])
+    for key in ('pretrained', 'init_cfg'):
+        set_everywhere(model, key, None)
+    return build_as(MODELS, model, nn.Module).eval()
+
+
+def _refusal(stage: SeedStage, model: nn.Module) -> str | None:
+    """Why the head of a stage refuses a model; None when it does not."""
+    if not isinstance(model, WSSSClassifier):
+        return f'class maps are of a WSSSClassifier, and this is {type(model).__name__}'
+    sides = [strides * model.backbone.stride for strides in GRID]
+    labels = torch.zeros(1, model.num_classes)
+    labels[0, 0] = 1
+    try:
+        stage.head(model, torch.rand(1, 3, *sides), labels)
+    except (DataError, CheckpointError):
+        return None
+    except UserError as error:
+        return ' '.join(str(error).split())
+    except Exception:  # perhaps of so small an image: the run will say
+        return None
+    return None
