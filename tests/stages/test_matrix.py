@@ -142,8 +142,8 @@ def test_parts_in_the_order_given() -> None:
         (dict(heads=['cams']), "--heads: the matrix has no 'cams': did you mean 'cam'?"),
         (dict(refiners=['none', 'none']), "--refiners: 'none' comes twice"),
         (dict(classifiers=['resnet']), "--classifiers: the matrix has no 'resnet': Allowed: vit"),
-        (dict(seeds=[1, 1]), 'the seed 1 comes twice'),
-        (dict(seeds=[-1]), 'whole numbers from 0 on'),
+        (dict(seeds=[1, 1]), '--seeds: 1 comes twice'),
+        (dict(seeds=[-1]), '--seeds must be a list of whole numbers from 0 on'),
     ],
 )  # fmt: skip
 def test_wrong_parts(kinds, message) -> None:

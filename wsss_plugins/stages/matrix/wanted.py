@@ -72,7 +72,7 @@ class Matrix:
                     f"matrix.{kind} may not have '{key}', which the matrix gives",
                     token=kind,
                 )
-        _check_seeds(self.seeds)
+        _check_seeds(self.seeds, 'matrix.seeds', 'seeds')
 
     @classmethod
     def of(cls, cfg: Config) -> Matrix:
@@ -103,8 +103,10 @@ class Matrix:
         """A part of it, in the order given; None for all of a kind.
 
         Raises:
-            ConfigError: An unknown name, or one that comes twice.
+            ConfigError: An unknown name, a random seed below 0, or one that comes twice.
         """
+        if seeds is not None:
+            _check_seeds(seeds, '--seeds')
         return replace(
             self,
             classifiers=_chosen('classifiers', self.classifiers, classifiers),
@@ -130,15 +132,15 @@ def _check_names(kind: str, given: Any) -> None:
             )
 
 
-def _check_seeds(seeds: Any) -> None:
+def _check_seeds(seeds: Any, where: str, token: str | None = None) -> None:
     right = isinstance(seeds, list | tuple) and len(seeds) > 0
     if not right or any(type(s) is not int or s < 0 for s in seeds):
         raise ConfigError(
-            f'seeds must be a list of whole numbers from 0 on, not {seeds!r}', 'seeds'
+            f'{where} must be a list of whole numbers from 0 on, not {seeds!r}', token
         )
     twice = [s for i, s in enumerate(seeds) if s in seeds[:i]]
     if twice:
-        raise ConfigError(f'the seed {twice[0]} comes twice: leave one out', 'seeds')
+        raise ConfigError(f'{where}: {twice[0]} comes twice: leave one out', token)
 
 
 def _chosen(
