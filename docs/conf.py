@@ -16,3 +16,5 @@ exclude_patterns = ['_build', 'generated']
 
 html_theme = 'furo'
 html_title = f'{project} {release}'
+html_static_path = ['style']
+html_css_files = ['numbers.css']
