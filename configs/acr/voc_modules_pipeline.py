@@ -1,12 +1,17 @@
 """Table 4 of ACR on Pascal VOC 2012: what each consistency adds to the maps of train.
 
-Every row is measured without and with affinity refinement. The report shows the maps of
-figures 4 and 12 side by side.
+Every row is measured without and with affinity refinement, and so is whom its patches
+attend to. The report shows the maps of figures 4 and 12 side by side.
 """
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import EvaluateSeedStage, ReportStage, TrainStage
+from wsss_plugins.stages import (
+    EvaluateAffinityStage,
+    EvaluateSeedStage,
+    ReportStage,
+    TrainStage,
+)
 
 with read_base():
     from .._base_.acr_ablations import regularisations
@@ -18,6 +23,12 @@ pipeline = [
     for name, options in regularisations.items()
     for stage in (
         dict(type=TrainStage, name=name, config='voc.py', options=options),
+        dict(
+            type=EvaluateAffinityStage,
+            name=f'{name}_affinity',
+            model=name,
+            dataset=masks,
+        ),
         dict(plain, name=f'{name}_plain', model=name, dataset=train),
         dict(
             type=EvaluateSeedStage,

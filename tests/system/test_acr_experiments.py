@@ -146,7 +146,7 @@ def test_twin(name, few, tmp_path) -> None:
 def test_table_4(few, tmp_path) -> None:
     """Each row has its terms of the loss, and two numbers on train."""
     records = run('synthetic_modules_pipeline.py', few, tmp_path)
-    assert len(records) == 4 * 5
+    assert len(records) == 4 * 6
     terms = dict(
         baseline=set(),
         act={'loss_act'},

@@ -1,5 +1,10 @@
 """Metrics: how good label maps, seeds and image-level predictions are."""
 
+from wsss_plugins.metrics.affinity import (
+    AffinityContrast,
+    AffinityScores,
+    patch_labels,
+)
 from wsss_plugins.metrics.boundary import boundary_band, boundary_counts
 from wsss_plugins.metrics.coco_ap import CocoAP
 from wsss_plugins.metrics.confusion import (
@@ -46,6 +51,8 @@ __all__ = [
     'CONVENTIONS',
     'MEANS',
     'PER_CLASS',
+    'AffinityContrast',
+    'AffinityScores',
     'ClassCounts',
     'CocoAP',
     'Convention',
@@ -79,6 +86,7 @@ __all__ = [
     'masked_logits',
     'mean_iou',
     'normalise_map',
+    'patch_labels',
     'perturbed_logits',
     'pixel_accuracy',
     'pixel_ranks',

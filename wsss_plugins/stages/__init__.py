@@ -3,6 +3,7 @@
 from wsss_plugins.stages.base import Stage
 from wsss_plugins.stages.confident import ConfidentLabelStage
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.evaluate_affinity import EvaluateAffinityStage
 from wsss_plugins.stages.evaluate_instances import EvaluateInstanceStage
 from wsss_plugins.stages.folder import FolderStage
 from wsss_plugins.stages.insertion_deletion_test import InsertionDeletionTestStage
@@ -32,6 +33,7 @@ from wsss_plugins.stages.train import TrainStage, build_runner, load_trained
 __all__ = [
     'ConfidentLabelStage',
     'EpochSeedHook',
+    'EvaluateAffinityStage',
     'EvaluateInstanceStage',
     'EvaluateLabelStage',
     'EvaluateSeedStage',

@@ -38,7 +38,7 @@ IMAGES_FILE = 'per_image.json'
 CLASSES_FILE = 'classes.csv'
 
 
-class _MaskStage(Stage):
+class MaskStage(Stage):
     """What the evaluation stages share: a data set with masks, and a loop over it.
 
     Images that the measured stage went on without are left out, and counted as the
@@ -48,22 +48,17 @@ class _MaskStage(Stage):
     needs_every_image = False
     needs_masks = True
 
-    def __init__(
-        self, name: str, source: str, dataset: dict[str, Any], convention: str
-    ) -> None:
+    def __init__(self, name: str, source: str, dataset: dict[str, Any]) -> None:
         super().__init__(name)
-        convention_of(convention)
         self.source = source
         self.inputs = (source,)
         self.dataset = dict(dataset, test_mode=True)
-        self.convention = convention
 
     def provenance(self) -> dict[str, Any]:
-        """The split, whose masks only this stage reads, and how means are taken."""
+        """The split, whose masks only this stage reads."""
         return dict(
             data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
             ground_truth=str(self.dataset.get('label_maps')),
-            convention=self.convention,
         )
 
     def _images(self, source: Path) -> WSSSDataset:
@@ -80,8 +75,23 @@ class _MaskStage(Stage):
                 bar.advance()
 
 
+class _IoUStage(MaskStage):
+    """A mask stage whose means follow a published convention."""
+
+    def __init__(
+        self, name: str, source: str, dataset: dict[str, Any], convention: str
+    ) -> None:
+        super().__init__(name, source, dataset)
+        convention_of(convention)
+        self.convention = convention
+
+    def provenance(self) -> dict[str, Any]:
+        """The split, whose masks only this stage reads, and how means are taken."""
+        return dict(super().provenance(), convention=self.convention)
+
+
 @STAGES.register_module()
-class EvaluateSeedStage(_MaskStage):
+class EvaluateSeedStage(_IoUStage):
     """mIoU of seeds at every threshold, in one pass over the images.
 
     Writes to ``scores.json`` the curve, the area under it, all measures at its top
@@ -159,7 +169,7 @@ class EvaluateSeedStage(_MaskStage):
 
 
 @STAGES.register_module()
-class EvaluateLabelStage(_MaskStage):
+class EvaluateLabelStage(_IoUStage):
     """mIoU, FP and FN rates and boundary IoU of label maps, per class and per image.
 
     Writes ``scores.json``, the table ``classes.csv``, the confusion matrix

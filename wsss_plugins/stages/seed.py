@@ -156,7 +156,7 @@ class SeedStage(Stage):
             for photo, each in zip(photos, image_labels, strict=True):
                 yield self._seed_of_large(model, photo, each)
             return
-        images = _as_input(model, photos, self.input_size)
+        images = as_input(model, photos, self.input_size)
         size = (photos[0].shape[0], photos[0].shape[1])
         labels = torch.from_numpy(np.stack(image_labels)).to(images)
         if self.min_probability is not None:
@@ -182,7 +182,7 @@ class SeedStage(Stage):
         if self.min_probability is not None:
             with torch.no_grad():
                 views = (
-                    _as_input(model, _photos(c[None])) for c in self.large.crops(copy)
+                    as_input(model, _photos(c[None])) for c in self.large.crops(copy)
                 )
                 scores = [model.head.scores(model.backbone(view))[0] for view in views]
             sure = torch.stack(scores).amax(0).cpu()  # it is seen in one tile at least
@@ -190,7 +190,7 @@ class SeedStage(Stage):
         classes = labels.nonzero()[:, 0]
 
         def maps(crops: Tensor) -> Tensor:
-            images = _as_input(model, _photos(crops))
+            images = as_input(model, _photos(crops))
             size = (crops.shape[2], crops.shape[3])
             shown = labels.to(images).expand(len(crops), -1)
             return self.maps(model, images, shown, size)[:, classes.to(images.device)]
@@ -208,12 +208,22 @@ def seed_path(stage: Path, name: str) -> Path:
     return stage / 'seeds' / f'{name}.npz'
 
 
-def _as_input(
+def as_input(
     model: WSSSClassifier,
     photos: Sequence[np.ndarray],
     size: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Photos ``(H, W, 3)`` of one size as a classifier takes them, normalised."""
+    """Photos as a classifier takes them.
+
+    Args:
+        model: The classifier.
+        photos: ``(H, W, 3)`` uint8 each, all of one size.
+        size: Height and width to resize to; by default the sides are rounded to whole
+            patches.
+
+    Returns:
+        ``(N, 3, H', W')``, normalised, on this worker's device.
+    """
     pixels = torch.from_numpy(np.stack(photos))
     images = pixels.permute(0, 3, 1, 2).to(device(), torch.float32)
     own = (images.shape[2], images.shape[3])

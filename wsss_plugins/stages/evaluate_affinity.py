@@ -1,0 +1,80 @@
+"""Measuring the attention that maps are refined along against ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsss_plugins.backbones import capture
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.metrics import AffinityContrast, patch_labels
+from wsss_plugins.registry import STAGES
+from wsss_plugins.seeds.base import block_index
+from wsss_plugins.stages.distributed import gather, rank
+from wsss_plugins.stages.evaluate import SCORES_FILE, MaskStage
+from wsss_plugins.stages.seed import as_input
+from wsss_plugins.stages.train import load_trained
+from wsss_plugins.structures import save_json
+
+
+@STAGES.register_module()
+class EvaluateAffinityStage(MaskStage):
+    """Whether patches of objects and of the ground attend to their like.
+
+    Says before any refinement what it can do: see
+    :class:`~wsss_plugins.metrics.AffinityContrast`. One scale, no flip.
+
+    Args:
+        name: Name of the stage.
+        model: Stage that trained the classifier.
+        dataset: Config of the images with ``label_maps``.
+        blocks: Which blocks' attention is summed, negative ones counting from the end;
+            all of them by default, as ACR and MCTformer do.
+    """
+
+    needs_every_image = True
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        dataset: dict[str, Any],
+        blocks: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(name, model, dataset)
+        self.blocks = blocks
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Measures every image.
+
+        Raises:
+            UserError: The model has no attention or no such block.
+        """
+        model = load_trained(inputs[self.source], WSSSClassifier)
+        dataset = self._images(inputs[self.source])
+        depth = len(model.backbone.attention_modules())
+        blocks = range(depth) if self.blocks is None else self.blocks
+        shown = [block_index(block, depth) for block in blocks] or True
+        contrast = AffinityContrast()
+        for index, _ in self._share(dataset):
+            images = as_input(model, [dataset.load_image(index)])
+            with capture(
+                model.backbone, images, gradients=False, attention=shown, heads=()
+            ) as trace:
+                affinity = trace.patch_affinity()[0].cpu().numpy()
+            labels = patch_labels(dataset.load_mask(index), trace.grid)
+            contrast.update(affinity, labels)
+        total = AffinityContrast()
+        for part in gather(contrast):
+            total.merge(part)
+        scores = total.compute().to_dict()
+        if rank() == 0:
+            save_json(out / SCORES_FILE, scores)
+        measured = {key: round(value, 3) for key, value in scores.items()}
+        return dict(measured, images=len(total))
+
+    def provenance(self) -> dict[str, Any]:
+        """The split, whose masks only this stage reads, and the blocks."""
+        blocks = 'all' if self.blocks is None else list(self.blocks)
+        return dict(super().provenance(), blocks=blocks, scales=[1.0], flip=False)
