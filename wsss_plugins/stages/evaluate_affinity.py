@@ -8,6 +8,7 @@ from typing import Any
 
 from wsss_plugins.backbones import capture
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
 from wsss_plugins.registry import STAGES
 from wsss_plugins.seeds.base import block_index
@@ -31,6 +32,9 @@ class EvaluateAffinityStage(MaskStage):
         dataset: Config of the images with ``label_maps``.
         blocks: Which blocks' attention is summed, negative ones counting from the end;
             all of them by default, as ACR and MCTformer do.
+
+    Raises:
+        ConfigError: No block.
     """
 
     needs_every_image = True
@@ -43,6 +47,11 @@ class EvaluateAffinityStage(MaskStage):
         blocks: Sequence[int] | None = None,
     ) -> None:
         super().__init__(name, model, dataset)
+        if blocks is not None and not blocks:
+            raise ConfigError(
+                'blocks must name at least one, such as [-2, -1], or None for all',
+                'blocks',
+            )
         self.blocks = blocks
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
@@ -50,6 +59,7 @@ class EvaluateAffinityStage(MaskStage):
 
         Raises:
             UserError: The model has no attention or no such block.
+            DataError: Attention with negative values, or images without masks.
         """
         model = load_trained(inputs[self.source], WSSSClassifier)
         dataset = self._images(inputs[self.source])
