@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmseg.models.segmentors import EncoderDecoder
 from trees import make_voc
 
-from wsss_plugins.errors import ConfigError
-from wsss_plugins.stages import Pipeline
+from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.stages import Pipeline, TrainStage
 from wsss_plugins.stages.trial import refusals, refuse_mistakes, untrained
 
 VIT = dict(
@@ -98,6 +98,27 @@ def test_a_seed_head_that_refuses_its_network(root, tmp_path) -> None:
         "stage 'cnn_maps': AttentionRollout reads attention, and TimmCNN has none"
     )
     assert not (tmp_path / 'work' / 'vit').exists()
+
+
+def test_weights_that_are_not_there(root, tmp_path) -> None:
+    """Before the first of two trainings, and only where they would be read."""
+    path = tmp_path / 'start.safetensors'
+    second = training(root, dict(VIT, pretrained=str(path)))
+    made = pipeline(root, dict(first=training(root, VIT), second=second), {})
+    with pytest.raises(CheckpointError) as error:
+        made.run(tmp_path / 'work')
+    assert str(error.value) == (
+        f"stage 'second': the weights {path}, which its backbone begins with, are not "
+        'there: put the file in that place, or name another in the config'
+    )
+    assert not (tmp_path / 'work' / 'first').exists()
+    path.touch()
+    made.refuse_mistakes(made.steps, tmp_path / 'work')
+    url = training(root, dict(VIT, pretrained='https://there.example/start.pth'))
+    refuse_mistakes([TrainStage('third', url)])
+    given = TrainStage('fourth', second, backbone='third')
+    path.unlink()
+    refuse_mistakes([given])  # the backbone is that of the third stage
 
 
 def test_a_segmentor_has_no_class_maps(root) -> None:

@@ -46,16 +46,21 @@ def voc(tmp_path_factory) -> Path:
 def test_dry_run(name, voc, data_root, tmp_path, monkeypatch, capsys) -> None:
     """Types, arguments, order of the stages and their data are right."""
     root = voc if name in VOC else data_root
-    config = CONFIGS / name
-    command = ['run_pipeline.py', config, '--data-root', root, '--work-dir', tmp_path]
+    config, work = CONFIGS / name, tmp_path / 'work'
+    command = ['run_pipeline.py', config, '--data-root', root, '--work-dir', work]
     monkeypatch.setattr(sys, 'argv', [*map(str, command), '--dry-run'])
     monkeypatch.setenv('COLUMNS', '250')
+    weights = tmp_path / 'cwd/data/pretrained'  # looked for, and not read
+    weights.mkdir(parents=True)
+    for file in ('resnet101.pth', 'resnet38_ilsvrc.pth'):
+        (weights / file).touch()
+    monkeypatch.chdir(tmp_path / 'cwd')
     runpy.run_path(str(tiny.TOOLS / 'run_pipeline.py'), run_name='__main__')
     plan = capsys.readouterr().out
     stages = load_config(config).pipeline
     assert plan.count(' new ') == len(stages) > 1
     assert all(f' {stage["name"]} ' in plan for stage in stages)
-    assert not any(tmp_path.iterdir())
+    assert not work.exists()
 
 
 # The twins, end to end ----------------------------------------------------------------

@@ -141,7 +141,7 @@ class Pipeline:
         """Tries what is not done: networks are built, and seed heads see one image.
 
         Raises:
-            ConfigError: One that cannot be; the hours before it are saved.
+            UserError: One that cannot be, or a file of weights that is not there.
         """
         left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
         refuse_mistakes(left)

@@ -1,6 +1,7 @@
 """What can be known of networks before any is trained.
 
-That they can be built, and which seed heads have nothing to say of them.
+That their first weights are there, that they can be built, and which seed heads have
+nothing to say of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from wsss_plugins.config import set_everywhere
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError, UserError
 from wsss_plugins.registry import MODELS, SCOPE, build_as
 from wsss_plugins.stages.base import Stage
+from wsss_plugins.stages.cards.initial import weight_files
 from wsss_plugins.stages.classes import fill_num_classes
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import TrainStage
@@ -28,16 +30,21 @@ GRID = (3, 4)
 
 
 def refuse_mistakes(stages: Sequence[Stage]) -> None:
-    """Refuses networks that cannot be built, and seed heads that refuse theirs.
+    """Refuses what a later stage would: days of training may come before it.
 
-    An hour of training may come before the stage that would have said so.
+    Files of weights that are not there, networks that cannot be built, and seed heads
+    that refuse theirs.
 
     Args:
         stages: Those that are to run.
 
     Raises:
+        CheckpointError: Names the stage and the file.
         ConfigError: Names the stage and says what is wrong.
     """
+    for stage in stages:
+        if isinstance(stage, TrainStage):
+            _refuse_missing_weights(stage)
     for name, reason in refusals(stages).items():
         raise ConfigError(f"stage '{name}': {reason}", token=name)
 
@@ -87,6 +94,17 @@ def untrained(cfg: Mapping[str, Any]) -> nn.Module:
     for key in ('pretrained', 'init_cfg'):
         set_everywhere(model, key, None)
     return build_as(MODELS, model, nn.Module).eval()
+
+
+def _refuse_missing_weights(stage: TrainStage) -> None:
+    for part, path in weight_files(stage.cfg):
+        given = stage.backbone is not None and part.split('.')[0] == 'backbone'
+        if not given and not path.is_file():
+            raise CheckpointError(
+                f"stage '{stage.name}': the weights {path}, which its {part} begins "
+                'with, are not there: put the file in that place, or name another in '
+                'the config'
+            )
 
 
 def _refusal(stage: SeedStage, model: nn.Module) -> str | None:

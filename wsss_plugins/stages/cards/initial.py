@@ -95,6 +95,16 @@ def initial_weights(cfg: Mapping[str, Any]) -> list[InitialWeights]:
     return found
 
 
+def weight_files(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """The dotted part and the path of every file of weights that a config begins with.
+
+    What timm or OpenMMLab fetch by name is none.
+    """
+    for part, given, _ in _named(cfg):
+        if isinstance(given, str) and '://' not in given:
+            yield part, weights_file(given)
+
+
 def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, str]:
     """What a training config declares, by part; '' for all parts.
 
