@@ -88,6 +88,11 @@ def test_a_wrong_value_in_the_last_training(root, tmp_path) -> None:
     refuse_mistakes([made.steps[0].stage])  # what is not asked for is not tried
 
 
+def test_a_training_of_nothing(root) -> None:
+    with pytest.raises(ConfigError, match="stage 'none': its config has no 'model'"):
+        refuse_mistakes([TrainStage('none', dict(train_cfg=dict(max_epochs=1)))])
+
+
 def test_a_seed_head_that_refuses_its_network(root, tmp_path) -> None:
     models = dict(vit=training(root, VIT), cnn=training(root, RESNET))
     heads = dict(vit='AttentionRollout', cnn='AttentionRollout')

@@ -75,6 +75,10 @@ def refusals(stages: Iterable[Stage]) -> dict[str, str]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for name, training in trained.items():
+            if training.cfg.get('model') is None:
+                raise ConfigError(
+                    f"stage '{name}': its config has no 'model' to train", token=name
+                )
             model = untrained(training.cfg)
             for stage in heads.get(name, ()):
                 reason = _refusal(stage, model)
