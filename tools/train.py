@@ -21,7 +21,8 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.config import check_config
     from wsss_plugins.stages.distributed import rank
     from wsss_plugins.stages.pipeline import DataDigests, claim, experiment_name
-    from wsss_plugins.stages.train import train_alone
+    from wsss_plugins.stages.train import TrainStage, train_alone
+    from wsss_plugins.stages.trial import refuse_mistakes
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
@@ -30,6 +31,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     DataDigests()(
         cfg.to_dict()
     )  # a mistake in the data shows before weights are fetched
+    refuse_mistakes([TrainStage('training', cfg.to_dict())])
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
     metrics, card = train_alone(cfg, work_dir, cfg.get('seed', 0))

@@ -93,6 +93,12 @@ def test_a_training_of_nothing(root) -> None:
         refuse_mistakes([TrainStage('none', dict(train_cfg=dict(max_epochs=1)))])
 
 
+def test_what_another_library_says_of_a_network(root) -> None:
+    odd = TrainStage('odd', training(root, dict(VIT, num_heads=3)))
+    with pytest.raises(ConfigError, match="stage 'odd': its network cannot be built, "):
+        refuse_mistakes([odd])
+
+
 def test_a_seed_head_that_refuses_its_network(root, tmp_path) -> None:
     models = dict(vit=training(root, VIT), cnn=training(root, RESNET))
     heads = dict(vit='AttentionRollout', cnn='AttentionRollout')

@@ -79,7 +79,15 @@ def refusals(stages: Iterable[Stage]) -> dict[str, str]:
                 raise ConfigError(
                     f"stage '{name}': its config has no 'model' to train", token=name
                 )
-            model = untrained(training.cfg)
+            try:
+                model = untrained(training.cfg)
+            except UserError:
+                raise
+            except Exception as error:  # of another library's constructor
+                what = ' '.join(f'{type(error).__name__}: {error}'.split())
+                raise ConfigError(
+                    f"stage '{name}': its network cannot be built, {what}", token=name
+                ) from error
             for stage in heads.get(name, ()):
                 reason = _refusal(stage, model)
                 if reason is not None:
