@@ -38,7 +38,8 @@ def patch_labels(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 class AffinityScores:
     """Means over images, in percent.
 
-    Even attention has ``objects`` in the three lines after it, and 0 in the last two.
+    Even attention gives ``objects`` for both shares of attention to objects, and 0 for the
+    last two.
 
     Attributes:
         objects: Share of the patches that show an object.
