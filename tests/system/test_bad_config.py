@@ -121,3 +121,14 @@ def test_tools_that_do_not_fit_their_config(refused, data_root, tmp_path) -> Non
     assert "there is no 'model' to train: use tools/run_pipeline.py" in message
     message = refused('run_pipeline.py', tiny.CLASSIFIER, '--work-dir', tmp_path / 'b')
     assert 'to train one model use tools/train.py' in message
+
+
+def test_a_network_that_cannot_be_built(refused, data_root, tmp_path) -> None:
+    """Another library's assertion is one line, and nothing is written."""
+    work = tmp_path / 'work'
+    message = refused(
+        'train.py', 'configs/acr/synthetic.py', '--data-root', data_root,
+        '--work-dir', work, '--cfg-options', 'model.backbone.num_heads=5',
+    )  # fmt: skip
+    assert "stage 'training': its network cannot be built, AssertionError" in message
+    assert not work.exists()
