@@ -36,7 +36,7 @@ setup(
     packages=find_packages(include=['wsss_plugins*']),
     package_data={
         'wsss_plugins': ['py.typed', 'pretrained/*'],
-        'wsss_plugins.stages.report': ['*.html', '*.css'],
+        'wsss_plugins.report': ['*.html', '*.css'],
     },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from wsss_plugins.cli import run_tool
 
 if TYPE_CHECKING:
-    from wsss_plugins.stages import StageRecord
+    from wsss_plugins.engine import StageRecord
 
 CONFIG = 'configs/acr/synthetic_pipeline.py'
 
@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from wsss_plugins.config import load_config
-    from wsss_plugins.stages import Pipeline
+    from wsss_plugins.experiment import Pipeline
     from wsss_plugins.structures import atomic_path
 
     runs = []
@@ -73,8 +73,8 @@ def command(args: argparse.Namespace) -> str:
 
 def stage_rows(runs: Sequence[Mapping[str, StageRecord]], only: Sequence[str] | None):
     """A row for each stage that measured something: means, spreads and their card."""
-    from wsss_plugins.stages.compare import Row
-    from wsss_plugins.stages.result_rows import COUNTS, mean_rows
+    from wsss_plugins.provenance.compare import Row
+    from wsss_plugins.report.rows import COUNTS, mean_rows
 
     rows = []
     for run in runs:
@@ -92,7 +92,7 @@ def stage_rows(runs: Sequence[Mapping[str, StageRecord]], only: Sequence[str] | 
 
 def table(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) -> str:
     """Markdown: one line per metric, mean and spread over the runs."""
-    from wsss_plugins.stages.compare import NO_CARD, mark_unlike, refuse_unlike
+    from wsss_plugins.provenance.compare import NO_CARD, mark_unlike, refuse_unlike
 
     rows = stage_rows(runs, args.only)
     if not args.mix:

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 from wsss_plugins.cli import run_tool
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.stages.report.pictures import (
+from wsss_plugins.report.pictures import (
     heat_picture,
     label_picture,
     photo_picture,

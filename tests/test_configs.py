@@ -12,9 +12,9 @@ from mmengine.registry import init_default_scope
 
 from wsss_plugins.config import check_config, load_config, plain, typed_nodes
 from wsss_plugins.datasets import COCO14, VOC12
+from wsss_plugins.engine import Stage
+from wsss_plugins.experiment.matrix import Matrix, Plan
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, resolve
-from wsss_plugins.stages import Stage
-from wsss_plugins.stages.matrix import Matrix, Plan
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(

@@ -15,27 +15,48 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'wsss_plugins'
 
-# A module imports from its own sub-package and from the layers above it only.
-LAYERS = [
-    {'errors'},
-    {'environment', 'progress', 'registry'},
-    {'config'},
-    {'structures'},
-    {'lrp', 'losses', 'affinity'},
-    {'backbones'},
-    {'classifiers', 'segmentors'},
-    {'seeds', 'refiners', 'datasets', 'metrics'},
-    {'stages'},
-    {'explain', 'cli', 'doctor'},
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# The rooms, from the ground up. A file imports from its own room and from rooms of
+# earlier lines only; rooms of one line do not import each other.
+ROOMS = """
+errors
+progress registry environment
+config
+structures
+lrp
+losses affinity
+backbones
+classifiers segmentors
+seeds refiners datasets metrics
+datasets/preparation datasets/synthetic
+engine
+provenance
+stages
+report
+experiment
+explain doctor
+cli
+"""
+RANK = {
+    tuple(room.split('/')): rank
+    for rank, line in enumerate(ROOMS.split('\n'))
+    for room in line.split()
+}
 
 Found = Iterator[tuple[int, str]]
 
 
-def part_of(path: Path) -> str:
-    """The module or sub-package directly below wsss_plugins that holds ``path``."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+def room_of(parts: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The room of a dotted name below wsss_plugins, or None where it has none."""
+    for length in (2, 1):
+        if parts[:length] in RANK:
+            return parts[:length]
+    return None
+
+
+def parts_of(path: Path) -> tuple[str, ...]:
+    """``('seeds', 'base')`` of wsss_plugins/seeds/base.py."""
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    return parts[:-1] if parts[-1] == '__init__' else parts
 
 
 def imported_modules(tree: ast.AST, package: tuple[str, ...]) -> Found:
@@ -49,19 +70,60 @@ def imported_modules(tree: ast.AST, package: tuple[str, ...]) -> Found:
             yield from ((node.lineno, f'{module}.{a.name}') for a in node.names)
 
 
-def upward_imports(tree: ast.AST, part: str, package: tuple[str, ...]) -> Found:
-    """Yields the imports that the layers forbid to ``part``."""
+def upward_imports(
+    tree: ast.AST, parts: tuple[str, ...], package: tuple[str, ...]
+) -> Found:
+    """Yields the imports that the order of the rooms forbids to file ``parts``."""
+    here = room_of(parts)
     for line, name in imported_modules(tree, package):
-        root, _, rest = name.partition('.')
-        target = rest.split('.')[0]
+        root, *rest = name.split('.')
         if root in ('configs', 'tools'):
-            yield line, f'{part} imports {root}'
-        elif (
-            root == 'wsss_plugins'
-            and target != part
-            and RANK.get(target, -1) >= RANK.get(part, 0)
+            yield line, f'imports {root}'
+        if root != 'wsss_plugins' or not rest:
+            continue
+        there = room_of(tuple(rest))
+        if here is None or (
+            there is not None and there != here and RANK[there] >= RANK[here]
         ):
-            yield line, f'{part} imports {target}'
+            yield line, f'imports {name}'
+
+
+def imports_between_files(trees: dict[str, ast.AST]) -> dict[str, set[str]]:
+    """Which of the modules ``trees`` (dotted names) each of them imports.
+
+    An import of a package counts where the name comes from the package itself; one for
+    type checking alone counts too.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        found = set()
+        for _, name in imported_modules(tree, ()):
+            while name and name not in trees:
+                name = name.rpartition('.')[0]
+            found |= {name} - {'', module}
+        graph[module] = found
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The circles of a graph, however long; of each the members, sorted."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        pending = [start]
+        while pending:
+            for node in graph[pending.pop()] - seen:
+                seen.add(node)
+                pending.append(node)
+        return seen
+
+    after = {node: reached(node) for node in graph}
+    found = {
+        tuple(sorted(b for b in after[a] if a in after[b]))
+        for a in graph
+        if a in after[a]
+    }
+    return sorted(map(list, found))
 
 
 def banned_constructs(tree: ast.AST) -> Found:
@@ -127,20 +189,49 @@ def parsed(path: Path) -> ast.Module:
 PACKAGE_FILES = sorted(PACKAGE.rglob('*.py'))
 
 
-def test_every_part_has_a_layer() -> None:
-    parts = {part_of(path) for path in PACKAGE_FILES} - {'__init__'}
-    assert parts <= set(RANK), 'give each new part its place in LAYERS'
+def test_every_file_has_a_room() -> None:
+    homeless = [path for path in PACKAGE_FILES if room_of(parts_of(path)) is None]
+    assert homeless == [PACKAGE / '__init__.py'], 'give each new room its line in ROOMS'
 
 
-def test_imports_flow_one_way() -> None:
+def test_imports_run_down_only() -> None:
     offences = [
         where(path, line, what)
         for path in PACKAGE_FILES
         for line, what in upward_imports(
-            parsed(path), part_of(path), path.relative_to(ROOT).parts[:-1]
+            parsed(path), parts_of(path), path.relative_to(ROOT).parts[:-1]
         )
     ]
     assert not offences
+
+
+def test_no_circle_of_files() -> None:
+    trees = {'.'.join(('wsss_plugins', *parts_of(p))): parsed(p) for p in PACKAGE_FILES}
+    assert not circles(imports_between_files(trees))
+
+
+@pytest.mark.parametrize(
+    ('sources', 'expected'),
+    [
+        ({'a': 'import b', 'b': ''}, []),
+        ({'a': 'import b', 'b': 'import a'}, [['a', 'b']]),
+        ({'a': 'from b import x', 'b': 'def f():\n    import a'}, [['a', 'b']]),
+        (
+            {'p': '', 'p.a': 'from p import b', 'p.b': 'from p.c import x', 'p.c': ''},
+            [],
+        ),
+        (
+            {'a': 'import b', 'b': 'import c', 'c': 'import d', 'd': 'import a'},
+            [['a', 'b', 'c', 'd']],
+        ),
+        ({'p': 'from p.a import x', 'p.a': 'from p import y'}, [['p', 'p.a']]),
+    ],
+)
+def test_the_law_of_circles_itself(
+    sources: dict[str, str], expected: list[list[str]]
+) -> None:
+    trees: dict[str, ast.AST] = {name: ast.parse(s) for name, s in sources.items()}
+    assert circles(imports_between_files(trees)) == expected
 
 
 def test_tools_import_no_config() -> None:
@@ -154,23 +245,28 @@ def test_tools_import_no_config() -> None:
 
 
 @pytest.mark.parametrize(
-    ('part', 'source', 'allowed'),
+    ('file', 'source', 'allowed'),
     [
-        ('seeds', 'from wsss_plugins.backbones import Tokens', True),
-        ('seeds', 'from wsss_plugins.seeds.base import SeedHead', True),
-        ('seeds', 'from .base import SeedHead', True),
-        ('seeds', 'from wsss_plugins.refiners import Refiner', False),
-        ('seeds', 'from wsss_plugins import stages', False),
-        ('seeds', 'import wsss_plugins.stages.train', False),
-        ('seeds', 'def f():\n    from ..stages import Stage', False),
+        ('seeds.cam', 'from wsss_plugins.backbones import Tokens', True),
+        ('seeds.cam', 'from wsss_plugins.seeds.base import SeedHead', True),
+        ('seeds.cam', 'from .base import SeedHead', True),
+        ('seeds.cam', 'from wsss_plugins.refiners import Refiner', False),
+        ('seeds.cam', 'from wsss_plugins import stages', False),
+        ('seeds.cam', 'import wsss_plugins.stages.train', False),
+        ('seeds.cam', 'def f():\n    from ..stages import Stage', False),
+        ('datasets.preparation.sbd', 'from wsss_plugins.datasets import files', True),
+        ('datasets.voc12', 'from wsss_plugins.datasets import synthetic', False),
+        ('engine.record', 'from wsss_plugins.provenance import sign', False),
+        ('stages.train', 'from wsss_plugins.provenance import sign', True),
         ('errors', 'from wsss_plugins.registry import MODELS', False),
-        ('stages', 'from configs.acr import voc', False),
+        ('stages.seed', 'from configs.acr import voc', False),
         ('__init__', 'from wsss_plugins.errors import UserError', False),
     ],
 )
-def test_the_layer_law_itself(part: str, source: str, allowed: bool) -> None:
-    found = list(upward_imports(ast.parse(source), part, ('wsss_plugins', part)))
-    assert (not found) is allowed
+def test_the_law_of_rooms_itself(file: str, source: str, allowed: bool) -> None:
+    parts = tuple(file.split('.'))
+    package = ('wsss_plugins', *parts[:-1])
+    assert (not list(upward_imports(ast.parse(source), parts, package))) is allowed
 
 
 def test_import_of_the_package_loads_nothing() -> None:

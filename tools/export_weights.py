@@ -38,7 +38,7 @@ def export(args: argparse.Namespace, cfg: Any) -> None:
     Raises:
         UserError: ``--out`` has another suffix.
     """
-    from wsss_plugins.stages.backbone_export import export_backbone
+    from wsss_plugins.experiment.backbone_export import export_backbone
 
     if args.out.suffix != '.safetensors':
         raise UserError(f'--out must end in .safetensors, not be {args.out}')

@@ -22,7 +22,7 @@ from rich.table import Table as Grid
 from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
 
 if TYPE_CHECKING:
-    from wsss_plugins.stages.matrix import MatrixRun, Table
+    from wsss_plugins.experiment.matrix import MatrixRun, Table
 
 KINDS = ('heads', 'classifiers', 'refiners')
 
@@ -59,9 +59,9 @@ def main() -> None:
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
     """Runs the config's matrix, or shows what it would do."""
+    from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import ConfigError
-    from wsss_plugins.stages.distributed import rank
-    from wsss_plugins.stages.matrix import Matrix, MatrixRun
+    from wsss_plugins.experiment.matrix import Matrix, MatrixRun
 
     if args.seed is not None:
         raise ConfigError(
@@ -113,8 +113,8 @@ def _write(table: Table, out: Path, mix: bool) -> None:
     Raises:
         UserError: Numbers that are unlike the others, without ``mix``.
     """
-    from wsss_plugins.stages.distributed import barrier, rank
-    from wsss_plugins.stages.matrix import write_tables
+    from wsss_plugins.engine.workers import barrier, rank
+    from wsss_plugins.experiment.matrix import write_tables
 
     if not mix:
         table.refuse_unlike()
@@ -130,8 +130,8 @@ def _finish(table: Table, out: Path) -> None:
     Raises:
         UserError: Something has.
     """
+    from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import UserError
-    from wsss_plugins.stages.distributed import rank
 
     if rank() == 0:
         print(out.with_name(f'{out.name}.md').read_text('utf-8'))

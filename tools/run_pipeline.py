@@ -33,8 +33,8 @@ def main() -> None:
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
     """Runs the config's pipeline, or shows what it would do."""
-    from wsss_plugins.stages import Pipeline
-    from wsss_plugins.stages.distributed import rank
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.experiment import Pipeline
 
     pipeline = Pipeline(cfg, data_root=args.data_root, strict=args.strict)
     work_dir = Path(args.work_dir or default_work_dir(args.config))
@@ -60,7 +60,7 @@ def _show_plan(pipeline, work_dir: Path, steps) -> None:
 
 
 def _show_records(records, work_dir: Path) -> None:
-    from wsss_plugins.stages.compare import headline
+    from wsss_plugins.provenance.compare import headline
 
     table = Table('stage', 'numbers', 'seconds')
     for record in records.values():

@@ -51,8 +51,8 @@ def main() -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Prints the table, and writes it where that is asked for."""
-    from wsss_plugins.stages.result_rows import rows_of_all
-    from wsss_plugins.stages.tables import comparison
+    from wsss_plugins.provenance.tables import comparison
+    from wsss_plugins.report.rows import rows_of_all
     from wsss_plugins.structures import atomic_path
 
     rows = rows_of_all(args.paths, args.stage, args.metric, args.mean)

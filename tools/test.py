@@ -72,10 +72,10 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
 
 def measure(args: argparse.Namespace, cfg: Any) -> None:
     """Measures ``args.checkpoint`` on the config's test data, at one scale."""
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.provenance import OneView, card_of_test, save_metrics
+    from wsss_plugins.provenance.initial import METRICS_FILE
     from wsss_plugins.stages import build_runner
-    from wsss_plugins.stages.cards import OneView, card_of_test, save_metrics
-    from wsss_plugins.stages.cards.initial import METRICS_FILE
-    from wsss_plugins.stages.distributed import rank
 
     if cfg.get('test_dataloader') is None:
         for part in ('dataloader', 'evaluator', 'cfg'):
@@ -98,7 +98,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
 
 def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
     """Predicts as the config's ``prediction`` says, and scores that."""
-    from wsss_plugins.stages.testing import (
+    from wsss_plugins.experiment.testing import (
         images_to_test,
         predict_images,
         score_predictions,
@@ -116,10 +116,10 @@ def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
 def submit(args: argparse.Namespace, cfg: Any) -> None:
     """Predicts VOC's test images and packs them."""
     from wsss_plugins.datasets import WSSSDataset
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.experiment.testing import predict_images, voc_test_images
     from wsss_plugins.registry import DATASETS, build_as
-    from wsss_plugins.stages.distributed import rank
     from wsss_plugins.stages.submission import folder_of, photo_sizes, write_archive
-    from wsss_plugins.stages.testing import predict_images, voc_test_images
 
     out = Path(args.out or '')
     if not out.name.endswith(('.tar.gz', '.tgz')):
@@ -141,9 +141,9 @@ def submit(args: argparse.Namespace, cfg: Any) -> None:
 def check(args: argparse.Namespace, cfg: Any) -> None:
     """Checks the archive ``args.check`` against the test images."""
     from wsss_plugins.datasets import WSSSDataset
+    from wsss_plugins.experiment.testing import voc_test_images
     from wsss_plugins.registry import DATASETS, build_as
     from wsss_plugins.stages.submission import check_archive, photo_sizes
-    from wsss_plugins.stages.testing import voc_test_images
 
     dataset = build_as(DATASETS, voc_test_images(cfg, args.split), WSSSDataset)
     classes = len(dataset.metainfo['classes'])
@@ -158,7 +158,7 @@ def place(args: argparse.Namespace) -> Path:
 
 def say(text: str) -> None:
     """Prints once, however many workers there are."""
-    from wsss_plugins.stages.distributed import rank
+    from wsss_plugins.engine.workers import rank
 
     if rank() == 0:
         print(text)

@@ -19,10 +19,12 @@ def main() -> None:
 def train(args: argparse.Namespace, cfg: Any) -> None:
     """Trains the config's model and prints its validation metrics."""
     from wsss_plugins.config import check_config
-    from wsss_plugins.stages.distributed import rank
-    from wsss_plugins.stages.pipeline import DataDigests, claim, experiment_name
+    from wsss_plugins.engine.fingerprint import DataDigests
+    from wsss_plugins.engine.work_dir import claim
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.experiment.pipeline import experiment_name
+    from wsss_plugins.experiment.trial import refuse_mistakes
     from wsss_plugins.stages.train import TrainStage, train_alone
-    from wsss_plugins.stages.trial import refuse_mistakes
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'

@@ -149,7 +149,7 @@ def run_config(
         ConfigError: A mistake in the config, with the file and line of the word at fault.
     """
     from wsss_plugins.config import load_config, set_everywhere
-    from wsss_plugins.stages.distributed import worker_group
+    from wsss_plugins.engine.workers import worker_group
 
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))

@@ -20,6 +20,15 @@ from torch import nn
 from wsss_plugins.errors import ConfigError, near_names
 
 SCOPE = 'wsss_plugins'
+MOVED = {
+    'wsss_plugins.stages.ReportStage': 'wsss_plugins.report.ReportStage',
+    'wsss_plugins.stages.EpochSeedHook': 'wsss_plugins.engine.EpochSeedHook',
+    'wsss_plugins.stages.ProgressHook': 'wsss_plugins.engine.ProgressHook',
+    'wsss_plugins.stages.ResumePointHook': 'wsss_plugins.engine.ResumePointHook',
+    'wsss_plugins.stages.WSSSRunner': 'wsss_plugins.engine.WSSSRunner',
+}
+"""Where plug-ins live now, by the dotted path under which earlier configs import them."""
+
 T = TypeVar('T')
 
 
@@ -34,9 +43,10 @@ def _child(name: str, *packages: str) -> Registry:
     )
 
 
-def _root(name: str, package: str, contract: str) -> Registry:
+def _root(name: str, packages: Sequence[str], contract: str) -> Registry:
     """Makes a registry of our own, whose docstring is the contract of what may register."""
-    registry = Registry(name, scope=SCOPE, locations=[f'{SCOPE}.{package}'])
+    locations = [f'{SCOPE}.{package}' for package in packages]
+    registry = Registry(name, scope=SCOPE, locations=locations)
     registry.__doc__ = contract
     return registry
 
@@ -47,8 +57,8 @@ MODELS = _child(
 DATASETS = _child('DATASETS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 METRICS = _child('METRICS', 'metrics')
-HOOKS = _child('HOOKS', 'stages')
-RUNNERS = _child('RUNNERS', 'stages')
+HOOKS = _child('HOOKS', 'engine')
+RUNNERS = _child('RUNNERS', 'engine')
 DATA_SAMPLERS = _child('DATA_SAMPLERS')
 EVALUATOR = _child('EVALUATOR')
 INFERENCERS = _child('INFERENCERS')
@@ -67,7 +77,7 @@ WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
 
 SEED_HEADS = _root(
     'seed head',
-    'seeds',
+    ['seeds'],
     """Seed heads: from a trained classifier to class localisation maps.
 
 The registered object must be a subclass of ``wsss_plugins.seeds.SeedHead``: a
@@ -77,7 +87,7 @@ classes that are absent.""",
 )
 REFINERS = _root(
     'refiner',
-    'refiners',
+    ['refiners'],
     """Refiners: from one seed to a better one.
 
 The registered object must be a subclass of ``wsss_plugins.refiners.Refiner``:
@@ -86,10 +96,10 @@ returns a ``Seed`` of the same classes and size and leaves its input unchanged."
 )
 STAGES = _root(
     'stage',
-    'stages',
+    ['stages', 'report'],
     """Stages: from the folders of earlier stages to one folder of artefacts.
 
-The registered object must be a subclass of ``wsss_plugins.stages.Stage``: its
+The registered object must be a subclass of ``wsss_plugins.engine.Stage``: its
 ``run(out, inputs)`` writes only under ``out`` and returns the metrics it
 measured as plain numbers.""",
 )
@@ -154,6 +164,7 @@ def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
     Raises:
         ConfigError: Nothing is registered under that name; lists near names.
     """
+    given = MOVED.get(given, given)
     for registry in registries:
         found = _filled(registry)[0].get(given)
         if found is not None:

@@ -15,12 +15,12 @@ from wsss_plugins.seeds import (
     AttentionRollout,
     GenericAttentionRelevance,
 )
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     EvaluateLabelStage,
     EvaluateSeedStage,
     PredictStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

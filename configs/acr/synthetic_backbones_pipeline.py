@@ -6,7 +6,8 @@ Each measured without and with affinity refinement.
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap, MCTformerMap
-from wsss_plugins.stages import EvaluateSeedStage, ReportStage, TrainStage
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
     from .synthetic_pipeline import from_classifier, masks

@@ -7,7 +7,8 @@ affinity refinement; the report shows them side by side.
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap
-from wsss_plugins.stages import EvaluateSeedStage, ReportStage, TrainStage
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
     from .._base_.acr_ablations import trainings

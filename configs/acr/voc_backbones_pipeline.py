@@ -7,7 +7,8 @@ in its released code; ACR's become squares of 224 px. The report shows the maps 
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap, MCTformerMap
-from wsss_plugins.stages import EvaluateSeedStage, ReportStage, TrainStage
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
     from .voc_pipeline import acr, masks, train

@@ -6,12 +6,8 @@ attend to. The report shows the maps of figures 4 and 12 side by side.
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import (
-    EvaluateAffinityStage,
-    EvaluateSeedStage,
-    ReportStage,
-    TrainStage,
-)
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateAffinityStage, EvaluateSeedStage, TrainStage
 
 with read_base():
     from .._base_.acr_ablations import regularisations

@@ -9,13 +9,13 @@ from mmengine.config import read_base
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
 from wsss_plugins.seeds import ACRGradientMap
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     ConfidentLabelStage,
     EvaluateLabelStage,
     EvaluateSeedStage,
     PredictStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

@@ -10,13 +10,13 @@ from wsss_plugins.refiners import (
     RandomWalk,
 )
 from wsss_plugins.seeds import AttributeCAM
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     ConfidentLabelStage,
     EvaluateLabelStage,
     EvaluateSeedStage,
     PredictStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

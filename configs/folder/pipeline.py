@@ -9,13 +9,8 @@ from mmengine.config import read_base
 
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, InPieces
 from wsss_plugins.seeds import CAM
-from wsss_plugins.stages import (
-    PredictStage,
-    RefineStage,
-    ReportStage,
-    SeedStage,
-    TrainStage,
-)
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import PredictStage, RefineStage, SeedStage, TrainStage
 
 with read_base():
     from .._base_.folder_data import all_images, long_side, val_images

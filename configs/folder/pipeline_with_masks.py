@@ -8,7 +8,8 @@ pipeline.py: they see no mask.
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage, ReportStage
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
 
 with read_base():
     from .._base_.folder_data import all_images, val_images

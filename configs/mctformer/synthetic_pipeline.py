@@ -8,11 +8,11 @@ from mmengine.config import read_base
 
 from wsss_plugins.refiners import ConstantBackground, PatchAffinity
 from wsss_plugins.seeds import CAM, MCTformerMap
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     EvaluateLabelStage,
     EvaluateSeedStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

@@ -7,7 +7,8 @@ what is left instead. V1 and V2 see one scale and its mirror image, + three.
 from mmengine.config import read_base
 
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.stages import EvaluateSeedStage, ReportStage, SeedStage, TrainStage
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import EvaluateSeedStage, SeedStage, TrainStage
 
 with read_base():
     from .._base_.mctformer_versions import maps, versions

@@ -9,12 +9,12 @@ from mmengine.config import read_base
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
 from wsss_plugins.seeds import TransformerAttribution
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     ConfidentLabelStage,
     EvaluateLabelStage,
     EvaluateSeedStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

@@ -15,12 +15,12 @@ from wsss_plugins.refiners import (
     RandomWalk,
 )
 from wsss_plugins.seeds import TransformerAttribution
+from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import (
     ConfidentLabelStage,
     EvaluateLabelStage,
     EvaluateSeedStage,
     RefineStage,
-    ReportStage,
     SeedStage,
     TrainStage,
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import wsss_plugins.stages  # noqa: F401  (registers)
+from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import STAGES, build_as, resolve
-from wsss_plugins.stages import Stage
 from wsss_plugins.structures.card import SupervisionCard
 
 VALUES = dict(

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from wsss_plugins.datasets import FolderWSSS, confident_labels
+from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.refiners import ConstantBackground, PowerBackground, PowerScores
 from wsss_plugins.registry import STAGES, build_as
-from wsss_plugins.stages import ConfidentLabelStage, Stage
+from wsss_plugins.stages import ConfidentLabelStage
 from wsss_plugins.structures import Seed, load_label_map, load_npz, save_label_map
 
 CLASSES = ['cat', 'dog', 'sea']

@@ -15,9 +15,9 @@ from PIL import Image
 from refining import CHAIN, IDS, SIZES, write_world
 from trees import half_mask
 
+from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import STAGES, build_as
-from wsss_plugins.stages import Stage
 from wsss_plugins.structures import Seed, load_json, load_label_map, save_label_map
 
 TOOL = Path(__file__).parents[2] / 'tools/convert_seeds.py'

@@ -16,10 +16,11 @@ from refining import IDS, make, pair, write_world
 from torch import Tensor, nn
 
 from wsss_plugins.affinity import ColourFeatures
+from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners import DenseCRF, RandomWalk, Refiner
 from wsss_plugins.registry import STAGES, build_as
-from wsss_plugins.stages import PredictStage, Stage
+from wsss_plugins.stages import PredictStage
 from wsss_plugins.structures import Seed, load_label_map
 
 

@@ -17,11 +17,11 @@ from refining import CHAIN, IDS, SIZES, Picky, files, make, pair, run, write_wor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError, UserError
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, Refiner, RefinerChain
 from wsss_plugins.refiners.threshold import label_free_threshold, score_histogram
 from wsss_plugins.stages import FolderStage
-from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.stages.refine_jobs import RefineTask, refine_here
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.stages.train import save_model_config

@@ -15,7 +15,8 @@ import tiny
 
 from wsss_plugins.config import load_config
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
-from wsss_plugins.stages import Pipeline, StageRecord
+from wsss_plugins.engine import StageRecord
+from wsss_plugins.experiment import Pipeline
 from wsss_plugins.structures import load_json
 
 CONFIGS = tiny.ROOT / 'configs/acr'

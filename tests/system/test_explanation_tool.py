@@ -10,7 +10,7 @@ import tiny
 from imagenet_trees import GOLDFISH, SHARK, TENCH, make_flat_imagenet, save_tiny_vit
 from test_two_workers import free_port
 
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 from wsss_plugins.structures import load_json
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 from wsss_plugins.structures import PART_FILES
 
 DEATHS = [

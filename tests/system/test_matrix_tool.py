@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 
 pytestmark = pytest.mark.slow
 TRAINING = tiny.ROOT / 'configs/psa/synthetic.py'

@@ -11,7 +11,7 @@ import tiny
 from PIL import Image
 
 from wsss_plugins.datasets.synthetic import SyntheticSpec, render_scene
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 from wsss_plugins.structures import Seed, load_json, load_label_map, save_label_map
 
 CONFIGS = tiny.ROOT / 'configs/folder'

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from test_two_workers import free_port
 
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 from wsss_plugins.structures import PART_FILES, Seed, load_json
 
 pytestmark = pytest.mark.slow

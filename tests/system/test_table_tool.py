@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 
 pytestmark = pytest.mark.slow
 PAGE = tiny.ROOT / 'docs/how-to/read_a_number.md'

@@ -18,10 +18,10 @@ from wsss_plugins.cli import parse_options
 from wsss_plugins.config import load_config
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.experiment import Pipeline
+from wsss_plugins.provenance import CardMaker, Ran
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, OtsuBackground
 from wsss_plugins.seeds import AttentionRollout
-from wsss_plugins.stages import Pipeline
-from wsss_plugins.stages.cards import CardMaker, Ran
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.masks_read import mask_checksum

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from wsss_plugins.cli import parse_options
 from wsss_plugins.config import load_config
 from wsss_plugins.errors import UserError
+from wsss_plugins.experiment import Pipeline
 from wsss_plugins.explain import load_model
-from wsss_plugins.stages import Pipeline
 from wsss_plugins.structures import Seed, load_label_map
 
 pytestmark = pytest.mark.slow

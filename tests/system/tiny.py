@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from wsss_plugins.config import load_config, plain
-from wsss_plugins.stages import StageRecord
+from wsss_plugins.engine import StageRecord
 from wsss_plugins.structures import load_json, load_npz
 from wsss_plugins.structures.card import SESSION
 

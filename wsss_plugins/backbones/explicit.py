@@ -6,7 +6,7 @@ softmax and residual sums as plain code; here each is a module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,25 @@ from wsss_plugins.backbones.base import Tokens
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.lrp import Add, AttentionValue, Fork, QueryKey, Select, Softmax
 
-if TYPE_CHECKING:
-    from wsss_plugins.backbones.timm_vit import TimmViT
+
+class HasTimmBlocks(Protocol):
+    """A backbone around a transformer of timm, such as :class:`TimmViT`.
+
+    Attributes:
+        vit: timm's module, with ``blocks``, ``norm``, ``norm_pre`` and ``pos_drop``.
+        final_norm: Whether the tokens pass ``vit.norm``.
+        num_prefix: Tokens before those of the patches.
+    """
+
+    vit: nn.Module
+    final_norm: bool
+    num_prefix: int
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images ``(N, 3, H, W)`` to tokens and their positions ``(N, T, D)``."""
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches."""
 
 
 class ExplicitAttention(nn.Module):
@@ -89,7 +106,7 @@ class ExplicitViT(nn.Module):
         UserError: Relevance cannot pass the stem (a hybrid's CNN) to the image.
     """
 
-    def __init__(self, backbone: TimmViT, start: int | None) -> None:
+    def __init__(self, backbone: HasTimmBlocks, start: int | None) -> None:
         super().__init__()
         vit: Any = backbone.vit
         if start is not None and not 0 <= start < len(vit.blocks):
@@ -128,7 +145,7 @@ class ExplicitViT(nn.Module):
         patch = patch.unflatten(2, backbone.grid(images))
         return Tokens(self.select(tokens), patch), attention
 
-    def _before(self, backbone: TimmViT, images: Tensor) -> Tensor:
+    def _before(self, backbone: HasTimmBlocks, images: Tensor) -> Tensor:
         """The input of block ``start``, where the graph begins."""
         vit: Any = backbone.vit
         with torch.no_grad():

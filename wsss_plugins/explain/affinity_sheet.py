@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from wsss_plugins.explain.affinity import AffinityExplanation
 from wsss_plugins.explain.sheet import TILE, fitted, scale, scaled, stack, tile_band
-from wsss_plugins.stages.report.pictures import heat_picture
+from wsss_plugins.report.pictures import heat_picture
 
 COLUMNS = 5
 ARM = 8

@@ -9,7 +9,7 @@ from PIL import Image
 
 from wsss_plugins.explain.attributes import AttributeExplanation
 from wsss_plugins.explain.sheet import TILE, fitted, scale, scaled, stack, tile_band
-from wsss_plugins.stages.report.pictures import SIGNED, heat_picture
+from wsss_plugins.report.pictures import SIGNED, heat_picture
 
 COLUMNS = 4
 

@@ -12,10 +12,10 @@ from torch import nn
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config, set_everywhere
+from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, build_as
-from wsss_plugins.stages.attribution import refuse_nan_weights
-from wsss_plugins.stages.distributed import device
+from wsss_plugins.stages.explanations.attribution import refuse_nan_weights
 from wsss_plugins.stages.train import MODEL_CONFIG, load_trained
 
 FILES = ('.py', '.pth', '.pt', '.safetensors', '.npz')

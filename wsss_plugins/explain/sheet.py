@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsss_plugins.explain.call import Explanation
 from wsss_plugins.explain.methods import spelt_out
-from wsss_plugins.stages.report.pictures import CRISP, HEAT, SIGNED, heat_picture
+from wsss_plugins.report.pictures import CRISP, HEAT, SIGNED, heat_picture
 
 TILE = 320
 """Longest side of a picture, in pixels."""

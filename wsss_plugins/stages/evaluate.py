@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.failures import without_failed
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import gather, rank, share_of
 from wsss_plugins.errors import DataError
 from wsss_plugins.metrics import (
     ClassCounts,
@@ -26,9 +29,6 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import gather, rank, share_of
-from wsss_plugins.stages.failures import without_failed
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json

@@ -8,11 +8,11 @@ from typing import Any
 
 from wsss_plugins.backbones import capture
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
 from wsss_plugins.registry import STAGES
 from wsss_plugins.seeds.base import block_index
-from wsss_plugins.stages.distributed import gather, rank
 from wsss_plugins.stages.evaluate import SCORES_FILE, MaskStage
 from wsss_plugins.stages.seed import as_input
 from wsss_plugins.stages.train import load_trained

@@ -15,16 +15,16 @@ from wsss_plugins.datasets.coco14 import (
     instances_file,
     load_instances,
 )
+from wsss_plugins.engine.failures import without_failed
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, gather, rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics import CocoAP, check_detections, detections_of_map
 from wsss_plugins.metrics.coco_ap import MEASURES
 from wsss_plugins.progress import ProgressBar
+from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import barrier, gather, rank, share_of
-from wsss_plugins.stages.failures import without_failed
 from wsss_plugins.stages.seed import seed_path
-from wsss_plugins.stages.tables import write_csv, write_markdown
 from wsss_plugins.structures import Seed, load_json, save_json
 
 SCORES_FILE = 'scores.json'

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import STAGES
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import barrier, rank
 
 SUFFIXES = {'seeds': '.npz', 'labels': '.png'}
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import rank, share_of
-from wsss_plugins.stages.failures import Failures
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import IGNORE, Seed, save_label_map

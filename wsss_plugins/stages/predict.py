@@ -12,12 +12,12 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import device, rank, share_of
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import device, rank, share_of
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import as_image, large_words
 from wsss_plugins.stages.train import load_trained

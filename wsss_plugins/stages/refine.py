@@ -11,14 +11,14 @@ import torch
 
 from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import device, rank, share_of, world_size
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import BackgroundPolicy, RefinerChain
 from wsss_plugins.refiners.threshold import CRITERIA, FOREGROUND_SHARE
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import device, rank, share_of, world_size
-from wsss_plugins.stages.failures import Failures
 from wsss_plugins.stages.refine_jobs import (
     Batch,
     RefineTask,

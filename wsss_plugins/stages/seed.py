@@ -15,13 +15,13 @@ from torch import Tensor
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import device, rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import device, rank, share_of
-from wsss_plugins.stages.failures import Failures
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
 from wsss_plugins.structures.tiles import LargeImages

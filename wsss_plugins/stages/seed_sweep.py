@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import SeedIoU, convention_of
 from wsss_plugins.progress import ProgressBar
+from wsss_plugins.provenance.tables import write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import barrier, rank, share_of
 from wsss_plugins.stages.seed import SeedStage, batches_of_one_size
-from wsss_plugins.stages.tables import write_markdown
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
 

@@ -23,10 +23,10 @@ from PIL import Image, UnidentifiedImageError
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.voc12 import VOC_CLASSES, VOC_COUNTS
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.distributed import barrier, rank
 from wsss_plugins.stages.refine import label_path
 from wsss_plugins.structures import atomic_path, load_label_map, save_label_map
 

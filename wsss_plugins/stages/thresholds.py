@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.engine.workers import gather, rank, share_of
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track
 from wsss_plugins.refiners.threshold import (
@@ -14,8 +16,6 @@ from wsss_plugins.refiners.threshold import (
     label_free_threshold,
     score_histogram,
 )
-from wsss_plugins.stages.distributed import gather, rank, share_of
-from wsss_plugins.stages.record import StageRecord
 from wsss_plugins.stages.refine_jobs import RefineTask
 from wsss_plugins.structures import load_json, save_json
 

@@ -17,23 +17,9 @@ from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.datasets import SeededSamples
-from wsss_plugins.errors import CheckpointError, ConfigError
-from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
-from wsss_plugins.stages.base import Stage
-from wsss_plugins.stages.cards import (
-    CardMaker,
-    Ran,
-    card_of_input,
-    save_metrics,
-    weights_metadata,
-)
-from wsss_plugins.stages.cards.initial import METRICS_FILE, declared_supervision
-from wsss_plugins.stages.cards.training import training_card
-from wsss_plugins.stages.classes import fill_num_classes, label_doubts
-from wsss_plugins.stages.distributed import device, rank, world_size
-from wsss_plugins.stages.failures import without_failed
-from wsss_plugins.stages.record import environment
-from wsss_plugins.stages.runner import (
+from wsss_plugins.engine.failures import without_failed
+from wsss_plugins.engine.record import environment
+from wsss_plugins.engine.runner import (
     RESUME_FILE,
     WEIGHTS_FILE,
     EpochSeedHook,
@@ -42,6 +28,20 @@ from wsss_plugins.stages.runner import (
     WSSSRunner,
     worker_init,
 )
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import device, rank, world_size
+from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.provenance import (
+    CardMaker,
+    Ran,
+    card_of_input,
+    save_metrics,
+    weights_metadata,
+)
+from wsss_plugins.provenance.initial import METRICS_FILE, declared_supervision
+from wsss_plugins.provenance.training import training_card
+from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
+from wsss_plugins.stages.classes import fill_num_classes, label_doubts
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
 

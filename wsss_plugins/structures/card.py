@@ -1,6 +1,6 @@
 """The supervision card: how a number was made, in a form that can be compared.
 
-What a card says is found by :mod:`wsss_plugins.stages.cards` while a stage runs.
+What a card says is found by :mod:`wsss_plugins.provenance` while a stage runs.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import pytest
 import torch
 from archive_trees import gzip_again, pack_tar, pack_zip
 
-from wsss_plugins.datasets.preparation.sources import Pool, open_source
+from wsss_plugins.datasets.preparation.opening import open_source
+from wsss_plugins.datasets.preparation.sources import Pool
 from wsss_plugins.errors import DataError
 
 FILES = {f'a/b/{i}.bin': bytes([i]) * (700 * i + 1) for i in range(6)}

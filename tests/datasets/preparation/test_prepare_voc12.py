@@ -29,8 +29,9 @@ from trees import SIZE, half_mask
 
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.datasets.preparation import prepare_voc12
+from wsss_plugins.datasets.preparation.opening import open_source
 from wsss_plugins.datasets.preparation.sbd import SBDMasks
-from wsss_plugins.datasets.preparation.sources import Pool, open_source
+from wsss_plugins.datasets.preparation.sources import Pool
 from wsss_plugins.datasets.preparation.tree import CHECKSUMS, RECORD
 from wsss_plugins.datasets.preparation.voc12 import Devkit
 from wsss_plugins.errors import DataError

@@ -14,13 +14,14 @@ from wsss_plugins.datasets.coco_masks import (
 )
 from wsss_plugins.datasets.preparation.given_maps import GivenMaps, Ids
 from wsss_plugins.datasets.preparation.labels import put_labels
+from wsss_plugins.datasets.preparation.opening import open_source
 from wsss_plugins.datasets.preparation.parts import (
     MASK_BYTES,
     check_count,
     require_names,
     write_photos,
 )
-from wsss_plugins.datasets.preparation.sources import Pool, open_source
+from wsss_plugins.datasets.preparation.sources import Pool
 from wsss_plugins.datasets.preparation.tree import Prepared, Tree
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE, save_label_map

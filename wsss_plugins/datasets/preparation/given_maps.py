@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from wsss_plugins.datasets.coco14 import COCO_CATEGORIES
+from wsss_plugins.datasets.preparation.opening import open_source
 from wsss_plugins.datasets.preparation.pictures import (
     decode_mask,
     labels_of_category_ids,
     shown_classes,
 )
-from wsss_plugins.datasets.preparation.sources import open_source
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE
 

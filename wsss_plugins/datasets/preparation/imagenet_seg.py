@@ -9,12 +9,9 @@ from wsss_plugins.datasets.imagenet_seg import (
     MAT_FILE,
     ImageNetSeg,
 )
+from wsss_plugins.datasets.preparation.opening import kind_of
 from wsss_plugins.datasets.preparation.parts import check_count
-from wsss_plugins.datasets.preparation.sources import (
-    FileSource,
-    Pool,
-    kind_of,
-)
+from wsss_plugins.datasets.preparation.sources import FileSource, Pool
 from wsss_plugins.datasets.preparation.tree import Prepared, Tree
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track

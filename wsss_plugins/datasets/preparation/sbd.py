@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
+from wsss_plugins.datasets.preparation.opening import open_source
 from wsss_plugins.datasets.preparation.parts import (
     MASK_BYTES,
     Sizes,
@@ -19,7 +20,7 @@ from wsss_plugins.datasets.preparation.parts import (
     write_photos,
 )
 from wsss_plugins.datasets.preparation.pictures import check_values, decode_mask
-from wsss_plugins.datasets.preparation.sources import Member, Pool, open_source
+from wsss_plugins.datasets.preparation.sources import Member, Pool
 from wsss_plugins.datasets.preparation.tree import Prepared, Tree
 from wsss_plugins.datasets.voc12 import VOC_CLASSES
 from wsss_plugins.errors import DataError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_plugins.datasets.files import read_id_list
 from wsss_plugins.datasets.preparation.labels import object_classes, put_labels
+from wsss_plugins.datasets.preparation.opening import open_source
 from wsss_plugins.datasets.preparation.parts import (
     MASK_BYTES,
     Sizes,
@@ -22,7 +23,7 @@ from wsss_plugins.datasets.preparation.sbd import (
     SBDMasks,
     write_masks,
 )
-from wsss_plugins.datasets.preparation.sources import Member, Pool, Source, open_source
+from wsss_plugins.datasets.preparation.sources import Member, Pool, Source
 from wsss_plugins.datasets.preparation.tree import Prepared, Tree
 from wsss_plugins.datasets.voc12 import VOC_CLASSES, VOC_COUNTS
 from wsss_plugins.errors import DataError

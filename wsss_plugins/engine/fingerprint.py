@@ -1,0 +1,91 @@
+"""What the result of a stage follows from, as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from wsss_plugins.config import find_type, plain, typed_nodes
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.registry import DATASETS, MOVED, build_as
+
+_FORMER = {now: former for former, now in MOVED.items()}
+
+DECLARED = 'pretrained_supervision'
+"""Key of a training config: what the weights it names were learnt from."""
+
+
+def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
+    """A hash of all that a stage's result follows from.
+
+    Args:
+        config: The config of the stage.
+        seed: The seed of the experiment.
+        inputs: Fingerprint of each stage it reads.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    said = _by_former_paths(plain(config))
+    content = json.dumps([said, seed, inputs], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _by_former_paths(node: Any) -> Any:
+    """``node`` with moved plug-ins under their former paths: a move changes no result."""
+    if isinstance(node, dict):
+        return {key: _by_former_paths(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_by_former_paths(value) for value in node]
+    return _FORMER.get(node, node) if isinstance(node, str) else node
+
+
+def without_remarks(config: Mapping[str, Any], speed: Collection[str]) -> Any:
+    """A stage's config without what no result depends on."""
+    says = {k: v for k, v in config.items() if k not in speed}
+    if isinstance(says.get('config'), Mapping):
+        says['config'] = {k: v for k, v in says['config'].items() if k != DECLARED}
+    return says
+
+
+class DataDigests:
+    """Digest of every data set that a config names; each is made once.
+
+    Label maps to train on are left out: a stage makes them.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def __call__(self, config: dict[str, Any], images: bool = True) -> list[str]:
+        """Makes every data set that ``config`` names, and so checks it.
+
+        Args:
+            config: The config of a stage.
+            images: Whether to refuse an image that is missing.
+
+        Raises:
+            DataError: A mistake in the data.
+        """
+        digests = []
+        for node in typed_nodes(config):
+            if not _is_dataset(node):
+                continue
+            leave = (
+                {'pipeline'} if node.get('test_mode') else {'pipeline', 'label_maps'}
+            )
+            bare = {k: v for k, v in node.items() if k not in leave}
+            if not images:
+                bare['require_images'] = False
+            key = json.dumps(plain(bare), sort_keys=True, default=str)
+            if key not in self.known:
+                self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
+            digests.append(self.known[key])
+        return digests
+
+
+def _is_dataset(node: Any) -> bool:
+    kind = find_type(node['type'])
+    return isinstance(kind, type) and issubclass(kind, WSSSDataset)

@@ -1,0 +1,278 @@
+"""mmengine's Runner with checkpoints that hold no code, and exact resumption."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wsss_plugins.backbones import load_weights, read_checkpoint, read_weights
+from wsss_plugins.engine.workers import device, rank
+from wsss_plugins.errors import CheckpointError, ConfigError, UserError
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import HOOKS, RUNNERS
+from wsss_plugins.structures import atomic_path
+
+RESUME_FILE = 'resume.pth'
+WEIGHTS_FILE = 'weights.safetensors'
+
+
+@RUNNERS.register_module()
+class WSSSRunner(Runner):
+    """A Runner whose checkpoints are tensors and plain values only.
+
+    They load under ``weights_only=True``, are written to a temporary name and renamed.
+    Distributed training works on CPUs too, and the console shows progress and
+    warnings only; the log file has everything. The config may have ``pretrained``, a
+    dict of weight files by the name of a part of the model (``{'backbone': FILE}``).
+
+    Attributes:
+        weights_metadata: Texts for the header of the file of final weights.
+    """
+
+    weights_metadata: Mapping[str, str] = {}
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """As mmengine's, with warnings only on the console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wraps for distributed training, on GPUs or CPUs."""
+        if (
+            not self.distributed
+            or model_wrapper_cfg is not None
+            or is_model_wrapper(model)
+        ):
+            return super().wrap_model(model_wrapper_cfg, model)
+        place = device()
+        return MMDistributedDataParallel(
+            module=model.to(place),
+            device_ids=[place.index] if place.type == 'cuda' else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+
+    def _init_model_weights(self) -> None:
+        """As mmengine's, then the files that the config's ``pretrained`` names by part."""
+        super()._init_model_weights()
+        for part, file in self.cfg.get('pretrained', {}).items():
+            module = self.bare_model.get_submodule(part)
+            report = load_weights(module, read_weights(file), file, strict=False)
+            self.logger.info(f'{part} from {file}: {report}')
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """As mmengine's, with one line where the schedule does not fit the training.
+
+        Raises:
+            ConfigError: A schedule that begins after its end, say.
+        """
+        try:
+            return super().build_param_scheduler(scheduler)
+        except ValueError as error:
+            length = ', '.join(
+                f'{k}={v}' for k, v in self.cfg.train_cfg.items() if k.startswith('max')
+            )
+            raise ConfigError(
+                f'param_scheduler does not fit train_cfg ({length}): {error}; move begin, '
+                'end and T_max of the schedules with the length of the training',
+                'param_scheduler',
+            ) from error
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without its distributed wrapper."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = 'cpu', strict: bool = True, **_: Any
+    ) -> dict[str, Any]:
+        """Loads weights, or one of our own checkpoints.
+
+        Raises:
+            CheckpointError: Missing, unsafe, damaged or of another model.
+        """
+        weights = read_weights(filename)
+        report = load_weights(self.bare_model, weights, str(filename), strict)
+        self.logger.info(f'{filename}: {report}')
+        self._has_loaded = True
+        content = read_checkpoint(filename)
+        return content if 'meta' in content else {'meta': {}, 'state_dict': content}
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Continues one of our own checkpoints.
+
+        Raises:
+            CheckpointError: It holds weights only.
+        """
+        if 'meta' not in read_checkpoint(filename):
+            raise CheckpointError(
+                f'{filename} holds weights only and cannot be resumed: use load_from'
+            )
+        super().resume(filename, *args, **kwargs)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        **_: Any,
+    ) -> None:
+        """Writes weights, optimiser and schedules; first worker only."""
+        if rank() != 0:
+            return
+        content: dict[str, Any] = {
+            'meta': dict(
+                epoch=self.epoch + by_epoch,
+                iter=self.iter + (not by_epoch),
+                seed=self.seed,
+                dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None),
+            ),
+            'state_dict': self.bare_model.state_dict(),
+            'message_hub': dict(log_scalars={}, runtime_info={}, resumed_keys={}),
+            'optimizer': self.optim_wrapper.state_dict(),
+            'param_schedulers': [
+                _plain(s.state_dict()) for s in self.param_schedulers or []
+            ],
+        }
+        content['meta'].update(meta or {})
+        self.call_hook('before_save_checkpoint', checkpoint=content)
+        with atomic_path(Path(out_dir) / filename) as part:
+            torch.save(content, part)
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a schedule; objects it also keeps are made anew on resume."""
+    kinds = (int, float, str, bool, type(None), list, tuple, dict)
+    return {key: value for key, value in state.items() if isinstance(value, kinds)}
+
+
+@HOOKS.register_module()
+class ResumePointHook(Hook):
+    """Keeps one file to resume from, and the final weights.
+
+    ``resume.pth`` is replaced after every ``interval`` epochs; ``weights.safetensors``
+    is written when training ends.
+
+    Args:
+        interval: Epochs between two resume points.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Writes the resume point."""
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(
+            runner
+        ):
+            runner.save_checkpoint(runner.work_dir, RESUME_FILE)
+
+    def after_train(self, runner: Runner) -> None:
+        """Writes the final weights."""
+        if rank() == 0:
+            state: dict[str, Tensor] = runner.bare_model.state_dict()
+            with atomic_path(Path(runner.work_dir) / WEIGHTS_FILE) as part:
+                tensors = {k: v.contiguous().clone() for k, v in state.items()}
+                save_file(tensors, part, dict(runner.weights_metadata) or None)
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Starts every epoch from a random state that follows from seed, epoch and process.
+
+    A run that was killed and resumed at an epoch then goes on exactly as one that was not:
+    dropout and shuffling do not depend on the past. Samples are told seed and epoch, and
+    do not depend on the process either (``SeededSamples``). The data loader has a
+    generator of its own, so a model draws the same with workers and without.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seeds Python, numpy, torch, the data loader and its samples."""
+        state = np.random.SeedSequence([runner.seed, runner.epoch, rank()])
+        numbers = [int(number) for number in state.generate_state(4)]
+        random.seed(numbers[0])
+        np.random.seed(numbers[1])
+        torch.manual_seed(numbers[2])
+        loader = runner.train_dataloader
+        loader.generator = torch.Generator().manual_seed(numbers[3])
+        begin_epoch = getattr(loader.dataset, 'begin_epoch', None)
+        if begin_epoch is not None:
+            begin_epoch(runner.seed, runner.epoch)
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows how far training is, with the loss, and stops when that is no number.
+
+    Args:
+        description: A few words in front of the bar.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, description: str = 'train') -> None:
+        self.description = description
+        self._bar: ProgressBar | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Opens the bar."""
+        self._bar = ProgressBar(self.description, runner.max_iters, quiet=rank() != 0)
+        self._bar.__enter__()
+        self._bar.begin_at(runner.iter)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Counts one step; refuses to go on when the loss is no number.
+
+        Raises:
+            UserError: The loss is infinite or NaN.
+        """
+        loss = float(outputs['loss'].detach())
+        if not math.isfinite(loss):
+            raise UserError(
+                f'{self.description}: the loss is {loss} in epoch {runner.epoch + 1}, '
+                f'iteration {batch_idx + 1}: lower the learning rate (optim_wrapper.'
+                'optimizer.lr) or clip gradients (optim_wrapper.clip_grad), then run again'
+            )
+        if self._bar is not None:
+            self._bar.advance(note=f'loss {loss:.3f}')
+
+    def after_train(self, runner: Runner) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+
+def worker_init(worker_id: int, **_: Any) -> None:
+    """Keeps a data loader's worker on one thread.
+
+    Its random state is torch's own, which follows from the epoch's, and is replaced for
+    every sample; mmengine's default would give every epoch the same.
+    """
+    torch.set_num_threads(1)

@@ -1,0 +1,19 @@
+"""A matrix: classifiers x seed heads x refiners x random seeds, in one table."""
+
+from wsss_plugins.experiment.matrix.plan import Cell, Choice, Plan
+from wsss_plugins.experiment.matrix.results import Entry, Table
+from wsss_plugins.experiment.matrix.run import MatrixRun
+from wsss_plugins.experiment.matrix.tables import write_tables
+from wsss_plugins.experiment.matrix.wanted import BEST, Matrix
+
+__all__ = [
+    'BEST',
+    'Cell',
+    'Choice',
+    'Entry',
+    'Matrix',
+    'MatrixRun',
+    'Plan',
+    'Table',
+    'write_tables',
+]

@@ -1,0 +1,193 @@
+"""The stages that a matrix comes down to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from mmengine.config import Config
+
+from wsss_plugins.config import plain
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.experiment.matrix.wanted import BEST, Matrix
+from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.refine import RefineStage
+from wsss_plugins.stages.seed import SeedStage
+from wsss_plugins.stages.train import TrainStage
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of the table: a classifier and a seed head."""
+
+    classifier: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a number of the table comes from.
+
+    Attributes:
+        stages: The stages on the way, in order.
+        score: The last of them, which measures.
+        metric: Which of its metrics.
+    """
+
+    stages: tuple[str, ...]
+    score: str
+    metric: str
+
+
+class Plan:
+    """The stages of a matrix, each once: cells that need an equal one share it.
+
+    Attributes:
+        matrix: What was asked for.
+        cells: By row and column; a column is :data:`BEST` or the name of a refiner.
+        maps: Name of the stage that makes the maps of each row.
+    """
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self._configs: dict[str, dict[str, Any]] = {}
+        self._names: dict[str, str] = {}
+        self._reads: dict[str, tuple[str, ...]] = {}
+        self.cells: dict[tuple[Choice, str], Cell] = {}
+        self.maps: dict[Choice, str] = {}
+        for classifier, head in product(matrix.classifiers, matrix.heads):
+            self._plan_row(Choice(classifier, head))
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The rows, in order."""
+        return list(self.maps)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns, in order."""
+        return [BEST, *self.matrix.refiners]
+
+    def configs(self, without: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Configs of the stages, in an order in which they can run.
+
+        Args:
+            without: Stages to leave out, and with them those that read them, and the
+                classifiers that nothing else reads.
+        """
+        left, gone = [], set(without)
+        for name in self._configs:
+            if gone.intersection(self._reads[name]):
+                gone.add(name)
+            elif name not in gone:
+                left.append(name)
+        read = {source for name in left for source in self._reads[name]}
+        return [
+            dict(self._configs[name])
+            for name in left
+            if name in read or self._reads[name]
+        ]
+
+    def config(
+        self, filename: str, seed: int = 0, without: Collection[str] = ()
+    ) -> Config:
+        """The same as the config of a pipeline.
+
+        Args:
+            filename: The matrix's; training configs are named relative to it.
+            seed: Random seed.
+            without: See :meth:`configs`.
+        """
+        content = dict(pipeline=self.configs(without), seed=seed)
+        return Config(content, filename=str(filename))
+
+    def _plan_row(self, choice: Choice) -> None:
+        matrix = self.matrix
+        training = _training(choice.classifier, matrix.classifiers[choice.classifier])
+        network = self._add(choice.classifier, (), type=TrainStage, **training)
+        name = f'{choice.classifier}__{choice.head}'
+        maps = self._add(
+            name,
+            (network,),
+            type=SeedStage,
+            model=network,
+            head=matrix.heads[choice.head],
+            dataset=matrix.images,
+            **matrix.maps or {},
+        )
+        sweep = self._add(
+            f'{name}__{BEST}',
+            (maps,),
+            type=EvaluateSeedStage,
+            seeds=maps,
+            dataset=matrix.masks,
+            **matrix.score or {},
+        )
+        self.maps[choice] = maps
+        self.cells[choice, BEST] = Cell((network, maps, sweep), sweep, 'best_miou')
+        for refiner in matrix.refiners:
+            self._plan_refiner(choice, refiner, (network, maps), sweep)
+
+    def _plan_refiner(
+        self, choice: Choice, refiner: str, before: tuple[str, ...], sweep: str
+    ) -> None:
+        matrix, maps = self.matrix, before[-1]
+        refine = dict(matrix.refine or {})
+        reads: tuple[str, ...] = (maps,)
+        if refine.get('threshold') == 'best':
+            refine['threshold'] = sweep
+            before, reads = (*before, sweep), (maps, sweep)
+        name = f'{choice.classifier}__{choice.head}__{refiner}'
+        labels = self._add(
+            name,
+            reads,
+            type=RefineStage,
+            seeds=maps,
+            dataset=matrix.images,
+            refiners=matrix.refiners[refiner],
+            **refine,
+        )
+        score = self._add(
+            f'{name}__score',
+            (labels,),
+            type=EvaluateLabelStage,
+            labels=labels,
+            dataset=matrix.masks,
+            **matrix.score or {},
+        )
+        self.cells[choice, refiner] = Cell((*before, labels, score), score, 'miou')
+
+    def _add(self, name: str, reads: Iterable[str], **config: Any) -> str:
+        """The stage's name: that of an equal one where there is one already."""
+        content = _mutable(config)
+        key = json.dumps(plain(content), sort_keys=True, default=str)
+        if key not in self._names:
+            self._names[key] = name
+            self._configs[name] = dict(content, name=name)
+            self._reads[name] = tuple(reads)
+        return self._names[key]
+
+
+def _training(name: str, given: Any) -> dict[str, Any]:
+    """The arguments of a :class:`TrainStage` that the matrix gives for a classifier."""
+    training = dict(given) if isinstance(given, Mapping) else dict(config=given)
+    right = isinstance(training.get('config'), str | Mapping)
+    if not right or not training.keys() <= {'config', 'options'}:
+        raise ConfigError(
+            f"matrix.classifiers: '{name}' must be the file of a training config, or a "
+            f"dict of 'config' and perhaps 'options', not {given!r}",
+            token=name,
+        )
+    return training
+
+
+def _mutable(node: Any) -> Any:
+    """A copy of a config in which nothing is shared."""
+    if isinstance(node, Mapping):
+        return {key: _mutable(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_mutable(value) for value in node)
+    return node

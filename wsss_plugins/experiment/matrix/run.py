@@ -1,0 +1,170 @@
+"""Running a matrix: one pipeline for each random seed."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from wsss_plugins.engine.fingerprint import DataDigests
+from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.engine.work_dir import claim
+from wsss_plugins.engine.workers import barrier, rank, world_size
+from wsss_plugins.errors import UserError
+from wsss_plugins.experiment.matrix.plan import Plan
+from wsss_plugins.experiment.matrix.results import REMEDY, Table
+from wsss_plugins.experiment.matrix.wanted import Matrix
+from wsss_plugins.experiment.pipeline import Pipeline, Step, experiment_name
+from wsss_plugins.experiment.trial import refusals
+from wsss_plugins.provenance.compare import Row, refuse_unlike
+from wsss_plugins.stages.train import TrainStage
+from wsss_plugins.structures import atomic_path
+
+ERRORS = '.errors'
+"""Folder of tracebacks, in that of a seed."""
+
+
+class MatrixRun:
+    """The stages of a matrix, run where they are not done.
+
+    Each random seed is an ordinary pipeline in a folder ``seed_N``, so stages are skipped,
+    run again and resumed as those of pipelines are. A stage that fails takes with it what
+    reads it, and nothing else.
+
+    Args:
+        matrix: What to run.
+        filename: Its config; training configs are named relative to it.
+        work_dir: Where the folders of the seeds go.
+        data_root: Replaces every ``data_root`` of the configs.
+        strict: A stage that went on without some images has failed.
+        say: Takes lines on what is done.
+
+    Attributes:
+        plan: The stages.
+        refused: Why stages of maps cannot be, by name.
+        failed: Why stages have failed, by random seed and name.
+
+    Raises:
+        UserError: A mistake in the matrix or in the data.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        filename: str,
+        work_dir: Path | str,
+        data_root: str | None = None,
+        strict: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.plan = Plan(matrix)
+        self.filename, self.work_dir = filename, Path(work_dir)
+        self.data_root, self.strict, self.say = data_root, strict, say
+        self.seeds = list(matrix.seeds)
+        self._digests = DataDigests()  # the data are looked at once for all seeds
+        whole = self._pipeline(self.seeds[0], ())
+        assert whole is not None
+        self.refused = refusals(step.stage for step in whole.steps)
+        self.failed: dict[int, dict[str, str]] = {seed: {} for seed in self.seeds}
+        self._pipelines = {s: self._pipeline(s, self.refused) for s in self.seeds}
+
+    def refuse_unlike(self) -> None:
+        """Refuses classifiers that were not begun and trained alike, before any work.
+
+        Raises:
+            UserError: Names the first that is unlike most, and why.
+        """
+        pipeline = self._pipelines[self.seeds[0]]
+        stages = [step.stage for step in pipeline.steps] if pipeline else []
+        begun = [s for s in stages if isinstance(s, TrainStage)]
+        refuse_unlike([Row(s.name, {}, s.card()) for s in begun], REMEDY)
+
+    def folder(self, seed: int) -> Path:
+        """Where the stages of a random seed are."""
+        return self.work_dir / f'seed_{seed}'
+
+    def states(self, seed: int) -> dict[str, str]:
+        """State of every stage that can be, see :meth:`Pipeline.state`."""
+        pipeline, folder = self._pipelines[seed], self.folder(seed)
+        steps = pipeline.steps if pipeline else []
+        return {s.stage.name: pipeline.state(s, folder) for s in steps if pipeline}
+
+    def run(self, seed: int) -> None:
+        """Runs what is not done of a random seed.
+
+        With several workers the first error ends it, since the others wait.
+
+        Raises:
+            UserError: The work dir is another experiment's.
+        """
+        claim(self.work_dir, experiment_name(Path(self.filename)))
+        failed = self.failed[seed]
+        failed.clear()
+        pipeline = self._pipelines[seed]
+        while pipeline is not None:
+            broken = self._run(pipeline, seed)
+            if broken is None:
+                return
+            pipeline = self._pipeline(seed, {*self.refused, *failed})
+
+    def table(self) -> Table:
+        """The numbers that are there."""
+        records = {}
+        for seed in self.seeds:
+            states, folder = self.states(seed), self.folder(seed)
+            done = [name for name, state in states.items() if state == 'done']
+            found = {name: StageRecord.load(folder / name) for name in done}
+            records[seed] = {name: r for name, r in found.items() if r is not None}
+        return Table(self.plan, records, self.refused, self.failed)
+
+    def _pipeline(self, seed: int, without: Collection[str]) -> Pipeline | None:
+        """The pipeline of what is left; None where nothing is."""
+        cfg = self.plan.config(self.filename, seed, without)
+        if not cfg.pipeline:
+            return None
+        return Pipeline(cfg, self.data_root, self.strict, self._digests)
+
+    def _run(self, pipeline: Pipeline, seed: int) -> str | None:
+        """Runs stage after stage; the name of one that failed, which ends it."""
+        folder = self.folder(seed)
+        for i, step in enumerate(pipeline.steps, 1):
+            name = step.stage.name
+            if pipeline.state(step, folder) != 'done':
+                self.say(f'seed {seed}, stage {i} of {len(pipeline.steps)}: {name}')
+            barrier()
+            try:
+                pipeline.run(folder, start=name, stop=name)
+            except Exception as error:
+                if world_size() > 1 or _ends_all(error):
+                    raise
+                self.failed[seed][name] = self._reason(error, step, folder)
+                self.say(f'seed {seed}: {name} failed: {self.failed[seed][name]}')
+                return name
+            if rank() == 0:
+                _trace_path(folder, step).unlink(missing_ok=True)
+        return None
+
+    def _reason(self, error: Exception, step: Step, folder: Path) -> str:
+        """An error in one line; what is no mistake of the user's leaves a traceback."""
+        text = ' '.join(str(error).split())
+        if isinstance(error, UserError):
+            return text
+        path = _trace_path(folder, step)
+        with atomic_path(path) as part:
+            part.write_text(''.join(traceback.format_exception(error)), 'utf-8')
+        return f'{type(error).__name__}: {text[:200]} ({path})'
+
+
+def _trace_path(folder: Path, step: Step) -> Path:
+    return folder / ERRORS / f'{step.stage.name}.txt'
+
+
+def _ends_all(error: BaseException) -> bool:
+    """Whether the next stage would meet the same: the disk is full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return True
+        cause = cause.__cause__
+    return False

@@ -1,0 +1,225 @@
+"""The table of a matrix as Markdown, CSV and a page of HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from wsss_plugins.experiment.matrix.plan import Choice
+from wsss_plugins.experiment.matrix.results import Entry, Table
+from wsss_plugins.experiment.matrix.words import (
+    best_of_each,
+    classifiers,
+    made_by,
+    number_of,
+    reading,
+    title_of,
+)
+from wsss_plugins.provenance.compare import NO_CARD
+from wsss_plugins.provenance.tables import Cell, markdown_table, write_csv
+from wsss_plugins.report.cards import card_line, legend
+from wsss_plugins.report.markup import section, tag
+from wsss_plugins.report.markup import table as html_table
+from wsss_plugins.report.page import page
+from wsss_plugins.structures import atomic_path
+
+SUFFIXES = ('.md', '.csv', '.html')
+MADE = tag('p', 'One line for each column; it opens to the card of one of its cells.')
+HEADER = (
+    'classifier', 'head', 'column', 'miou', 'spread', 'runs', 'seeds', 'each', 'seconds',
+    'card', 'unlike', 'absent',
+)  # fmt: skip
+
+
+def write_tables(table: Table, out: Path, command: str = '') -> list[Path]:
+    """Writes ``out.md``, ``out.csv`` and, where there is a number, ``out.html``.
+
+    Args:
+        table: The numbers.
+        out: The files' common name, without a suffix.
+        command: What to type for it.
+
+    Returns:
+        The files.
+    """
+    paths = [out.with_name(out.name + suffix) for suffix in SUFFIXES]
+    with atomic_path(paths[0]) as part:
+        part.write_text(as_markdown(table, command), encoding='utf-8')
+    write_csv(paths[1], HEADER, csv_rows(table))
+    if not table.all_records:
+        return paths[:2]
+    with atomic_path(paths[2]) as part:
+        part.write_text(as_html(table, command), encoding='utf-8')
+    return paths
+
+
+def as_markdown(table: Table, command: str = '') -> str:
+    """A row for each classifier and seed head, a column for each refiner, and what they are."""
+    columns = table.plan.columns
+    rows: list[list[Cell]] = []
+    before = ''
+    for choice in table.plan.choices:
+        name = choice.classifier if choice.classifier != before else ''
+        before = choice.classifier
+        cells = (_markdown_cell(table, choice, column) for column in columns)
+        rows.append([name, choice.head, *cells])
+    header = ['classifier', 'seed head', *map(title_of, columns)]
+    parts = [
+        made_by(table, command),
+        *filter(
+            None, (' '.join(p.split()) for p in table.plan.matrix.notes.split('\n\n'))
+        ),
+        markdown_table(header, rows, titles=2).rstrip('\n'),
+        ' '.join(reading(table)),
+    ]
+    parts += [f'{sign} {text}' for text, sign in table.signs.items()]
+    parts += _list('Best pseudo labels:', best_of_each(table))
+    parts += _list('Classifiers:', classifiers(table))
+    parts += _list('How the numbers of each column were made:', _made(table))
+    absent = [f'{cells}: {why}' for cells, why in table.absent()]
+    parts += _list('Without a number:', absent)
+    return '\n\n'.join(parts) + '\n'
+
+
+def _list(title: str, lines: list[str]) -> list[str]:
+    return [title, '\n'.join(f'- {line}' for line in lines)] if lines else []
+
+
+def _made(table: Table) -> list[str]:
+    """The cards of each column in short."""
+    lines = []
+    for column in table.plan.columns:
+        for card in table.cards(column):
+            short = NO_CARD if card is None else card.short()
+            lines.append(f'{title_of(column)}: {short}')
+    return lines
+
+
+def _sign(table: Table, choice: Choice, column: str) -> str:
+    text = table.marks.get((choice, column))
+    return '' if text is None else table.signs[text]
+
+
+def _markdown_cell(table: Table, choice: Choice, column: str) -> str:
+    text = number_of(table.entries[choice, column], len(table.seeds))
+    if table.is_best(choice, column):
+        text = f'**{text}**'
+    return f'{text} {_sign(table, choice, column)}'.strip()
+
+
+def csv_rows(table: Table) -> list[list[Cell]]:
+    """A row for each cell, under :data:`HEADER`, with the numbers in full."""
+    rows: list[list[Cell]] = []
+    for (choice, column), entry in table.entries.items():
+        failed = '; '.join(f'seed {s}: {why}' for s, why in entry.failed.items())
+        rows.append(
+            [
+                choice.classifier,
+                choice.head,
+                column,
+                entry.mean,
+                entry.spread,
+                len(entry.runs),
+                ' '.join(map(str, entry.runs)),
+                ' '.join(f'{value:g}' for value in entry.runs.values()),
+                entry.seconds,
+                None if not entry.runs else _short(entry),
+                table.marks.get((choice, column), ''),
+                entry.refused or failed,
+            ]
+        )
+    return rows
+
+
+def _short(entry: Entry) -> str:
+    return NO_CARD if entry.card is None else entry.card.short()
+
+
+def as_html(table: Table, command: str = '') -> str:
+    """One page without any external resource; at least one stage is done."""
+    matrix = table.plan.matrix
+    best = _html_list('Best pseudo labels', best_of_each(table))
+    trained = _html_list('Classifiers', classifiers(table))
+    signs = (
+        tag('p', escape(f'{sign} {text}'), class_='note')
+        for text, sign in table.signs.items()
+    )
+    grids = [_grid(table, classifier) for classifier in matrix.classifiers]
+    asked = [tag('p', tag('code', escape(command)))] if command else []
+    return page(
+        matrix.title,
+        matrix.notes,
+        table.all_records,
+        [
+            section('numbers', 'The numbers', *grids, *signs, best, trained),
+            section('reading', 'How to read them', _sentences(table), *asked),
+            section('made', 'How they were made', MADE, _cards(table), legend()),
+            _absent(table),
+        ],
+    )
+
+
+def _grid(table: Table, classifier: str) -> str:
+    """The rows of one classifier, coloured by their place in the whole matrix."""
+    means = [e.mean for e in table.entries.values() if e.mean is not None]
+    low, high = (min(means), max(means)) if means else (0.0, 0.0)
+    columns = table.plan.columns
+    rows = []
+    for choice in table.plan.choices:
+        if choice.classifier == classifier:
+            cells = []
+            for column in columns:
+                mean = table.entries[choice, column].mean
+                share = 0.0 if mean is None else (mean - low) / ((high - low) or 1)
+                cells.append(_html_cell(table, choice, column, share))
+            rows.append([escape(choice.head), *cells])
+    head = ('seed head', *(f'#{title_of(column)}' for column in columns))
+    caption = f'mIoU in percent of the maps and pseudo labels of {classifier}.'
+    return tag('h3', escape(classifier)) + html_table(head, rows, caption)
+
+
+def _html_cell(table: Table, choice: Choice, column: str, share: float) -> str:
+    entry = table.entries[choice, column]
+    text, *spread = number_of(entry, len(table.seeds)).split(' ±')
+    if entry.mean is None:
+        return tag('small', escape(text), title=entry.refused or None)
+    sign = _sign(table, choice, column)
+    content = tag('b' if table.is_best(choice, column) else 'span', escape(text))
+    content += ''.join(tag('small', f' ±{escape(rest)}') for rest in spread)
+    content += f' {tag("sup", sign)}' if sign else ''
+    shade = f'color-mix(in srgb, var(--mark) {40 * share:.0f}%, transparent)'
+    style = f'background:{shade};padding:.15rem .4rem;border-radius:.3rem;white-space:nowrap'
+    each = ', '.join(f'seed {seed}: {value:.2f}' for seed, value in entry.runs.items())
+    return tag('span', content, style=style, title=each)
+
+
+def _sentences(table: Table) -> str:
+    lines = [
+        *reading(table),
+        'The stronger the colour of a cell, the higher its number.',
+    ]
+    return tag('ul', *(tag('li', escape(line)) for line in lines))
+
+
+def _html_list(title: str, lines: list[str]) -> str:
+    items = (tag('li', escape(line)) for line in lines)
+    return tag('h3', escape(title)) + tag('ul', *items) if lines else ''
+
+
+def _cards(table: Table) -> str:
+    return ''.join(
+        tag('h3', escape(title_of(column)))
+        + ''.join(card_line(card) for card in table.cards(column))
+        for column in table.plan.columns
+        if table.cards(column)
+    )
+
+
+def _absent(table: Table) -> str:
+    rows = [[escape(cells), escape(why)] for cells, why in table.absent()]
+    if not rows:
+        return ''
+    caption = 'Rows that cannot be, and stages that have failed.'
+    return section(
+        'absent', 'Without a number', html_table(('what', 'why'), rows, caption)
+    )

@@ -1,0 +1,272 @@
+"""Running the stages of an experiment in order, and only those that must run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from wsss_plugins.config import (
+    check_config,
+    load_config,
+    plain,
+    set_everywhere,
+)
+from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
+from wsss_plugins.engine.record import StageRecord, environment
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.work_dir import claim, make_room, refuse_failures
+from wsss_plugins.engine.workers import barrier, gather, rank, world_size
+from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.experiment.trial import refuse_mistakes
+from wsss_plugins.provenance import CardMaker, Ran, sign
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.maker import session_of
+from wsss_plugins.provenance.renew import renew
+from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.registry import STAGES, build_as
+from wsss_plugins.structures import PART_FILES
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Network
+from wsss_plugins.structures.masks_read import watch_masks
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage, the config it was built from, and the hash of what it follows from."""
+
+    stage: Stage
+    config: dict[str, Any]
+    fingerprint: str
+
+
+class Pipeline:
+    """The stages of one experiment.
+
+    Everything that can be checked is checked when it is made: names and order of the
+    stages, types and arguments of every plug-in, and the data sets.
+
+    Args:
+        cfg: A config with ``pipeline``, a list of stages, and optionally ``seed``. A
+            training config that a stage names by file is read relative to the
+            pipeline's.
+        data_root: Replaces every ``data_root`` of the config.
+        strict: Ends with an error after a stage that went on without some images.
+        digests: Of data sets that another pipeline has looked at.
+
+    Raises:
+        ConfigError: A mistake in the config.
+        DataError: A mistake in the data.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        data_root: str | None = None,
+        strict: bool = False,
+        digests: DataDigests | None = None,
+    ) -> None:
+        if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
+            raise ConfigError(
+                f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
+                'tools/train.py'
+            )
+        self.experiment = experiment_name(Path(cfg.filename))
+        self.seed = int(cfg.get('seed', 0))
+        self.strict = strict
+        configs = [
+            _with_training_config(c, Path(cfg.filename))
+            for c in cfg.to_dict()['pipeline']
+        ]
+        if data_root is not None:
+            set_everywhere(configs, 'data_root', data_root)
+        check_config(configs)
+        digests = DataDigests() if digests is None else digests
+        self.images = ImageRegister()
+        self.steps: list[Step] = []
+        for config in configs:
+            stage = build_as(STAGES, config, Stage)
+            stage.seed = self.seed
+            made = {step.stage.name: step.fingerprint for step in self.steps}
+            _check_name(stage, list(made))
+            inputs = {name: made[name] for name in stage.inputs}
+            data = digests(config, stage.needs_every_image)
+            says = without_remarks(config, stage.arguments_of_speed)
+            mark = fingerprint([plain(says), data], self.seed, inputs)
+            self.steps.append(Step(stage, config, mark))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the stages, in order."""
+        return [step.stage.name for step in self.steps]
+
+    def select(self, start: str | None = None, stop: str | None = None) -> list[Step]:
+        """The steps from ``start`` to ``stop``, both included.
+
+        Raises:
+            ConfigError: An unknown name, or ``stop`` before ``start``.
+        """
+        for name in (start, stop):
+            if name is not None and name not in self.names:
+                raise ConfigError(f"no stage '{name}': {near_names(name, self.names)}")
+        first = self.names.index(start) if start else 0
+        last = self.names.index(stop) if stop else len(self.steps) - 1
+        if last < first:
+            raise ConfigError(f"stage '{stop}' comes before '{start}'")
+        return self.steps[first : last + 1]
+
+    def state(self, step: Step, work_dir: Path) -> str:
+        """``'done'``, ``'interrupted'``, ``'changed'`` or ``'new'``."""
+        record = StageRecord.load(work_dir / step.stage.name)
+        if record is None:
+            return 'new'
+        if record.fingerprint != step.fingerprint:
+            return 'changed'
+        return 'done' if record.done else 'interrupted'
+
+    def refuse_mistakes(self, steps: Sequence[Step], work_dir: Path) -> None:
+        """Tries what is not done: networks are built, and seed heads see one image.
+
+        Raises:
+            UserError: One that cannot be, or a file of weights that is not there.
+        """
+        left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
+        refuse_mistakes(left)
+
+    def run(
+        self, work_dir: Path | str, start: str | None = None, stop: str | None = None
+    ) -> dict[str, StageRecord]:
+        """Runs what is not done yet.
+
+        Args:
+            work_dir: Folder of the experiment; each stage has a folder of its own in it.
+            start: First stage to run; earlier ones must be done.
+            stop: Last stage to run.
+
+        Returns:
+            The record of every stage that is done.
+
+        Raises:
+            UserError: The folder belongs to another experiment, an earlier stage is
+                missing, a network cannot be built or a seed head refuses it, or images
+                failed and the pipeline is strict.
+        """
+        work_dir = Path(work_dir)
+        claim(work_dir, self.experiment)
+        selected = self.select(start, stop)
+        for step in self.steps[: self.steps.index(selected[0])]:
+            if self.state(step, work_dir) != 'done':
+                raise UserError(
+                    f"--start {start}: the earlier stage '{step.stage.name}' is "
+                    f'{self.state(step, work_dir)}; start there'
+                )
+        self.refuse_mistakes(selected, work_dir)
+        networks = self._networks()
+        for step in selected:
+            if rank() == 0 and self.state(step, work_dir) in ('new', 'changed'):
+                make_room(work_dir / step.stage.name, step.fingerprint)
+            barrier()
+            if self.state(step, work_dir) != 'done':
+                self._run(step, work_dir)
+            elif rank() == 0:
+                renew(work_dir / step.stage.name, networks)
+            if self.strict:
+                refuse_failures(work_dir / step.stage.name)
+        records = [StageRecord.load(work_dir / name) for name in self.names]
+        return {r.stage: r for r in records if r is not None and r.done}
+
+    def _networks(self) -> dict[str, Network]:
+        """What the config says of the weights that networks begin with, by stage."""
+        return {
+            step.stage.name: begun_network(step.stage.name, step.config['config'])[0]
+            for step in self.steps
+            if isinstance(step.config.get('config'), Mapping)
+        }
+
+    def _run(self, step: Step, work_dir: Path) -> None:
+        stage = step.stage
+        out = work_dir / stage.name
+        marks = {s.stage.name: s.fingerprint for s in self.steps}
+        record = StageRecord(
+            stage=stage.name,
+            kind=type(stage).__name__,
+            fingerprint=step.fingerprint,
+            inputs={name: marks[name] for name in stage.inputs},
+            seed=self.seed,
+            environment=environment(world_size()),
+        )
+        session = _session(record, StageRecord.load(out))
+        barrier()
+        if rank() == 0:
+            for part in out.rglob(PART_FILES):
+                part.unlink()  # of a run that was killed
+            record.save(out)
+        begin = time.monotonic()
+        folders = {name: work_dir / name for name in stage.inputs}
+        with watch_masks() as read:
+            record.metrics = stage.run(out, folders)
+        read = {key: mask for part in gather(read) for key, mask in part.items()}
+        record.provenance = plain(stage.provenance())
+        record.seconds = round(time.monotonic() - begin, 2)
+        record.finished = datetime.now().isoformat(timespec='seconds')
+        if rank() == 0:
+            where = record.environment
+            ran = Ran(stage, step.config, out, folders, record.metrics, where, read)
+            card = CardMaker(self.images).make(ran)
+            record.card = None
+            if card is not None:
+                card = card.also_by(session)
+                sign(out, card)
+                record.card = card.to_dict()
+        # What failed is tried again when the command is; see refuse_failures.
+        record.done = not (self.strict and record.metrics.get('failed'))
+        if rank() == 0:
+            record.save(out)
+        barrier()
+
+
+def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCard:
+    """Who runs a stage, and who ran it before it was interrupted; the record has it too."""
+    session = SupervisionCard(**session_of(record.environment, record.seed))
+    if earlier is not None and earlier.supervision is not None:
+        session = session.also_by(earlier.supervision)
+    record.card = session.to_dict()
+    return session
+
+
+def _with_training_config(config: dict[str, Any], pipeline: Path) -> dict[str, Any]:
+    """The stage's config with the training config it names by file read in."""
+    if isinstance(config.get('config'), str):
+        options = config.get('options') or {}
+        if not isinstance(options, dict):
+            raise ConfigError(
+                f"options of stage '{config.get('name')}' must be a dict from dotted keys "
+                f'to values, not {options!r}',
+                token='options',
+            )
+        cfg = load_config(pipeline.parent / config['config'], options)
+        config = {k: v for k, v in config.items() if k != 'options'}
+        config['config'] = cfg.to_dict()
+    return dict(config)
+
+
+def _check_name(stage: Stage, earlier: Sequence[str]) -> None:
+    if stage.name in earlier:
+        raise ConfigError(f"two stages are named '{stage.name}'", token=stage.name)
+    for name in stage.inputs:
+        if name not in earlier:
+            raise ConfigError(
+                f"stage '{stage.name}' reads '{name}', which is no earlier stage: "
+                f'{near_names(name, earlier)}',
+                token=name,
+            )
+
+
+def experiment_name(config: Path) -> str:
+    """``acr/synthetic_pipeline`` of ``.../configs/acr/synthetic_pipeline.py``."""
+    return f'{config.resolve().parent.name}/{config.stem}'

@@ -1,0 +1,166 @@
+"""Testing a checkpoint outside a pipeline: predictions, tables, the server's archive."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.models.segmentors import BaseSegmentor
+
+from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.config import find_type, plain, set_everywhere
+from wsss_plugins.datasets import VOC12, WSSSDataset
+from wsss_plugins.engine.fingerprint import fingerprint
+from wsss_plugins.engine.record import environment
+from wsss_plugins.engine.workers import barrier, device, gather, rank, world_size
+from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.provenance import (
+    CardMaker,
+    Ran,
+    card_of_weights,
+    save_metrics,
+    sign,
+    unknown_card,
+)
+from wsss_plugins.provenance.initial import METRICS_FILE
+from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
+from wsss_plugins.stages.evaluate import EvaluateLabelStage
+from wsss_plugins.stages.predict import PredictStage
+from wsss_plugins.structures.masks_read import watch_masks
+
+NOT_FOR_PREDICTION = ('pipeline', 'label_maps', 'indices', 'leave_out')
+
+
+def load_segmentor(model: Config, checkpoint: Path) -> BaseSegmentor:
+    """A segmentor with the weights of a checkpoint, ready to predict.
+
+    Args:
+        model: Its config.
+        checkpoint: ``weights.safetensors``, ``resume.pth`` or any file of its weights.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another model.
+        ConfigError: The model is no segmentor.
+    """
+    init_default_scope(SCOPE)
+    bare = Config(dict(model=model)).model  # a copy
+    for key in ('pretrained', 'init_cfg'):
+        set_everywhere(bare, key, None)
+    segmentor = build_as(MODELS, bare, BaseSegmentor)
+    weights = read_weights(checkpoint)
+    load_weights(segmentor, weights, str(checkpoint), strict=True)
+    return segmentor.eval().to(device())
+
+
+def images_to_test(cfg: Config) -> dict[str, Any]:
+    """Config of the test or else validation images, as the config has them.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    for part in ('test_dataloader', 'val_dataloader'):
+        if cfg.get(part) is not None:
+            return dict(cfg[part].dataset.to_dict(), test_mode=True)
+    raise ConfigError(
+        'the config has neither test_dataloader nor val_dataloader: name its images there'
+    )
+
+
+def voc_test_images(cfg: Config, split: str = 'test') -> dict[str, Any]:
+    """Config of VOC's test images, for which there are no labels.
+
+    Args:
+        cfg: A config whose test or validation images are of :class:`VOC12`.
+        split: Name of the list of test images.
+
+    Raises:
+        ConfigError: They are of another data set.
+    """
+    images = images_to_test(cfg)
+    kind = find_type(images['type'])
+    if not (inspect.isclass(kind) and issubclass(kind, VOC12)):
+        name = getattr(kind, '__name__', str(kind))
+        raise ConfigError(
+            f'the test server is that of Pascal VOC: the images of this config are of {name}',
+            token=name,
+        )
+    bare = {k: v for k, v in images.items() if k not in NOT_FOR_PREDICTION}
+    return dict(bare, split=split, labels=None)
+
+
+def predict_images(
+    cfg: Config, checkpoint: Path, images: dict[str, Any], work_dir: Path
+) -> Path:
+    """Predicts images with the config's ``prediction``: scales, mirror image, refiners.
+
+    What was predicted by the same checkpoint with the same settings is not predicted
+    again.
+
+    Args:
+        cfg: Config of the segmentor.
+        checkpoint: Its weights.
+        images: Config of the images.
+        work_dir: Where predictions go.
+
+    Returns:
+        A folder with ``labels/<id>.png`` and, in ``metrics.json``, how they were made.
+
+    Raises:
+        CheckpointError: See :func:`load_segmentor`.
+        ConfigError: A refiner needs a model that only a pipeline trains.
+    """
+    if not checkpoint.is_file():
+        raise CheckpointError(f'checkpoint {checkpoint} does not exist')
+    settings = cfg.get('prediction') or {}
+    bare = {k: v for k, v in images.items() if k not in NOT_FOR_PREDICTION}
+    stage_config = dict(settings, dataset=bare, name='prediction', model='checkpoint')
+    stage = PredictStage(**stage_config)
+    if stage.refiners.stages:
+        raise ConfigError(
+            f"the refiners of 'prediction' need the stage '{stage.refiners.stages[0]}': "
+            'put a PredictStage into a pipeline',
+            token='prediction',
+        )
+    data = build_as(DATASETS, bare, WSSSDataset).digest()
+    content = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    mark = fingerprint([plain(cfg.model), plain(stage_config), data, content], 0, {})
+    out = work_dir / 'predictions' / mark
+    metrics = stage.predict(load_segmentor(cfg.model, checkpoint), out)
+    if rank() == 0:
+        ran = Ran(stage, stage_config, out, {}, metrics, environment(world_size()), {})
+        known = card_of_weights(checkpoint) or unknown_card('checkpoint', 'no card')
+        card = CardMaker().make(ran, {'checkpoint': known})
+        save_metrics(out / METRICS_FILE, metrics, card)
+    barrier()
+    return out
+
+
+def score_predictions(
+    images: dict[str, Any], predictions: Path, work_dir: Path
+) -> dict[str, Any]:
+    """Scores predictions; tables with their card go to ``work_dir/scores``.
+
+    Args:
+        images: Config of the images with their label maps.
+        predictions: Of :func:`predict_images`.
+        work_dir: Where the tables go.
+
+    Returns:
+        The metrics of :class:`EvaluateLabelStage`.
+    """
+    out, inputs = work_dir / 'scores', dict(prediction=predictions)
+    stage = EvaluateLabelStage('scores', 'prediction', images)
+    with watch_masks() as read:
+        metrics = stage.run(out, inputs)
+    masks = {key: mask for part in gather(read) for key, mask in part.items()}
+    if rank() == 0:
+        where = environment(world_size())
+        ran = Ran(stage, dict(dataset=images), out, inputs, metrics, where, masks)
+        card = CardMaker().make(ran)
+        if card is not None:
+            sign(out, card)
+    return metrics

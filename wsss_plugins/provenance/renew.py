@@ -1,0 +1,47 @@
+"""Bringing cards up to date with what configs declare after the work was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.provenance.files import sign
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Network
+
+
+def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> SupervisionCard:
+    """The card with the supervision of initial weights as it is declared now.
+
+    Args:
+        card: Of a stage that is done.
+        networks: As they are begun by the configs of now, by stage. What is known of
+            their weights otherwise, by a card or a name, is no matter of declaring.
+    """
+    changed: dict[str, Network] = {}
+    for network in card.networks:
+        now = networks.get(network.stage)
+        if now is not None and 'declared' in network.known_by:
+            network = replace(
+                network, supervision=now.supervision, known_by=now.known_by
+            )
+        elif network.begins_with in changed:
+            supervision = changed[network.begins_with].supervision
+            network = replace(network, supervision=supervision)
+        changed[network.stage] = network
+    return replace(card, networks=tuple(changed.values()))
+
+
+def renew(folder: Path, networks: Mapping[str, Network]) -> None:
+    """Brings the card of the stage in ``folder`` up to date, see :func:`renewed`."""
+    record = StageRecord.load(folder)
+    card = record.supervision if record is not None else None
+    if record is None or card is None:
+        return
+    now = renewed(card, networks)
+    if now != card:
+        sign(folder, now)
+        record.card = now.to_dict()
+        record.save(folder)

@@ -1,0 +1,30 @@
+"""Supervision cards in the report: one line each, which opens to all they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from wsss_plugins.provenance.compare import NO_CARD
+from wsss_plugins.report.markup import tag
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_text import LEGEND, long_form
+
+
+def card_line(card: SupervisionCard | None) -> str:
+    """The card in short; it opens to the long form."""
+    if card is None:
+        return tag('p', NO_CARD, class_='made')
+    summary = tag('summary', escape(card.short()))
+    return tag('details', summary, _list(long_form(card)), class_='made')
+
+
+def legend() -> str:
+    """What the abbreviations mean."""
+    summary = tag('summary', 'What the lines below the numbers mean')
+    return tag('details', summary, _list(LEGEND.items()), class_='legends')
+
+
+def _list(rows: Iterable[tuple[str, str]]) -> str:
+    items = (tag('dt', escape(a)) + tag('dd', escape(b)) for a, b in rows)
+    return tag('dl', *items)

@@ -1,0 +1,248 @@
+"""What tests of explanations share: one classifier, many methods, results by image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, device, gather, rank, share_of
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.metrics.per_image import PerImage
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.registry import DATASETS, SEED_HEADS, build_as
+from wsss_plugins.seeds import SeedHead
+from wsss_plugins.stages.explanations.attribution import load_classifier
+from wsss_plugins.structures import IGNORE, load_npz, save_json, save_npz
+from wsss_plugins.structures.card import SupervisionCard
+
+SCORES_FILE = 'scores.json'
+M = TypeVar('M', bound=PerImage)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos of one size with what the data set knows of them.
+
+    Attributes:
+        images: ``(N, 3, H, W)`` RGB in [0, 1].
+        labels: ``(N, C)`` in {0, 1}.
+        masks: Label maps ``(N, H, W)`` uint8, where the stage asks for them.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: np.ndarray | None
+
+
+class ExplanationStage(Stage, Generic[M]):
+    """Measures a list of methods on one classifier, image by image.
+
+    Every batch leaves its results in ``parts/``, so that a run that was killed goes on
+    with the next one; the batches are the same for any number of workers. It goes on
+    without photos and masks that are missing or broken; the metric ``failed`` counts
+    them. At the end the first worker writes ``table.md``, ``table.csv`` and
+    ``scores.json``. A subclass says what to measure in a batch and how to report it.
+
+    Args:
+        name: Name of the stage.
+        model: Stage that trained the classifier, or the config of one that needs no
+            training.
+        methods: Config of a :class:`SeedHead` by the name it has in the tables.
+        dataset: Config of the images.
+        input_size: ``(H, W)`` photos are resized to, bilinear with antialiasing and
+            whatever their aspect; masks to the nearest pixel.
+        batch_size: Images that are explained together.
+
+    Raises:
+        ConfigError: No method, or one of another kind.
+    """
+
+    needs_every_image = False
+
+    def __init__(
+        self,
+        name: str,
+        model: str | dict[str, Any],
+        methods: dict[str, dict[str, Any]],
+        dataset: dict[str, Any],
+        input_size: tuple[int, int] = (224, 224),
+        batch_size: int = 8,
+    ) -> None:
+        super().__init__(name)
+        if not methods or batch_size < 1:
+            raise ConfigError(
+                f"stage '{name}' needs methods and a batch size of at least 1, not "
+                f'{len(methods)} methods and batch_size={batch_size}',
+                token=name,
+            )
+        self.model = model
+        self.inputs = (model,) if isinstance(model, str) else ()
+        self.methods = {
+            title: build_as(SEED_HEADS, head, SeedHead)
+            for title, head in methods.items()
+        }
+        self.dataset = dict(dataset, test_mode=True)
+        self.input_size = (input_size[0], input_size[1])
+        self.batch_size = batch_size
+
+    @abstractmethod
+    def measures(self) -> dict[str, M]:
+        """An empty accumulator for everything that is measured, by name."""
+
+    @abstractmethod
+    def measure(self, model: WSSSClassifier, batch: Batch, into: dict[str, M]) -> None:
+        """Adds a batch to the accumulators of :meth:`measures`."""
+
+    @abstractmethod
+    def report(self, out: Path, total: dict[str, M]) -> tuple[Any, dict[str, float]]:
+        """Writes the tables; returns the content of ``scores.json`` and the metrics."""
+
+    def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
+        """Refuses a data set that does not fit the classifier, before any work."""
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Measures the batches that are missing, then sums up."""
+        model = load_classifier(self.model, inputs)
+        cfg = dict(self.dataset, require_images=False)
+        dataset = build_as(DATASETS, cfg, WSSSDataset)
+        self.check(model, dataset)
+        ids = dataset.ids
+        starts = range(0, len(ids), self.batch_size)
+        batches = [range(len(ids))[i : i + self.batch_size] for i in starts]
+        mine = share_of(batches)
+        todo = [b for b in mine if not _part(out, b).is_file()]
+        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
+            bar.begin_at(bar.total - sum(map(len, todo)))
+            failures = Failures(out, bar)
+            for indices in todo:
+                self._measure(model, dataset, indices, out, failures)
+                bar.advance(len(indices))
+            failed = failures.write(ids)
+        barrier()
+        numbers = self._sum_up(out, batches) if rank() == 0 else {}
+        return dict(images=len(ids), failed=failed) | gather(numbers)[0]
+
+    def provenance(self) -> dict[str, Any]:
+        """Classifier, data, methods and the size of the images."""
+        model = self.model
+        if not isinstance(model, str):
+            model = str(model.get('name', model['type']))
+        return dict(
+            classifier=model,
+            data=f'{self.dataset["data_root"]} {self.dataset.get("split", "")}'.strip(),
+            methods=list(self.methods),
+            input_size=list(self.input_size),
+        )
+
+    def card(self) -> SupervisionCard:
+        """A classifier that was trained elsewhere; one view of the size that is asked for."""
+        cards: dict[str, SupervisionCard] = {}
+        own = SupervisionCard(
+            labels='none',
+            scales=(1.0,),
+            flip=False,
+            protocol=dict(input_size='x'.join(map(str, self.input_size))),
+        )
+        if not isinstance(self.model, str):
+            network, cards = begun_network(self.name, dict(model=self.model))
+            own = replace(own, networks=(network,))
+        return own.after(cards)
+
+    def _measure(
+        self,
+        model: WSSSClassifier,
+        dataset: WSSSDataset,
+        indices: Sequence[int],
+        out: Path,
+        failures: Failures,
+    ) -> None:
+        """Measures one batch and writes its part, named otherwise where images failed."""
+        _part(out, indices, whole=False).unlink(missing_ok=True)
+        loaded: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        for index in indices:
+            with failures.leaving_out(dataset.get_data_info(index)['img_id']):
+                loaded[index] = self._load(dataset, index)
+        into = self.measures()
+        if loaded:
+            labels = np.stack([dataset.labels(index) for index in loaded])
+            self.measure(model, _to_batch(loaded, labels), into)
+            arrays = {
+                f'{title}/{key}': rows
+                for title, measure in into.items()
+                for key, rows in measure.state().items()
+            }
+            save_npz(_part(out, indices, len(loaded) == len(indices)), arrays)
+
+    def _load(
+        self, dataset: WSSSDataset, index: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The photo ``(H, W, 3)`` and, where asked for, the mask ``(H, W)``, resized."""
+        photo = dataset.load_image(index)
+        mask = dataset.load_mask(index) if self.needs_masks else None
+        if mask is not None and mask.shape != photo.shape[:2]:
+            (rows, columns), (height, width) = mask.shape, photo.shape[:2]
+            raise DataError(
+                f'its mask is {rows}x{columns} but its photo {height}x{width}: give the '
+                'mask that belongs to it'
+            )
+        size = self.input_size[::-1]
+        photo = np.array(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
+        if mask is not None:
+            resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
+            mask = np.array(resized)
+            if (mask == IGNORE).all():
+                raise DataError(
+                    'every pixel of its mask is ignored: take its id out of the list'
+                )
+        return photo, mask
+
+    def _sum_up(self, out: Path, batches: Sequence[Sequence[int]]) -> dict[str, float]:
+        total = self.measures()
+        for arrays in _parts(out, batches):
+            for title, measure in total.items():
+                measure.load({k: arrays[f'{title}/{k}'] for k in measure.shapes})
+        scores, numbers = self.report(out, total)
+        save_json(out / SCORES_FILE, scores)
+        return numbers
+
+
+def _part(out: Path, indices: Sequence[int], whole: bool = True) -> Path:
+    """Where the results of a batch are; a batch that is not whole is tried again."""
+    ending = '' if whole else '_not_whole'
+    return out / 'parts' / f'{indices[0]:07}{ending}.npz'
+
+
+def _parts(
+    out: Path, batches: Sequence[Sequence[int]]
+) -> Iterator[Mapping[str, np.ndarray]]:
+    """The results of all batches, in order; one without any image has none."""
+    for indices in batches:
+        for path in (_part(out, indices), _part(out, indices, whole=False)):
+            if path.is_file():
+                yield load_npz(path)
+
+
+def _to_batch(
+    loaded: Mapping[int, tuple[np.ndarray, np.ndarray | None]], labels: np.ndarray
+) -> Batch:
+    place = device()
+    photos, masks = zip(*loaded.values(), strict=True)
+    pixels = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2)
+    return Batch(
+        images=pixels.to(place, torch.float32).div(255).contiguous(),
+        labels=torch.from_numpy(labels).to(place),
+        masks=None if masks[0] is None else np.stack(masks),
+    )

@@ -1,0 +1,92 @@
+"""Explanations tested by letting pixels appear, and vanish."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.metrics import InsertionDeletion, insertion_deletion_probabilities
+from wsss_plugins.provenance.tables import write_csv, write_markdown
+from wsss_plugins.registry import STAGES
+from wsss_plugins.stages.explanations.attribution import class_logits, relevance_maps
+from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
+from wsss_plugins.structures.card import SupervisionCard
+
+
+@STAGES.register_module()
+class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
+    """How the predicted class's probability rises and falls with its relevant pixels.
+
+    Insertion restores them in a blurred image, the most relevant first, where a high
+    area under the probability is good; deletion replaces them by the mean colour of the
+    classifier, where a low one is. Needs no labels.
+
+    Source: Petsiuk et al., RISE, 2018, section 4.2.
+
+    Args:
+        name: See :class:`ExplanationStage`.
+        model: Likewise.
+        methods: Likewise.
+        dataset: Likewise.
+        steps: Each exchanges 1/steps of the pixels.
+        forward_batch_size: Images in one forward pass.
+        kwargs: See :class:`ExplanationStage`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str | dict[str, Any],
+        methods: dict[str, dict[str, Any]],
+        dataset: dict[str, Any],
+        steps: int = 100,
+        forward_batch_size: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, model, methods, dataset, **kwargs)
+        self.steps = steps
+        self.forward_batch_size = forward_batch_size
+
+    def card(self) -> SupervisionCard:
+        """How many steps there are."""
+        own = super().card()
+        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
+
+    def measures(self) -> dict[str, InsertionDeletion]:
+        """An accumulator for every method."""
+        return {title: InsertionDeletion(self.steps) for title in self.methods}
+
+    def measure(
+        self, model: WSSSClassifier, batch: Batch, into: dict[str, InsertionDeletion]
+    ) -> None:
+        """Follows the probabilities of a batch by the maps of every method."""
+        classes = class_logits(model, batch.images).argmax(1)
+        for title, head in self.methods.items():
+            found = insertion_deletion_probabilities(
+                lambda images: model.class_logits(model.backbone(images)),
+                batch.images,
+                relevance_maps(head, model, batch.images, classes[None])[0],
+                classes,
+                normalise=lambda images: model.normalise(images * 255),
+                steps=self.steps,
+                fill=(model.data_preprocessor.mean.flatten() / 255).tolist(),
+                batch_size=self.forward_batch_size,
+            )
+            into[title].update(found)
+
+    def report(
+        self, out: Path, total: dict[str, InsertionDeletion]
+    ) -> tuple[Any, dict[str, float]]:
+        """Writes a row for each method; the curves are in ``scores.json``."""
+        scores = {title: m.compute().to_dict() for title, m in total.items()}
+        areas = ['insertion_auc', 'deletion_auc']
+        rows = [[t, *(100 * s[area] for area in areas)] for t, s in scores.items()]
+        write_csv(out / 'table.csv', ['method', *areas], rows)
+        write_markdown(out / 'table.md', ['method', 'insertion', 'deletion'], rows)
+        return scores, {
+            f'{title}_{area.removesuffix("_auc")}': round(100 * s[area], 3)
+            for title, s in scores.items()
+            for area in areas
+        }

@@ -1,0 +1,143 @@
+"""Explanations tested by taking pixels away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.metrics import Perturbation, perturbed_logits
+from wsss_plugins.provenance.tables import Cell, write_csv, write_markdown
+from wsss_plugins.registry import STAGES
+from wsss_plugins.stages.explanations.attribution import (
+    class_logits,
+    refuse_other_classes,
+    relevance_maps,
+    target_classes,
+)
+from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
+from wsss_plugins.structures.card import SupervisionCard
+
+EXPLAINED = ('predicted', 'target')
+SIGNS = ('negative', 'positive')
+
+
+@STAGES.register_module()
+class PerturbationTestStage(ExplanationStage[Perturbation]):
+    """How the accuracy falls as pixels are removed in the order of their relevance.
+
+    Positive perturbation removes the most relevant pixels first, where a low area under
+    the accuracy is good; negative the least relevant, where a high one is. Maps are those
+    of the predicted class and of the target, the label; of several labels, the one the
+    classifier is surest of. A prediction counts as right when it is the target.
+
+    Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
+    2021, table 2 and the released evaluation.
+
+    Args:
+        name: See :class:`ExplanationStage`.
+        model: Likewise.
+        methods: Likewise.
+        dataset: Likewise.
+        steps: Levels 0, 1/steps ... of the pixels that are removed.
+        forward_batch_size: Perturbed images in one forward pass.
+        kwargs: See :class:`ExplanationStage`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str | dict[str, Any],
+        methods: dict[str, dict[str, Any]],
+        dataset: dict[str, Any],
+        steps: int = 10,
+        forward_batch_size: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, model, methods, dataset, **kwargs)
+        self.steps = steps
+        self.forward_batch_size = forward_batch_size
+
+    def card(self) -> SupervisionCard:
+        """How many steps there are."""
+        own = super().card()
+        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
+
+    def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
+        """Refuses labels of other classes than the classifier's."""
+        refuse_other_classes(model, dataset)
+
+    def measures(self) -> dict[str, Perturbation]:
+        """An accumulator for every method and each of the two classes."""
+        keys = [f'{title}/{which}' for title in self.methods for which in EXPLAINED]
+        return {key: Perturbation(self.steps) for key in keys}
+
+    def measure(
+        self, model: WSSSClassifier, batch: Batch, into: dict[str, Perturbation]
+    ) -> None:
+        """Perturbs the images of a batch by the maps of every method."""
+        logits = class_logits(model, batch.images)
+        target = target_classes(logits, batch.labels)
+        classes = torch.stack([logits.argmax(1), target])
+        for title, head in self.methods.items():
+            maps = relevance_maps(head, model, batch.images, classes)
+            for which, found in zip(
+                EXPLAINED, self._perturb(model, batch, maps), strict=True
+            ):
+                into[f'{title}/{which}'].update(found, target)
+
+    def report(
+        self, out: Path, total: dict[str, Perturbation]
+    ) -> tuple[Any, dict[str, float]]:
+        """Writes the areas by method, and every curve to the CSV."""
+        scores: dict[str, dict[str, Any]] = {title: {} for title in self.methods}
+        for key, measure in total.items():
+            title, which = key.rsplit('/', 1)
+            scores[title][which] = measure.compute().to_dict()
+        kinds = [(sign, which) for sign in SIGNS for which in EXPLAINED]
+        rows: list[list[Cell]] = [
+            [title, *(s[which][sign]['auc'] for sign, which in kinds)]
+            for title, s in scores.items()
+        ]
+        header = ['method', *(f'{sign}, {which}' for sign, which in kinds)]
+        write_markdown(out / 'table.md', header, rows)
+        curves = [
+            [title, sign, which, s[which][sign]['auc'], *s[which][sign]['accuracy']]
+            for title, s in scores.items()
+            for sign, which in kinds
+        ]
+        levels = [f'accuracy_{step / self.steps:g}' for step in range(self.steps)]
+        header = ['method', 'perturbation', 'explained', 'auc', *levels]
+        write_csv(out / 'table.csv', header, curves)
+        return scores, {
+            f'{title}_{sign}': round(s['predicted'][sign]['auc'], 3)
+            for title, s in scores.items()
+            for sign in SIGNS
+        }
+
+    def _perturb(
+        self, model: WSSSClassifier, batch: Batch, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits for the maps ``(2, N, H, W)`` of both classes, each once."""
+
+        def logits_of(chosen: Tensor, images: Tensor) -> Tensor:
+            return perturbed_logits(
+                lambda batch: model.class_logits(model.backbone(batch)),
+                images,
+                chosen,
+                normalise=lambda batch: model.normalise(batch * 255),
+                steps=self.steps,
+                batch_size=self.forward_batch_size,
+            )
+
+        predicted = logits_of(maps[0], batch.images)
+        target = predicted.clone()
+        differ = (maps[0] != maps[1]).flatten(1).any(1)
+        if differ.any():
+            target[differ] = logits_of(maps[1][differ], batch.images[differ])
+        return predicted, target

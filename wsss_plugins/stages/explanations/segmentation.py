@@ -1,0 +1,131 @@
+"""Explanations as segmentations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.metrics import ExplanationSegmentation
+from wsss_plugins.provenance.tables import write_csv, write_markdown
+from wsss_plugins.registry import STAGES
+from wsss_plugins.stages.explanations.attribution import (
+    class_logits,
+    refuse_other_classes,
+    relevance_maps,
+    target_classes,
+)
+from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
+from wsss_plugins.structures import IGNORE
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import TRUE_TAGS
+
+COLUMNS = {
+    'pixel_accuracy': 'pixel accuracy',
+    'mean_ap': 'mAP',
+    'miou': 'mIoU',
+    'mean_f1': 'mF1',
+    'mean_row_f1': 'mF1 by rows',
+    'pooled_ap': 'AP of all pixels',
+}
+
+
+@STAGES.register_module()
+class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
+    """How well maps cut out the object, for a list of methods.
+
+    Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
+    2021, table 3 and the released evaluation.
+
+    Args:
+        name: See :class:`ExplanationStage`.
+        model: Likewise.
+        methods: Likewise.
+        dataset: Config of the images with ``label_maps``.
+        explained: ``'predicted'``, the classifier's first choice, as in the table, or
+            ``'target'``, the label; of several, the one the classifier is surest of.
+        foreground: ``'any'`` for the pixels of all objects, where an image has one, or
+            ``'class'`` for those of the class that is explained.
+        kwargs: See :class:`ExplanationStage`.
+
+    Raises:
+        ConfigError: An unknown value.
+    """
+
+    needs_masks = True
+
+    def __init__(
+        self,
+        name: str,
+        model: str | dict[str, Any],
+        methods: dict[str, dict[str, Any]],
+        dataset: dict[str, Any],
+        explained: str = 'predicted',
+        foreground: str = 'any',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, model, methods, dataset, **kwargs)
+        choices = dict(
+            explained=(explained, ('predicted', 'target')),
+            foreground=(foreground, ('any', 'class')),
+        )
+        for key, (given, allowed) in choices.items():
+            if given not in allowed:
+                raise ConfigError(f'{key} must be one of {allowed}, not {given!r}', key)
+        self.explained = explained
+        self.foreground = foreground
+
+    def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
+        """Refuses other classes where the data set's are asked for."""
+        if self.explained == 'target' or self.foreground == 'class':
+            refuse_other_classes(model, dataset)
+
+    def card(self) -> SupervisionCard:
+        """What is explained, and what counts as foreground."""
+        own = super().card()
+        counted = dict(explained=self.explained, foreground=self.foreground)
+        labels = TRUE_TAGS if self.explained == 'target' else 'none'
+        return replace(own, labels=labels, protocol=own.protocol | counted)
+
+    def measures(self) -> dict[str, ExplanationSegmentation]:
+        """The protocol's accumulator for every method."""
+        return {title: ExplanationSegmentation() for title in self.methods}
+
+    def measure(
+        self,
+        model: WSSSClassifier,
+        batch: Batch,
+        into: dict[str, ExplanationSegmentation],
+    ) -> None:
+        """Scores the maps of a batch against its masks."""
+        logits = class_logits(model, batch.images)
+        classes = logits.argmax(1)
+        if self.explained == 'target':
+            classes = target_classes(logits, batch.labels)
+        labels = self._foreground(batch, classes.cpu().numpy())
+        for title, head in self.methods.items():
+            maps = relevance_maps(head, model, batch.images, classes[None])[0]
+            for relevance, label in zip(maps.cpu().numpy(), labels, strict=True):
+                into[title].update(relevance, label)
+
+    def report(
+        self, out: Path, total: dict[str, ExplanationSegmentation]
+    ) -> tuple[Any, dict[str, float]]:
+        """Writes a row for each method."""
+        scores = {title: m.compute().to_dict() for title, m in total.items()}
+        rows = [[title, *(s[key] for key in COLUMNS)] for title, s in scores.items()]
+        write_csv(out / 'table.csv', ['method', *COLUMNS], rows)
+        write_markdown(out / 'table.md', ['method', *COLUMNS.values()], rows)
+        return scores, {f'{t}_miou': round(s['miou'], 3) for t, s in scores.items()}
+
+    def _foreground(self, batch: Batch, classes: np.ndarray) -> np.ndarray:
+        """Labels ``(N, H, W)``: 1 foreground, 0 background, -1 ignored."""
+        masks = np.asarray(batch.masks)
+        wanted = classes[:, None, None] + 1
+        found = masks == wanted if self.foreground == 'class' else masks > 0
+        return np.where(masks == IGNORE, -1, np.where(found, 1, 0))

@@ -1,5 +1,0 @@
-"""The report: one HTML page of a pipeline's numbers, curves and pictures."""
-
-from wsss_plugins.stages.report.stage import ReportStage
-
-__all__ = ['ReportStage']
