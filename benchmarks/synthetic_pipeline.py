@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_plugins.cli import run_tool
+from wsss_plugins.structures.card_text import short_form
 
 if TYPE_CHECKING:
     from wsss_plugins.engine import StageRecord
@@ -105,7 +106,7 @@ def table(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) -
         '|---|---|---|---|---|',
     ]
     for row, sign in zip(rows, marks.signs, strict=True):
-        made = NO_CARD if row.card is None else row.card.short()
+        made = NO_CARD if row.card is None else short_form(row.card)
         for metric, mean in row.metrics.items():
             each = ', '.join(f'{run[row.title].metrics[metric]:.2f}' for run in runs)
             spread = 0.0 if row.spreads is None else row.spreads[metric]

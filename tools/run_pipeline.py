@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.structures.card_text import short_form
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def _show_records(records, work_dir: Path) -> None:
     for record in records.values():
         numbers = '  '.join(f'{key} {value}' for key, value in record.metrics.items())
         if record.supervision is not None and headline(record.metrics):
-            numbers += f'\n[dim]{record.supervision.short()}[/dim]'
+            numbers += f'\n[dim]{short_form(record.supervision)}[/dim]'
         table.add_row(record.stage, numbers, f'{record.seconds:.1f}')
     Console().print(table)
     total = sum(record.seconds for record in records.values())

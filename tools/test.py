@@ -16,6 +16,7 @@ from typing import Any
 
 from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
 from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.structures.card_text import short_form
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
@@ -93,7 +94,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
             images = cfg.test_dataloader.dataset.to_dict()
             card = card_of_test(Path(args.checkpoint), [(OneView(images), metrics)])
             save_metrics(work_dir / METRICS_FILE, metrics, card)
-            say(card.short())
+            say(short_form(card))
 
 
 def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.structures.card_text import short_form
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     metrics, card = train_alone(cfg, work_dir, cfg.get('seed', 0))
     if metrics and rank() == 0:
         print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
-        print(card.short())
+        print(short_form(card))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import STAGES, build_as, resolve
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
 
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
@@ -86,8 +87,8 @@ def test_says_what_it_adds_to_a_supervision_card(config) -> None:
     if card is None:
         assert config['type'] == 'ReportStage'
         return
-    content = json.loads(json.dumps(card.to_dict()))
-    assert SupervisionCard.from_dict(content) == card
+    content = json.loads(json.dumps(card_to_json(card)))
+    assert card_from_json(content) == card
     assert card.split is None and card.seeds == (), 'found out, not said'
     assert {t.source for t in card.thresholds} <= {'fixed', 'label-free', 'masks'}
     assert {t.stage for t in card.thresholds} <= {'mine'}

@@ -20,6 +20,7 @@ from wsss_plugins.experiment.matrix import (
     write_tables,
 )
 from wsss_plugins.structures import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network, Split, Threshold
 
 BACKGROUND = dict(type='ConstantBackground')
@@ -49,7 +50,7 @@ def record(name: str, seed: int, value: float, card: SupervisionCard = CARD) -> 
     return StageRecord(
         name, 'Kind', 'f', {}, seed, True, metrics, seconds=10.0, finished='2026-01-01T00:00',
         environment=dict(commit='abc', device='CPU', threads=1, versions=dict(torch='2')),
-        card=SupervisionCard(**{**vars(card), 'seeds': (seed,)}).to_dict(),
+        card=card_to_json(SupervisionCard(**{**vars(card), 'seeds': (seed,)})),
     )  # fmt: skip
 
 

@@ -29,7 +29,9 @@ from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
 from wsss_plugins.structures.card_parts import Network, Threshold
+from wsss_plugins.structures.card_text import short_form
 
 OBJECTS = {'a': ['aeroplane'], 'b': ['bicycle'], 'c': ['aeroplane']}
 SIZE = (6, 10)
@@ -138,7 +140,8 @@ def test_files_made_elsewhere_are_unknown_to_the_end(
     )  # fmt: skip
     card = cards['score']
     assert (
-        card.short() == 'VOC12 train 3 · ? · weights ? · thr: fixed · tags ? · 1 seed'
+        short_form(card)
+        == 'VOC12 train 3 · ? · weights ? · thr: fixed · tags ? · 1 seed'
     )
     assert card.labels == 'unknown (made elsewhere)'
     assert card.thresholds == (Threshold('pseudo', 'fixed', values=(0.4,)),)
@@ -154,12 +157,12 @@ def test_files_of_another_experiment_bring_their_card(
         labels='image-level ground truth', scales=(1.0,), flip=True, seeds=(7,),
     )  # fmt: skip
     StageRecord(
-        'cam', 'SeedStage', 'mark', {}, 7, done=True, card=made.to_dict()
+        'cam', 'SeedStage', 'mark', {}, 7, done=True, card=card_to_json(made)
     ).save(tmp_path / 'made')  # fmt: skip
     score = dict(type=EvaluateSeedStage, name='score', seeds='seeds', dataset=masks)
     card = run(folder(tmp_path), score)['score']
     assert card.networks == made.networks and card.labels == made.labels
-    assert card.short().endswith(
+    assert short_form(card).endswith(
         'I · scratch · thr: these masks · true tags · flip · 1 seed'
     )
 
@@ -194,7 +197,7 @@ def test_a_stage_that_says_nothing_has_the_card_of_what_it_reads(
         '',
     )
     scores = load_json(tmp_path / 'work/silent/scores.json')
-    assert SupervisionCard.from_dict(scores['card']) == cards['silent']
+    assert card_from_json(scores['card']) == cards['silent']
 
 
 def test_masks_that_are_read_are_noticed(run, images, masks, tmp_path) -> None:
@@ -332,7 +335,7 @@ def test_a_pipeline_renews_the_cards_of_done_stages(
     record = StageRecord.load(work / 'score')
     network = Network('net', 'M', 'w.pth', 'unknown (w.pth)', 'not declared', 'x')
     card = replace(record.supervision, networks=(network,))
-    record.card = card.to_dict()
+    record.card = card_to_json(card)
     record.save(work / 'score')
     known = replace(
         network, supervision='COCO pixels', known_by='declared in the config'
@@ -343,7 +346,7 @@ def test_a_pipeline_renews_the_cards_of_done_stages(
     assert found.finished == record.finished
     assert found.supervision.networks == (known,)
     scores = load_json(work / 'score/scores.json')
-    assert SupervisionCard.from_dict(scores['card']) == found.supervision
+    assert card_from_json(scores['card']) == found.supervision
 
 
 def test_a_stage_that_only_exports_keeps_the_history(

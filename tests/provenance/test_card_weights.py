@@ -21,6 +21,7 @@ from wsss_plugins.provenance import (
 )
 from wsss_plugins.provenance.initial import supervision_of_timm
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +154,9 @@ def test_a_card_travels_with_weights(tmp_path) -> None:
 
 
 def test_a_card_lies_beside_weights_of_ours(tmp_path) -> None:
-    record = StageRecord('net', 'TrainStage', 'm', {}, 3, True, card=LEARNT.to_dict())
+    record = StageRecord(
+        'net', 'TrainStage', 'm', {}, 3, True, card=card_to_json(LEARNT)
+    )
     record.save(tmp_path / 'stage')
     for name in ('weights.safetensors', 'resume.pth'):
         assert card_of_weights(tmp_path / 'stage' / name) == LEARNT

@@ -21,7 +21,9 @@ from wsss_plugins.provenance.tables import (
 )
 from wsss_plugins.report.rows import mean_rows, rows_of, rows_of_all
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import TRUE_TAGS, Split, Threshold
+from wsss_plugins.structures.card_text import short_form
 
 TRAIN = SupervisionCard(
     split=Split('VOC12', 'train', 24, 'aaaaaaaa', masks='mmmm'),
@@ -117,7 +119,7 @@ def test_markdown_and_csv_with_marks() -> None:
     found = list(csv.DictReader(io.StringIO(comparison(rows, True, as_csv=True))))
     assert [r['mIoU'] for r in found] == ['50.0', '1.0', '50.0']
     assert found[0]['unlike'] == '' and found[2]['unlike'].startswith('no card: ')
-    assert found[1]['card'] == VAL.short()
+    assert found[1]['card'] == short_form(VAL)
 
 
 def test_mean_over_runs() -> None:
@@ -143,7 +145,7 @@ def save(
 ) -> None:
     StageRecord(
         stage, 'MadeUp', 'mark', {}, 0, done, metrics, finished=when,
-        card=card and card.to_dict(),
+        card=card and card_to_json(card),
     ).save(folder / stage)  # fmt: skip
 
 
@@ -210,10 +212,10 @@ def test_tables_of_a_stage_say_how_they_were_made(tmp_path: Path) -> None:
         add_card(tmp_path / 'table.md', card)
     with (tmp_path / 'table.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [row['card'] for row in rows] == [TRAIN.short()] * 2
+    assert [row['card'] for row in rows] == [short_form(TRAIN)] * 2
     assert rows[0]['mIoU'] == '1.0' and list(rows[0]) == ['method', 'mIoU', 'card']
     text = (tmp_path / 'table.md').read_text()
-    assert text == f'{before}\nHow these numbers were made: {TRAIN.short()}\n'
+    assert text == f'{before}\nHow these numbers were made: {short_form(TRAIN)}\n'
 
 
 def test_the_main_result_of_a_stage() -> None:

@@ -23,6 +23,7 @@ from wsss_plugins.stages.refine import label_path
 from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Method, Split
 
 SIZE = (12, 20)
@@ -353,7 +354,7 @@ def carded(experiment: tuple[Path, dict], folder: Path) -> Path:
     ).items():
         made = StageRecord.load(work / name)
         assert made is not None
-        made.card = card.to_dict()
+        made.card = card_to_json(card)
         made.save(work / name)
     return work
 

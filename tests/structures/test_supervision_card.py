@@ -9,6 +9,7 @@ import pytest
 
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.structures.card import SupervisionCard, history, merge_runs
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
 from wsss_plugins.structures.card_parts import (
     CRF,
     FROM_MASKS,
@@ -20,7 +21,7 @@ from wsss_plugins.structures.card_parts import (
     Split,
     Threshold,
 )
-from wsss_plugins.structures.card_text import LEGEND, long_form
+from wsss_plugins.structures.card_text import LEGEND, long_form, short_form
 
 TRAIN = Split('VOC12', 'train', 1464, 'aaaa', masks='mmmm')
 VAL = Split('VOC12', 'val', 1449, 'bbbb', masks='nnnn')
@@ -171,15 +172,15 @@ def test_one_failed_image_does_not_hide_that_the_masks_are_the_same() -> None:
 
 def test_json_and_back() -> None:
     for card in (SupervisionCard(), trained(), swept(), predicted()):
-        content = json.loads(json.dumps(card.to_dict()))
-        assert SupervisionCard.from_dict(content) == card
-        assert content['short'] == card.short()
+        content = json.loads(json.dumps(card_to_json(card)))
+        assert card_from_json(content) == card
+        assert content['short'] == short_form(card)
         assert content['pixels'] == list(card.pixels)
     for wrong in (None, 3, [], dict(split=dict(nonsense=1)), dict(networks=[{}])):
         with pytest.raises(DataError, match='this is no supervision card'):
-            SupervisionCard.from_dict(wrong)
+            card_from_json(wrong)
     with pytest.raises(DataError, match='no supervision card'):
-        SupervisionCard.from_dict(dict(thresholds=[dict(stage='a')]))
+        card_from_json(dict(thresholds=[dict(stage='a')]))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_json_and_back() -> None:
     ],
 )  # fmt: skip
 def test_the_short_form(card: SupervisionCard, text: str) -> None:
-    assert card.short() == text
+    assert short_form(card) == text
 
 
 def test_every_abbreviation_is_in_the_legend() -> None:
@@ -253,7 +254,7 @@ def test_runs_with_other_seeds_are_one_card() -> None:
     assert card.seeds == (0, 1, 2) and card.runs == 3
     assert card.commits == ('a', 'b')
     assert card.thresholds[0].values == (0.5, 0.6, 0.4)
-    assert card.short().endswith('3 seeds')
+    assert short_form(card).endswith('3 seeds')
     assert merge_runs([swept()]) == swept()
     assert swept().unlike(card) == []
     with pytest.raises(UserError, match=r'more than the seed \(flip\)'):

@@ -13,6 +13,7 @@ import pytest
 import tiny
 
 from wsss_plugins.engine import StageRecord
+from wsss_plugins.structures.card_text import short_form
 
 pytestmark = pytest.mark.slow
 PAGE = tiny.ROOT / 'docs/how-to/read_a_number.md'
@@ -53,7 +54,7 @@ def test_commands_of_the_page(finished, table, monkeypatch, tmp_path) -> None:
 def test_the_line_of_the_page_is_one_that_is_printed(finished) -> None:
     shown = re.search(r'```text\n(.*)\n```', PAGE.read_text())[1]
     card = StageRecord.load(finished / 'prediction_score').supervision
-    assert shown == card.short().replace('val 12', 'val 400')
+    assert shown == short_form(card).replace('val 12', 'val 400')
 
 
 def test_refusals(finished, refused) -> None:

@@ -24,6 +24,8 @@ from wsss_plugins.refiners import ConstantBackground, DenseCRF, OtsuBackground
 from wsss_plugins.seeds import AttentionRollout
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.card_text import short_form
 from wsss_plugins.structures.masks_read import mask_checksum
 
 pytestmark = pytest.mark.slow
@@ -86,7 +88,7 @@ def split(name: str, images: int, masks: bool = False) -> dict[str, Any]:
 
 def told(card: SupervisionCard) -> dict[str, Any]:
     """The card without checksums, which another test computes."""
-    content = card.to_dict()
+    content = card_to_json(card)
     for each in (content, *content['networks'], *content['thresholds']):
         if each['split']:
             each['split'].pop('checksum')
@@ -199,11 +201,11 @@ def test_what_ran_is_what_the_config_promises(ran, plain) -> None:
 def test_metrics_files_tables_and_weights_carry_the_card(ran, finished) -> None:
     for name in ('cam_score', 'pseudo_score', 'prediction_score'):
         content = load_json(finished / name / 'scores.json')
-        assert SupervisionCard.from_dict(content['card']) == ran[name]
+        assert card_from_json(content['card']) == ran[name]
         with (finished / name / 'classes.csv').open(newline='') as file:
-            assert {r['card'] for r in csv.DictReader(file)} == {ran[name].short()}
+            assert {r['card'] for r in csv.DictReader(file)} == {short_form(ran[name])}
     with safe_open(str(finished / 'segmentor/weights.safetensors'), 'pt') as file:
-        card = SupervisionCard.from_dict(json.loads(file.metadata()['card']))
+        card = card_from_json(json.loads(file.metadata()['card']))
     assert card.networks == ran['segmentor'].networks
     assert card.split is None and card.seeds == () and card.thresholds[0].values == ()
 
@@ -301,7 +303,12 @@ def test_sources_of_thresholds(data_root, tmp_path) -> None:
     def source(edit: Edit) -> tuple[str, ...]:
         cards = cards_without_running(tiny_pipeline(data_root, edit), tmp_path)
         (found,) = cards['pseudo_score'].thresholds
-        return found.source, found.detail, str(found.factor), cards['pseudo'].short()
+        return (
+            found.source,
+            found.detail,
+            str(found.factor),
+            short_form(cards['pseudo']),
+        )
 
     fixed = source(stage('pseudo', threshold=0.3))
     assert fixed[:3] == ('fixed', '', '1.0') and 'thr: fixed' in fixed[3]
@@ -323,8 +330,8 @@ def test_tags_made_from_masks_are_no_plain_tags(data_root, tmp_path) -> None:
     assert cards['pseudo_score'].pixels == (
         'tags that classifier learnt from', 'threshold of pseudo', 'tags at inference',
     )  # fmt: skip
-    assert 'I from masks' in cards['prediction_score'].short()
-    assert 'true tags from masks' in cards['cam_score'].short()
+    assert 'I from masks' in short_form(cards['prediction_score'])
+    assert 'true tags from masks' in short_form(cards['cam_score'])
 
 
 def test_a_segmentor_of_ground_truth_is_said_to_be_one(data_root, tmp_path) -> None:
@@ -338,7 +345,7 @@ def test_a_segmentor_of_ground_truth_is_said_to_be_one(data_root, tmp_path) -> N
     (network,) = card['prediction_score'].networks
     assert network.learnt_from == 'ground-truth masks'
     assert card['prediction_score'].pixels == ('training of segmentor',)
-    assert card['prediction_score'].short() == (
+    assert short_form(card['prediction_score']) == (
         'VOC12 val 12 · F · scratch · ms+flip · 1 seed'
     )
 
@@ -358,11 +365,11 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
     network = of().networks[-1]
     assert network.weights == 'resnet18.safetensors'
     assert network.supervision == 'unknown (resnet18.safetensors, not declared)'
-    assert 'scratch+weights ?' in of().short()
+    assert 'scratch+weights ?' in short_form(of())
     declared = of(pretrained_supervision='ImageNet labels')
     assert declared.networks[-1].supervision == 'ImageNet-1k labels'
     assert declared.networks[-1].known_by == 'declared in the config'
-    assert 'IN-1k+scratch' in declared.short()
+    assert 'IN-1k+scratch' in short_form(declared)
     pixels = of(pretrained_supervision=dict(backbone='COCO pixels + ImageNet labels'))
     assert (
         'initial weights of segmentor: COCO pixels + ImageNet-1k labels'

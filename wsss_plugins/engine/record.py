@@ -16,6 +16,7 @@ import wsss_plugins
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json
 
 RECORD_FILE = 'record.json'
 PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmsegmentation', 'numpy')
@@ -58,7 +59,7 @@ class StageRecord:
     def supervision(self) -> SupervisionCard | None:
         """The supervision card; None when there is none to trust."""
         try:
-            return None if self.card is None else SupervisionCard.from_dict(self.card)
+            return None if self.card is None else card_from_json(self.card)
         except DataError:
             return None
 

@@ -24,6 +24,7 @@ from wsss_plugins.provenance.initial import (
 )
 from wsss_plugins.structures import atomic_path, load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
 
 PREFIX = 'backbone.'
 PRECISIONS = {'float32': torch.float32, 'float16': torch.float16}
@@ -65,7 +66,7 @@ def export_backbone(
         )
     learnt = declared_supervision(dict(pretrained_supervision=supervision))['']
     content = load_json(paths[0])
-    card = SupervisionCard.from_dict(content['card'])
+    card = card_from_json(content['card'])
     told = _told(config, cfg, card) | {LEARNT_KEY: learnt, 'scores': content['metrics']}
     header = {k: v if isinstance(v, str) else json.dumps(v) for k, v in told.items()}
     tensors = _rounded(_backbone(paths[1]), PRECISIONS[precision], out)
@@ -73,7 +74,7 @@ def export_backbone(
         save_file(tensors, part, header | weights_metadata(card))
         part.chmod(0o644)  # safetensors makes files that only their owner reads
     count = sum(tensor.numel() for tensor in tensors.values())
-    told |= dict(parameters=count, precision=precision, card=card.to_dict())
+    told |= dict(parameters=count, precision=precision, card=card_to_json(card))
     save_json(out.with_suffix('.json'), told)
     return told
 

@@ -32,6 +32,7 @@ from wsss_plugins.provenance.training import begun_network
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.structures import PART_FILES
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
 from wsss_plugins.structures.masks_read import watch_masks
 
@@ -222,7 +223,7 @@ class Pipeline:
             if card is not None:
                 card = card.also_by(session)
                 sign(out, card)
-                record.card = card.to_dict()
+                record.card = card_to_json(card)
         # What failed is tried again when the command is; see refuse_failures.
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
@@ -235,7 +236,7 @@ def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCar
     session = SupervisionCard(**session_of(record.environment, record.seed))
     if earlier is not None and earlier.supervision is not None:
         session = session.also_by(earlier.supervision)
-    record.card = session.to_dict()
+    record.card = card_to_json(session)
     return session
 
 

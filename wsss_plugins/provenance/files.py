@@ -11,6 +11,7 @@ from wsss_plugins.provenance.initial import CARD_KEY
 from wsss_plugins.provenance.tables import add_card
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard, history
+from wsss_plugins.structures.card_json import card_to_json
 
 SCORES_FILE = 'scores.json'
 TABLES = ('classes.csv', 'table.csv', 'table.md')
@@ -20,7 +21,7 @@ def save_metrics(
     path: Path, metrics: Mapping[str, Any], card: SupervisionCard | None
 ) -> None:
     """Writes metrics with their card as JSON, whole or not at all."""
-    content = None if card is None else card.to_dict()
+    content = None if card is None else card_to_json(card)
     save_json(path, dict(metrics=dict(metrics)) | {CARD_KEY: content})
 
 
@@ -30,7 +31,7 @@ def sign(folder: Path, card: SupervisionCard) -> None:
     if path.is_file():
         content = load_json(path)
         if isinstance(content, dict):
-            save_json(path, {**content, CARD_KEY: card.to_dict()})
+            save_json(path, {**content, CARD_KEY: card_to_json(card)})
     for name in TABLES:
         if (folder / name).is_file():
             add_card(folder / name, card)
@@ -38,4 +39,4 @@ def sign(folder: Path, card: SupervisionCard) -> None:
 
 def weights_metadata(card: SupervisionCard) -> dict[str, str]:
     """What a file of trained weights says of itself, for its header."""
-    return {CARD_KEY: json.dumps(history(card).to_dict())}
+    return {CARD_KEY: json.dumps(card_to_json(history(card)))}

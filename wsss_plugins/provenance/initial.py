@@ -21,6 +21,7 @@ from wsss_plugins.engine.runner import RESUME_FILE, WEIGHTS_FILE
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_from_json
 from wsss_plugins.structures.card_parts import UNKNOWN, kinds
 
 LEARNT_KEY = 'supervision'
@@ -271,6 +272,6 @@ def _read(content: Any) -> SupervisionCard | None:
     """A card, perhaps as text; None where it is none."""
     try:
         content = json.loads(content) if isinstance(content, str) else content
-        return None if content is None else SupervisionCard.from_dict(content)
+        return None if content is None else card_from_json(content)
     except (DataError, ValueError):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.provenance.files import sign
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
 
 
@@ -43,5 +44,5 @@ def renew(folder: Path, networks: Mapping[str, Network]) -> None:
     now = renewed(card, networks)
     if now != card:
         sign(folder, now)
-        record.card = now.to_dict()
+        record.card = card_to_json(now)
         record.save(folder)

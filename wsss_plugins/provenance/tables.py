@@ -11,6 +11,7 @@ from typing import TypeAlias
 from wsss_plugins.provenance.compare import NO_CARD, Row, mark_unlike, refuse_unlike
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_text import short_form
 
 Cell: TypeAlias = str | int | float | None
 CARD_COLUMN = 'card'
@@ -73,11 +74,11 @@ def add_card(path: Path, card: SupervisionCard) -> None:
         header, *rows = csv.reader(io.StringIO(text))
         if header[-1] == CARD_COLUMN:
             header, rows = header[:-1], [row[:-1] for row in rows]
-        rows = [[*row, card.short()] for row in rows]
+        rows = [[*row, short_form(card)] for row in rows]
         write_csv(path, [*header, CARD_COLUMN], rows)
     else:
         table = text.split(f'\n{BELOW}')[0].rstrip('\n')
-        _write(path, f'{table}\n\n{BELOW}{card.short()}\n')
+        _write(path, f'{table}\n\n{BELOW}{short_form(card)}\n')
 
 
 def _write(path: Path, text: str) -> None:
@@ -103,7 +104,7 @@ def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> 
         refuse_unlike(rows, REMEDY)
     marks = mark_unlike([row.card for row in rows])
     columns = list(dict.fromkeys(key for row in rows for key in row.metrics))
-    shorts = [NO_CARD if row.card is None else row.card.short() for row in rows]
+    shorts = [NO_CARD if row.card is None else short_form(row.card) for row in rows]
     if as_csv:
         notes = {note.split(' ')[0]: note.split(' ', 1)[1] for note in marks.notes}
         spread = [f'{key} spread' for key in columns if any(r.spreads for r in rows)]

@@ -8,14 +8,14 @@ from html import escape
 from wsss_plugins.provenance.compare import NO_CARD
 from wsss_plugins.report.markup import tag
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_text import LEGEND, long_form
+from wsss_plugins.structures.card_text import LEGEND, long_form, short_form
 
 
 def card_line(card: SupervisionCard | None) -> str:
     """The card in short; it opens to the long form."""
     if card is None:
         return tag('p', NO_CARD, class_='made')
-    summary = tag('summary', escape(card.short()))
+    summary = tag('summary', escape(short_form(card)))
     return tag('details', summary, _list(long_form(card)), class_='made')
 
 

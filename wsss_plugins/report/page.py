@@ -23,6 +23,7 @@ from wsss_plugins.report.markup import (
 )
 from wsss_plugins.report.pictures import heat_scale
 from wsss_plugins.report.results import Results, Row
+from wsss_plugins.structures.card_text import short_form
 
 ABSENT = (
     'Classes that are nowhere, in truth or prediction, count as 0 in the means of the '
@@ -92,7 +93,7 @@ def numbers(results: Results) -> str:
             tag('b', number(row.score)),
             tag('span', escape(row.what)),
             tag('small', escape(row.measure)),
-            title=row.card.short() if row.card else None,
+            title=short_form(row.card) if row.card else None,
         )
         for row in large
     )

@@ -6,11 +6,10 @@ What a card says is found by :mod:`wsss_plugins.provenance` while a stage runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.errors import UserError
 from wsss_plugins.structures.card_parts import (
     CRF,
     FROM_MASKS,
@@ -23,7 +22,6 @@ from wsss_plugins.structures.card_parts import (
     Threshold,
     kinds,
 )
-from wsss_plugins.structures.card_text import short_form
 
 T = TypeVar('T')
 
@@ -189,42 +187,7 @@ class SupervisionCard:
         names = [f.name for f in fields(self)]
         return [n for n in names if getattr(self, n) != getattr(other, n)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The card as JSON knows it; with the short form and the uses of pixels to read."""
-        content = asdict(self, dict_factory=_as_json)
-        return dict(short=self.short(), **content, pixels=list(self.pixels))
 
-    @classmethod
-    def from_dict(cls, content: Any) -> SupervisionCard:
-        """The card that :meth:`to_dict` wrote.
-
-        Raises:
-            DataError: It is none.
-        """
-        try:
-            content = {**content}
-            known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
-            for name, kind in PARTS.items():
-                known[name] = tuple(_part(kind, each) for each in known.get(name, ()))
-            if known.get('split') is not None:
-                known['split'] = Split(**known['split'])
-            for name in ('scales', *SESSION):
-                if known.get(name) is not None:
-                    known[name] = tuple(known[name])
-            return cls(**known)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise DataError(
-                f'this is no supervision card ({error}): run the stage again that wrote it'
-            ) from error
-
-    def short(self) -> str:
-        """One line, in the abbreviations of :data:`~wsss_plugins.structures.card_text.LEGEND`."""
-        return short_form(self)
-
-
-PARTS: Mapping[str, type] = MappingProxyType(
-    dict(networks=Network, thresholds=Threshold, crf=CRF, methods=Method)
-)
 SESSION = ('seeds', 'commits', 'versions', 'devices', 'workers')
 """Who ran it where; runs that differ in nothing else are of one experiment."""
 
@@ -292,19 +255,6 @@ def _found(threshold: Threshold, inputs: Mapping[str, SupervisionCard]) -> Thres
     if threshold.of not in inputs:
         return threshold
     return replace(threshold, split=inputs[threshold.of].split)
-
-
-def _part(kind: type, content: Mapping[str, Any]) -> Any:
-    given = dict(content)
-    if given.get('split') is not None:
-        given['split'] = Split(**given['split'])
-    if 'values' in given:
-        given['values'] = tuple(given['values'])
-    return kind(**given)
-
-
-def _as_json(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in items}
 
 
 def _unique(items: Iterable[T]) -> tuple[T, ...]:

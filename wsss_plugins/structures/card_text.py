@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import (
     FROM_MASKS,
     IMAGE_LEVEL,
@@ -18,9 +18,6 @@ from wsss_plugins.structures.card_parts import (
     Threshold,
     kinds,
 )
-
-if TYPE_CHECKING:
-    from wsss_plugins.structures.card import SupervisionCard
 
 LEGEND: Mapping[str, str] = MappingProxyType(
     {
@@ -44,7 +41,7 @@ LEGEND: Mapping[str, str] = MappingProxyType(
         '3 seeds': 'runs with other random seeds',
     }
 )
-"""The abbreviations of :meth:`SupervisionCard.short`."""
+"""The abbreviations of :func:`short_form`."""
 
 SHORT_KINDS: Mapping[str, str] = MappingProxyType(
     {

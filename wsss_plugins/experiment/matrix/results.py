@@ -19,6 +19,7 @@ from wsss_plugins.provenance.compare import (
     refuse_unlike,
 )
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
+from wsss_plugins.structures.card_text import short_form
 
 REMEDY = (
     'leave them out (--classifiers, --heads, --refiners), or give --mix to have them in '
@@ -181,7 +182,7 @@ class Table:
         found: dict[str | None, SupervisionCard | None] = {}
         for key in sorted(self._filled(column), key=lambda key: key in self.marks):
             card = self.entries[key].card
-            found.setdefault(None if card is None else card.short(), card)
+            found.setdefault(None if card is None else short_form(card), card)
         return list(found.values())
 
     def absent(self) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from wsss_plugins.report.markup import section, tag
 from wsss_plugins.report.markup import table as html_table
 from wsss_plugins.report.page import page
 from wsss_plugins.structures import atomic_path
+from wsss_plugins.structures.card_text import short_form
 
 SUFFIXES = ('.md', '.csv', '.html')
 MADE = tag('p', 'One line for each column; it opens to the card of one of its cells.')
@@ -90,7 +91,7 @@ def _made(table: Table) -> list[str]:
     lines = []
     for column in table.plan.columns:
         for card in table.cards(column):
-            short = NO_CARD if card is None else card.short()
+            short = NO_CARD if card is None else short_form(card)
             lines.append(f'{title_of(column)}: {short}')
     return lines
 
@@ -132,7 +133,7 @@ def csv_rows(table: Table) -> list[list[Cell]]:
 
 
 def _short(entry: Entry) -> str:
-    return NO_CARD if entry.card is None else entry.card.short()
+    return NO_CARD if entry.card is None else short_form(entry.card)
 
 
 def as_html(table: Table, command: str = '') -> str:
