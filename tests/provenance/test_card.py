@@ -16,6 +16,7 @@ from wsss_plugins.datasets import VOC12
 from wsss_plugins.engine import Stage, StageRecord
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.experiment import Pipeline
+from wsss_plugins.provenance.renew import note_code
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages import (
     EvaluateLabelStage,
@@ -30,7 +31,7 @@ from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import Network, Threshold
+from wsss_plugins.structures.card_parts import Code, CodeState, Network, Threshold
 from wsss_plugins.structures.card_text import short_form
 
 OBJECTS = {'a': ['aeroplane'], 'b': ['bicycle'], 'c': ['aeroplane']}
@@ -347,6 +348,17 @@ def test_a_pipeline_renews_the_cards_of_done_stages(
     assert found.supervision.networks == (known,)
     scores = load_json(work / 'score/scores.json')
     assert card_from_json(scores['card']) == found.supervision
+
+
+def test_a_remark_on_code_is_put_into_record_and_scores(run, images, masks, tmp_path):
+    score = dict(type=EvaluateSeedStage, name='score', seeds='seeds', dataset=masks)
+    run(folder(tmp_path), score)
+    out = tmp_path / 'work/score'
+    for state in (CodeState.UNRECORDED, CodeState.ACCEPTED):
+        note_code(out, state)
+        card = StageRecord.load(out).supervision
+        assert card.code == (Code('score', state),)
+        assert card_from_json(load_json(out / 'scores.json')['card']) == card
 
 
 def test_a_stage_that_only_exports_keeps_the_history(

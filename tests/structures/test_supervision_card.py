@@ -16,6 +16,8 @@ from wsss_plugins.structures.card_parts import (
     IMAGE_LEVEL,
     PIXELS,
     TRUE_TAGS,
+    Code,
+    CodeState,
     Method,
     Network,
     Split,
@@ -269,3 +271,28 @@ def test_history_forgets_who_and_where() -> None:
     assert kept.split is kept.labels is kept.scales is kept.flip is None
     assert kept.seeds == kept.commits == kept.devices == ()
     assert kept.thresholds[0].values == ()
+
+
+def test_remarks_on_code_are_joined_read_and_absent_where_there_are_none() -> None:
+    kept = Code('cam', CodeState.ACCEPTED)
+    old = Code('net', CodeState.UNRECORDED)
+    card = replace(swept(), code=(kept,)).after(
+        {'net': replace(trained(), code=(old,))}
+    )
+    assert card.code == (old, kept) and card_from_json(card_to_json(card)) == card
+    assert json.loads(json.dumps(card_to_json(card)))['code'] == [
+        dict(stage='net', state='unrecorded'),
+        dict(stage='cam', state='accepted'),
+    ]
+    rows = dict(long_form(card))
+    assert (
+        '--accept-code' in rows['code of cam'] and 'not recorded' in rows['code of net']
+    )
+    assert short_form(card).endswith('code accepted')
+    assert 'code' not in card_to_json(swept()) and 'code of cam' not in dict(
+        long_form(swept())
+    )
+    other = replace(card, code=(), seeds=(2,))
+    assert merge_runs([other, card]).code == card.code and not card.unlike(other)
+    with pytest.raises(DataError, match='no supervision card'):
+        card_from_json(dict(code=[dict(stage='cam', state='lost')]))

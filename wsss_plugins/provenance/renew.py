@@ -10,7 +10,7 @@ from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.provenance.files import sign
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Network
+from wsss_plugins.structures.card_parts import Code, CodeState, Network
 
 
 def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> SupervisionCard:
@@ -39,9 +39,27 @@ def renew(folder: Path, networks: Mapping[str, Network]) -> None:
     """Brings the card of the stage in ``folder`` up to date, see :func:`renewed`."""
     record = StageRecord.load(folder)
     card = record.supervision if record is not None else None
-    if record is None or card is None:
-        return
-    now = renewed(card, networks)
+    if record is not None and card is not None:
+        _replace(folder, record, card, renewed(card, networks))
+
+
+def note_code(folder: Path, state: CodeState) -> None:
+    """Puts a remark on the code of the stage in ``folder`` into its card.
+
+    An earlier remark on the same stage is replaced. A stage without a card is left alone.
+    """
+    record = StageRecord.load(folder)
+    card = record.supervision if record is not None else None
+    if record is not None and card is not None:
+        others = (each for each in card.code if each.stage != record.stage)
+        code = (*others, Code(record.stage, state))
+        _replace(folder, record, card, replace(card, code=code))
+
+
+def _replace(
+    folder: Path, record: StageRecord, card: SupervisionCard, now: SupervisionCard
+) -> None:
+    """Writes card ``now`` in place of ``card`` where the two differ."""
     if now != card:
         sign(folder, now)
         record.card = card_to_json(now)

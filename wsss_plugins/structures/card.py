@@ -16,6 +16,7 @@ from wsss_plugins.structures.card_parts import (
     IMAGE_LEVEL,
     PIXELS,
     TRUE_TAGS,
+    Code,
     Method,
     Network,
     Split,
@@ -50,6 +51,8 @@ class SupervisionCard:
         versions: Such as 'torch 2.12.1'.
         devices: Where it ran.
         workers: How many there were.
+        code: Remarks on stages whose code is not today's, or was never recorded; empty
+            where every stage ran the code that its record names.
     """
 
     split: Split | None = None
@@ -67,6 +70,7 @@ class SupervisionCard:
     versions: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     workers: tuple[int, ...] = ()
+    code: tuple[Code, ...] = ()
 
     def after(self, inputs: Mapping[str, SupervisionCard]) -> SupervisionCard:
         """This stage's own card, joined to the cards of the stages it read.
@@ -101,6 +105,7 @@ class SupervisionCard:
             flip=first.flip if self.flip is None else self.flip,
             crf=_unique((*crf, *self.crf)),
             methods=_joined([*(c.methods for c in cards), self.methods]),
+            code=_joined([*(c.code for c in cards), self.code]),
         )
         for card in cards:
             own = own.also_by(card)
@@ -213,8 +218,12 @@ def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
         replace(t, values=tuple(v for card in cards for v in card.thresholds[i].values))
         for i, t in enumerate(bare[0].thresholds)
     )
-    runs = sum(card.runs for card in cards)
-    merged = replace(bare[0], thresholds=thresholds, runs=runs)
+    merged = replace(
+        bare[0],
+        thresholds=thresholds,
+        runs=sum(card.runs for card in cards),
+        code=_joined(card.code for card in cards),
+    )
     for card in cards:
         merged = merged.also_by(card)
     return merged
@@ -227,13 +236,14 @@ def history(card: SupervisionCard) -> SupervisionCard:
         thresholds=tuple(replace(t, values=()) for t in card.thresholds),
         crf=card.crf,
         methods=card.methods,
+        code=card.code,
     )
 
 
 def _without_session(card: SupervisionCard) -> SupervisionCard:
     thresholds = tuple(replace(t, values=()) for t in card.thresholds)
     nobody: dict[str, Any] = {name: () for name in SESSION}
-    return replace(card, thresholds=thresholds, runs=1, **nobody)
+    return replace(card, thresholds=thresholds, runs=1, code=(), **nobody)
 
 
 def _begun(network: Network, earlier: Iterable[Network]) -> Network:

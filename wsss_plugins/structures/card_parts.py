@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 TRUE_TAGS = 'image-level ground truth'
 """What :attr:`SupervisionCard.labels` says of tags that were given with the images."""
@@ -119,6 +120,29 @@ class Method:
 
     stage: str
     what: str
+
+
+class CodeState(str, Enum):
+    """What is known of the code that made a result, where it is not today's."""
+
+    ACCEPTED = 'accepted'
+    """The code changed afterwards; the user kept the result with ``--accept-code``."""
+
+    UNRECORDED = 'unrecorded'
+    """The result is of a version that did not record the code it ran."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A remark on the code that made the result of one stage.
+
+    Attributes:
+        stage: Name of the stage.
+        state: What is known.
+    """
+
+    stage: str
+    state: CodeState
 
 
 def kinds(supervisions: Iterable[str]) -> frozenset[str]:

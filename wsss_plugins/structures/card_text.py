@@ -13,6 +13,7 @@ from wsss_plugins.structures.card_parts import (
     PIXELS,
     TRUE_TAGS,
     UNKNOWN,
+    CodeState,
     Network,
     Split,
     Threshold,
@@ -39,9 +40,17 @@ LEGEND: Mapping[str, str] = MappingProxyType(
         'label CRF': 'dense CRF on the way to pseudo labels',
         'ms+flip': 'several scales and the mirrored image; 1 view: the image alone',
         '3 seeds': 'runs with other random seeds',
+        'code accepted': 'code changed after a stage ran; the user kept its result',
     }
 )
 """The abbreviations of :func:`short_form`."""
+
+CODE_WORDS: Mapping[CodeState, str] = MappingProxyType(
+    {
+        CodeState.ACCEPTED: 'changed after this stage ran; accepted by --accept-code',
+        CodeState.UNRECORDED: 'not recorded by the version that ran this stage',
+    }
+)
 
 SHORT_KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -64,6 +73,9 @@ def short_form(card: SupervisionCard) -> str:
         '+'.join(dict.fromkeys(_crf(c.on) for c in card.crf)),
         _views(card.scales, card.flip),
         _seeds(card),
+        'code accepted'
+        if any(c.state is CodeState.ACCEPTED for c in card.code)
+        else '',
     ]
     return ' · '.join(part for part in parts if part)
 
@@ -92,6 +104,7 @@ def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
     runs = f'{card.runs} run{"s" * (card.runs != 1)}, seeds '
     rows += [
         ('random seeds', runs + (_listed(card.seeds) or 'unknown')),
+        *((f'code of {c.stage}', CODE_WORDS[c.state]) for c in card.code),
         ('commits', _listed(card.commits) or 'unknown'),
         ('machines', f'{_listed(card.devices)}; workers {_listed(card.workers)}'),
         ('versions', _listed(card.versions)),
