@@ -31,7 +31,7 @@ CONFIG = 'configs/acr/synthetic_pipeline.py'
 
 
 def main() -> None:
-    """Runs the seeds and prints the table."""
+    """Reads the command and runs the seeds."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', default=CONFIG)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
@@ -45,8 +45,11 @@ def main() -> None:
         '--mix', action='store_true', help='mark unlike rows, do not refuse them'
     )
     parser.add_argument('--out', type=Path, help='also write the table to this file')
-    args = parser.parse_args()
+    run_tool(parser, run)
 
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the seeds and prints the table."""
     from wsss_plugins.config import load_config
     from wsss_plugins.experiment import Pipeline
     from wsss_plugins.structures import atomic_path
@@ -133,4 +136,4 @@ def head(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) ->
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

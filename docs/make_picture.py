@@ -29,13 +29,17 @@ VAL = ('photo', 'ground truth', 'prediction')
 
 
 def main() -> None:
-    """Draws training images up to their pseudo labels and val images with predictions."""
+    """Reads the command and draws."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dir', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('--train', type=int, nargs=3, default=[0, 667, 1333])
     parser.add_argument('--val', type=int, nargs=3, default=[0, 133, 267])
-    args = parser.parse_args()
+    run_tool(parser, draw)
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Draws training images up to their pseudo labels and val images with predictions."""
     rows = [
         train_row(args.work_dir, train) + val_row(args.work_dir, val)
         for train, val in zip(args.train, args.val, strict=True)
@@ -89,4 +93,4 @@ def val_row(work_dir: Path, index: int) -> list:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

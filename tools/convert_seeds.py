@@ -12,23 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsss_plugins.cli import run_tool
-from wsss_plugins.datasets.files import read_image_size
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.structures.interchange import (
-    SEED_FORMATS,
-    load_seed,
-    save_seed,
-    seed_format,
-)
+
+FORMATS = {
+    'wsss': 'arrays scores, classes, background',
+    'irn': "a pickled dict with 'keys', 'cam', 'high_res'",
+    'psa, seam, mctformer, acr': 'a pickled dict {class id: map (H, W)}',
+}
 
 
 def main() -> None:
-    """Converts a folder."""
+    """Reads the command and converts a folder."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='formats: '
-        + '; '.join(f'{k}: {f.holds}' for k, f in SEED_FORMATS.items()),
+        epilog='formats: ' + '; '.join(f'{k}: {v}' for k, v in FORMATS.items()),
     )
     parser.add_argument('source', metavar='IN', type=Path, help='folder of the seeds')
     parser.add_argument('target', metavar='OUT', type=Path, help='folder to write to')
@@ -49,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         '--normalise', action='store_true', help='scale every class to [0, 1]'
     )
-    convert(parser.parse_args())
+    run_tool(parser, convert)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -58,6 +56,8 @@ def convert(args: argparse.Namespace) -> None:
     Raises:
         UserError: A folder or a format is wrong, or files could not be converted.
     """
+    from wsss_plugins.structures.interchange import seed_format
+
     suffix, new = seed_format(args.layout).suffix, seed_format(args.to).suffix
     if not args.source.is_dir():
         raise UserError(f'{args.source} is no folder: name the folder of the seeds')
@@ -95,6 +95,9 @@ def _convert_one(
     new: str,
     photos: dict[str, Path] | None,
 ) -> None:
+    from wsss_plugins.datasets.files import read_image_size
+    from wsss_plugins.structures.interchange import load_seed, save_seed
+
     source = args.source / f'{name}{suffix}'
     size = None
     if photos is not None:
@@ -132,4 +135,4 @@ def _photos(folder: Path) -> dict[str, Path]:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 from wsss_plugins.cli import positive, run_tool
-from wsss_plugins.doctor import examine
 from wsss_plugins.errors import UserError
 
 
 def main() -> None:
-    """Examines, prints what was found and leaves with the code that says it."""
+    """Reads the command and examines."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +38,17 @@ def main() -> None:
     parser.add_argument(
         '--workers', type=positive, default=2, help='threads that decode (default: 2)'
     )
-    args = parser.parse_args()
+    run_tool(parser, report, check=False)
+
+
+def report(args: argparse.Namespace) -> None:
+    """Prints what was found and leaves with the code that says it.
+
+    Raises:
+        UserError: The file of ``--json`` cannot be written.
+    """
+    from wsss_plugins.doctor import examine
+
     roots = args.roots or [path for path in [Path('data')] if path.is_dir()]
     found = examine(roots, args.quick, args.workers)
     if args.json is not None:
@@ -52,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, check=False)
+    main()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Reads the command and explains the photos."""
-    explain_photos(_parser().parse_args())
+    run_tool(_parser(), explain_photos)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -256,4 +256,4 @@ def _parts(text: str) -> list[str]:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
 from wsss_plugins.errors import UserError
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         '--precision', choices=('float16', 'float32'), default='float16'
     )
-    run_config(parser.parse_args(), export)
+    run_config_tool(parser, export)
 
 
 def export(args: argparse.Namespace, cfg: Any) -> None:
@@ -53,4 +53,4 @@ def export(args: argparse.Namespace, cfg: Any) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

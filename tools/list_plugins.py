@@ -4,24 +4,30 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 from pathlib import Path
 
 from wsss_plugins.cli import run_tool
+from wsss_plugins.errors import ConfigError
 
 
 def main() -> None:
-    """Prints one line per plug-in of this package and of the modules named."""
+    """Lists the plug-ins of this package and of the modules named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--import', dest='modules', nargs='*', default=[], metavar='MODULE'
     )
     parser.add_argument('--all', action='store_true', help="mmengine's and mmseg's too")
-    args = parser.parse_args()
+    run_tool(parser, list_plugins)
 
-    import importlib
 
-    from wsss_plugins.errors import ConfigError
+def list_plugins(args: argparse.Namespace) -> None:
+    """Prints one line per plug-in.
+
+    Raises:
+        ConfigError: A module of ``--import`` cannot be imported.
+    """
     from wsss_plugins.registry import all_registries, plugin_names
 
     for module in args.modules:
@@ -43,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -5,25 +5,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsss_plugins.cli import positive, run_tool
-from wsss_plugins.datasets import write_coco_label_maps
-from wsss_plugins.datasets.preparation import (
-    Prepared,
-    convert_masks,
-    prepare_coco14,
-    prepare_imagenet_seg,
-    prepare_sbd,
-    prepare_voc12,
-)
-from wsss_plugins.datasets.synthetic import (
-    RecombinedSpec,
-    SyntheticSpec,
-    save_preview,
-    write_devkit,
-)
 from wsss_plugins.errors import UserError
 from wsss_plugins.progress import track
+
+if TYPE_CHECKING:
+    from wsss_plugins.datasets.preparation import Prepared
 
 
 def add_synthetic(commands: argparse._SubParsersAction) -> None:
@@ -55,6 +44,13 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> None:
     """Draws the synthetic data set."""
+    from wsss_plugins.datasets.synthetic import (
+        RecombinedSpec,
+        SyntheticSpec,
+        save_preview,
+        write_devkit,
+    )
+
     if len(args.size) > 2:
         raise UserError(
             f'--size was given {len(args.size)} numbers: give one side, or height and width'
@@ -93,6 +89,8 @@ def add_voc12(commands: argparse._SubParsersAction) -> None:
 
 def voc12(args: argparse.Namespace) -> None:
     """Builds VOC2012 below ``--out``."""
+    from wsss_plugins.datasets.preparation import prepare_voc12
+
     if bool(args.sbd) == args.no_sbd:
         raise UserError(
             'train_aug and its masks need SBD: give --sbd benchmark.tgz, or --no-sbd to do '
@@ -123,6 +121,8 @@ def add_sbd(commands: argparse._SubParsersAction) -> None:
 
 def sbd(args: argparse.Namespace) -> None:
     """Turns SBD into a tree of its own."""
+    from wsss_plugins.datasets.preparation import prepare_sbd
+
     say(prepare_sbd(args.sources, args.out, args.copy, args.any_count, args.workers))
 
 
@@ -151,6 +151,8 @@ def add_coco14(commands: argparse._SubParsersAction) -> None:
 
 def coco14(args: argparse.Namespace) -> None:
     """Builds COCO 2014."""
+    from wsss_plugins.datasets.preparation import prepare_coco14
+
     done = prepare_coco14(
         args.sources,
         args.out,
@@ -175,6 +177,8 @@ def add_imagenet_seg(commands: argparse._SubParsersAction) -> None:
 
 def imagenet_seg(args: argparse.Namespace) -> None:
     """Checks and links the file of ImageNet-Segmentation."""
+    from wsss_plugins.datasets.preparation import prepare_imagenet_seg
+
     say(prepare_imagenet_seg(args.source, args.out, args.copy, args.any_count))
 
 
@@ -196,6 +200,8 @@ def add_coco_masks(commands: argparse._SubParsersAction) -> None:
 
 def coco_masks(args: argparse.Namespace) -> None:
     """Draws label maps of 80 classes and background."""
+    from wsss_plugins.datasets import write_coco_label_maps
+
     print(f'{write_coco_label_maps(args.data_root, args.split, args.out)}: written')
 
 
@@ -217,6 +223,8 @@ def add_convert_masks(commands: argparse._SubParsersAction) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Turns masks into label maps."""
+    from wsss_plugins.datasets.preparation import convert_masks
+
     count = convert_masks(args.folder, args.out, args.kind)
     print(f'{args.out}: {count:,} label map{"s" * (count != 1)}')
 
@@ -255,7 +263,7 @@ def say(done: Prepared) -> None:
 
 
 def main() -> None:
-    """Parses the command line and runs the sub-command."""
+    """Reads the command and runs the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='DATASET')
     for add in (
@@ -268,9 +276,8 @@ def main() -> None:
         add_convert_masks,
     ):
         add(commands)
-    args = parser.parse_args()
-    args.command(args)
+    run_tool(parser, lambda args: args.command(args))
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
 
 if TYPE_CHECKING:
     from wsss_plugins.experiment.matrix import MatrixRun, Table
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument(
         '--no-run', action='store_true', help='only write the table of what is done'
     )
-    run_config(parser.parse_args(), run)
+    run_config_tool(parser, run)
 
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
@@ -183,4 +183,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -14,8 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
-from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
         help='end with an error after a stage that went on without broken images',
     )
     parser.add_argument('--dry-run', action='store_true', help='show what would run')
-    run_config(parser.parse_args(), run)
+    run_config_tool(parser, run)
 
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
@@ -62,6 +61,7 @@ def _show_plan(pipeline, work_dir: Path, steps) -> None:
 
 def _show_records(records, work_dir: Path) -> None:
     from wsss_plugins.provenance.compare import headline
+    from wsss_plugins.structures.card_text import short_form
 
     table = Table('stage', 'numbers', 'seconds')
     for record in records.values():
@@ -84,4 +84,4 @@ def _show_records(records, work_dir: Path) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument('--mix', action='store_true', help='mark unlike rows')
     parser.add_argument('--csv', action='store_true', help='CSV instead of Markdown')
     parser.add_argument('--out', type=Path, help='also write the table to this file')
-    show(parser.parse_args())
+    run_tool(parser, show)
 
 
 def show(args: argparse.Namespace) -> None:
@@ -64,4 +64,4 @@ def show(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
 from wsss_plugins.errors import ConfigError, UserError
-from wsss_plugins.structures.card_text import short_form
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
@@ -50,7 +49,7 @@ def main() -> None:
         '--split', default='test', help='list of the test images (default: test)'
     )
     parser.add_argument('--check', metavar='FILE', help='check an archive, and end')
-    run_config(parser.parse_args(), test)
+    run_config_tool(parser, test)
 
 
 def test(args: argparse.Namespace, cfg: Any) -> None:
@@ -77,6 +76,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.provenance import OneView, card_of_test, save_metrics
     from wsss_plugins.provenance.initial import METRICS_FILE
     from wsss_plugins.stages import build_runner
+    from wsss_plugins.structures.card_text import short_form
 
     if cfg.get('test_dataloader') is None:
         for part in ('dataloader', 'evaluator', 'cfg'):
@@ -166,4 +166,4 @@ def say(text: str) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

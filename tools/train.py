@@ -7,14 +7,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config, run_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.structures.card_text import short_form
 
 
 def main() -> None:
     """Trains, or continues an interrupted training."""
-    run_config(config_parser(__doc__).parse_args(), train)
+    run_config_tool(config_parser(__doc__), train)
 
 
 def train(args: argparse.Namespace, cfg: Any) -> None:
@@ -26,6 +25,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.experiment.pipeline import experiment_name
     from wsss_plugins.experiment.trial import refuse_mistakes
     from wsss_plugins.stages.train import TrainStage, train_alone
+    from wsss_plugins.structures.card_text import short_form
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
@@ -44,4 +44,4 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()

@@ -1,4 +1,9 @@
-"""What the command-line tools share: options, workers, and how they end when they err."""
+"""What the command-line tools share: options, workers, and how they end when they err.
+
+A tool reads its command line before torch, mmengine or mmseg are imported, so that
+``--help`` and a misspelt option are answered at once. Whatever imports one of these is
+therefore imported inside the functions of a tool, not at its head.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +31,26 @@ warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable
 warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
 
 
-def run_tool(main: Callable[[], None], check: bool = True) -> None:
-    """Runs a tool; what the user can mend becomes one line and exit code 2.
+def run_tool(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], None],
+    check: bool = True,
+) -> None:
+    """Reads the command line, then runs a tool.
+
+    What the user can mend becomes one line and exit code 2.
 
     Args:
-        main: The tool.
-        check: Check the environment first, since a wrong one breaks imports later.
+        parser: The options of the tool.
+        work: The tool, called with the values of the options.
+        check: Check the environment before ``work``, whose imports a wrong one breaks.
     """
     try:
+        args = parser.parse_args()
         if check:
             check_environment()
             _import_quietly()
-        main()
+        work(args)
     except UserError as error:
         _leave(_from_data_worker(error) or str(error))
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
@@ -136,13 +150,25 @@ def default_work_dir(config: str) -> Path:
     return Path('work_dirs') / path.resolve().parent.name / path.stem
 
 
+def run_config_tool(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace, Any], None]
+) -> None:
+    """Runs a tool on the config that its command line names; see :func:`run_tool`.
+
+    Args:
+        parser: Of :func:`config_parser`.
+        work: Called with the values of the options and the config.
+    """
+    run_tool(parser, partial(run_config, work=work))
+
+
 def run_config(
     args: argparse.Namespace, work: Callable[[argparse.Namespace, Any], None]
 ) -> None:
     """Reads the config that a tool was given and does ``work`` on it with all workers.
 
     Args:
-        args: Of a :func:`config_parser`.
+        args: Values of the options of a :func:`config_parser`.
         work: Called with ``args`` and the config. Its models must not outlive it.
 
     Raises:
