@@ -99,14 +99,14 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
 
 def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
     """Predicts as the config's ``prediction`` says, and scores that."""
+    from wsss_plugins.datasets.configs import bare_config
     from wsss_plugins.experiment.testing import (
         images_to_test,
         predict_images,
         score_predictions,
     )
 
-    images = images_to_test(cfg)
-    images.pop('pipeline', None)
+    images = bare_config(images_to_test(cfg))
     work_dir = place(args)
     folder = predict_images(cfg, Path(args.checkpoint), images, work_dir)
     metrics = score_predictions(images, folder, work_dir)

@@ -7,8 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from wsss_plugins.config import find_type, plain, typed_nodes
+from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.datasets.configs import config_before_training, dataset_configs
 from wsss_plugins.registry import DATASETS, MOVED, build_as
 
 _FORMER = {now: former for former, now in MOVED.items()}
@@ -70,22 +71,11 @@ class DataDigests:
             DataError: A mistake in the data.
         """
         digests = []
-        for node in typed_nodes(config):
-            if not _is_dataset(node):
-                continue
-            leave = (
-                {'pipeline'} if node.get('test_mode') else {'pipeline', 'label_maps'}
-            )
-            bare = {k: v for k, v in node.items() if k not in leave}
-            if not images:
-                bare['require_images'] = False
+        settings = {} if images else dict(require_images=False)
+        for node in dataset_configs(config):
+            bare = config_before_training(node, **settings)
             key = json.dumps(plain(bare), sort_keys=True, default=str)
             if key not in self.known:
                 self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
             digests.append(self.known[key])
         return digests
-
-
-def _is_dataset(node: Any) -> bool:
-    kind = find_type(node['type'])
-    return isinstance(kind, type) and issubclass(kind, WSSSDataset)

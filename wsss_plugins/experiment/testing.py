@@ -14,6 +14,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.config import find_type, plain, set_everywhere
 from wsss_plugins.datasets import VOC12, WSSSDataset
+from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.fingerprint import fingerprint
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.workers import barrier, device, gather, rank, world_size
@@ -32,7 +33,7 @@ from wsss_plugins.stages.evaluate import EvaluateLabelStage
 from wsss_plugins.stages.predict import PredictStage
 from wsss_plugins.structures.masks_read import watch_masks
 
-NOT_FOR_PREDICTION = ('pipeline', 'label_maps', 'indices', 'leave_out')
+NOT_FOR_PREDICTION = ('label_maps', 'indices', 'leave_out')
 
 
 def load_segmentor(model: Config, checkpoint: Path) -> BaseSegmentor:
@@ -88,8 +89,7 @@ def voc_test_images(cfg: Config, split: str = 'test') -> dict[str, Any]:
             f'the test server is that of Pascal VOC: the images of this config are of {name}',
             token=name,
         )
-    bare = {k: v for k, v in images.items() if k not in NOT_FOR_PREDICTION}
-    return dict(bare, split=split, labels=None)
+    return bare_config(images, *NOT_FOR_PREDICTION, split=split, labels=None)
 
 
 def predict_images(
@@ -116,7 +116,7 @@ def predict_images(
     if not checkpoint.is_file():
         raise CheckpointError(f'checkpoint {checkpoint} does not exist')
     settings = cfg.get('prediction') or {}
-    bare = {k: v for k, v in images.items() if k not in NOT_FOR_PREDICTION}
+    bare = bare_config(images, *NOT_FOR_PREDICTION)
     stage_config = dict(settings, dataset=bare, name='prediction', model='checkpoint')
     stage = PredictStage(**stage_config)
     if stage.refiners.stages:

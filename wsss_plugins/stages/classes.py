@@ -13,11 +13,11 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
 from wsss_plugins.config import find_type, typed_nodes
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.datasets.configs import bare_config, first_dataset
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATASETS, build_as
 
 LOADERS = ('train_dataloader', 'test_dataloader', 'val_dataloader')
-NOT_FOR_COUNTING = ('pipeline', 'label_maps', 'leave_out')
 FEW = 3
 """A class that fewer images show is hardly learnt."""
 
@@ -62,13 +62,10 @@ def _open_heads(model: Any) -> Iterator[Any]:
 def _data_set(content: dict[str, Any]) -> WSSSDataset:
     """The first data set of a config that is ours, without pixels and masks."""
     for loader in LOADERS:
-        for node in typed_nodes(content.get(loader) or {}):
-            kind = find_type(node['type'])
-            if inspect.isclass(kind) and issubclass(kind, WSSSDataset):
-                bare = {k: v for k, v in node.items() if k not in NOT_FOR_COUNTING}
-                return build_as(
-                    DATASETS, bare | dict(require_images=False), WSSSDataset
-                )
+        node = first_dataset(content.get(loader))
+        if node is not None:
+            bare = bare_config(node, 'label_maps', 'leave_out', require_images=False)
+            return build_as(DATASETS, bare, WSSSDataset)
     raise ConfigError(
         'num_classes=None stands for the number of classes of a WSSSDataset, and the config '
         'has none: give the number',
