@@ -74,9 +74,9 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     """Measures ``args.checkpoint`` on the config's test data, at one scale."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.provenance import OneView, card_of_test, save_metrics
-    from wsss_plugins.provenance.initial import METRICS_FILE
     from wsss_plugins.stages import build_runner
     from wsss_plugins.structures.card_text import short_form
+    from wsss_plugins.structures.layout import METRICS_FILE
 
     if cfg.get('test_dataloader') is None:
         for part in ('dataloader', 'evaluator', 'cfg'):

@@ -26,13 +26,12 @@ from wsss_plugins.stages import (
     RefineStage,
     TrainStage,
 )
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
 from wsss_plugins.structures.card_parts import Code, CodeState, Network, Threshold
 from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.layout import label_path, seed_path
 
 OBJECTS = {'a': ['aeroplane'], 'b': ['bicycle'], 'c': ['aeroplane']}
 SIZE = (6, 10)

@@ -14,8 +14,9 @@ from trees import save_image
 from wsss_plugins.errors import DataError
 from wsss_plugins.refiners import Refiner
 from wsss_plugins.stages import RefineStage
-from wsss_plugins.stages.seed import as_image, seed_path
+from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed
+from wsss_plugins.structures.layout import seed_path
 
 SIZES = [(6, 10), (9, 7), (6, 10), (9, 7), (6, 10)]
 IDS = [f'image_{i}' for i in range(len(SIZES))]

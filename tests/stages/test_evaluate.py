@@ -19,9 +19,8 @@ from wsss_plugins.metrics import (
 )
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_label_map
+from wsss_plugins.structures.layout import label_path, seed_path
 
 CLASSES = {'a': 'aeroplane', 'b': 'bicycle', 'c': 'aeroplane'}
 MASKS = {'a': half_mask(1), 'b': half_mask(2), 'c': half_mask(1)}

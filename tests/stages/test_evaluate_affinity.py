@@ -16,7 +16,7 @@ from wsss_plugins.errors import ConfigError, DataError, UserError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
 from wsss_plugins.registry import MODELS, STAGES, build_as
 from wsss_plugins.stages import EvaluateAffinityStage
-from wsss_plugins.stages.seed import as_input
+from wsss_plugins.stages.images import as_input
 from wsss_plugins.structures import load_json
 
 BACKBONE = dict(

@@ -12,11 +12,10 @@ from trees import SIZE, make_coco, square
 
 from wsss_plugins.datasets.coco14 import COCO_CLASS_OF
 from wsss_plugins.datasets.coco_masks import rasterise
-from wsss_plugins.engine.failures import FAILURES_FILE
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.stages import EvaluateInstanceStage
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json
+from wsss_plugins.structures.layout import FAILURES_FILE, seed_path
 
 PERSON, BRUSH = np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32)
 PERSON[1:4, 1:5] = 0.8

@@ -19,7 +19,7 @@ from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.provenance.methods import crfs_of, methods_of
 from wsss_plugins.stages import PredictStage, RefineStage, SeedStage
-from wsss_plugins.stages.seed import as_image
+from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed, load_label_map
 from wsss_plugins.structures.tiles import blend_weights, shrunk, tile_spans
 

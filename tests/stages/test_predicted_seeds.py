@@ -14,8 +14,8 @@ from wsss_plugins.datasets import VOC12
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import MODELS, build_as
 from wsss_plugins.stages import SeedStage
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, save_npz
+from wsss_plugins.structures.layout import seed_path
 
 SIZE = (16, 24)
 """Of the input; the photos are 6 x 10."""

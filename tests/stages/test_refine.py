@@ -23,9 +23,9 @@ from wsss_plugins.refiners import ConstantBackground, DenseCRF, Refiner, Refiner
 from wsss_plugins.refiners.threshold import label_free_threshold, score_histogram
 from wsss_plugins.stages import FolderStage
 from wsss_plugins.stages.refine_jobs import RefineTask, refine_here
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.stages.train import save_model_config
 from wsss_plugins.structures import Seed, load_label_map, voc_palette
+from wsss_plugins.structures.layout import seed_path
 
 
 @pytest.fixture
@@ -183,6 +183,39 @@ def test_threshold_of_an_evaluation_goes_to_the_policy_wherever_it_is(world) -> 
     assert run(world, **arguments)['threshold'] == 0.6
     with pytest.raises(DataError, match='cam has no best threshold: name a stage'):
         run(world, 'other', threshold='cam')
+
+
+def test_a_threshold_that_is_found_is_written_into_no_config(world) -> None:
+    given = [dict(type='ConstantBackground'), dict(type='DenseCRF', iterations=1)]
+    stage = make(world, refiners=given, threshold='otsu')
+    for name in ('first', 'second'):
+        (world / name).mkdir()
+    seeds = dict(cam=world / 'cam')
+    first = stage.run(world / 'first', seeds)['threshold']
+    assert stage.refiners == given and first != 0.5
+    Seed(torch.full((1, 6, 10), 0.9), torch.arange(1)).save(
+        seed_path(world / 'cam', 'image_0')
+    )
+    second = stage.run(world / 'second', seeds)['threshold']
+    assert second != first and 'threshold' not in stage.refiners[0]
+
+
+def test_refiners_are_built_once_before_work(world) -> None:
+    Counted.made = 0
+    make(world, refiners=[dict(type='ConstantBackground'), dict(type=Counted)])
+    assert Counted.made == 1
+
+
+class Counted(Refiner):
+    """Knows how often it was made."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Counted.made += 1
+
+    def refine(self, image, seed):
+        return seed
 
 
 # Models -------------------------------------------------------------------------------

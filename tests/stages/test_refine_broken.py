@@ -13,8 +13,8 @@ from torch import Tensor
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.refiners import Refiner
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json
+from wsss_plugins.structures.layout import seed_path
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import TRANSFORMS
 from wsss_plugins.structures import load_npz
 from wsss_plugins.structures.label_map import IGNORE
+from wsss_plugins.structures.layout import confident_scores_path
 
 
 @TRANSFORMS.register_module()
@@ -29,8 +30,8 @@ class LoadConfidentScores(BaseTransform):
         Raises:
             DataError: The file is missing, broken, or of another size than the image.
         """
-        folder = Path(results['seg_map_path']).parents[1] / 'scores'
-        path = folder / f'{results["img_id"]}.npz'
+        stage = Path(results['seg_map_path']).parents[1]
+        path = confident_scores_path(stage, results['img_id'])
         arrays = load_npz(path)
         missing = {'low', 'high'} - set(arrays)
         if missing:

@@ -12,8 +12,7 @@ from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.structures import load_json, save_json
-
-FAILURES_FILE = 'failures.json'
+from wsss_plugins.structures.layout import FAILURES_FILE
 
 
 class Failures:

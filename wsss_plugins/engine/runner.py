@@ -24,9 +24,7 @@ from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import HOOKS, RUNNERS
 from wsss_plugins.structures import atomic_path
-
-RESUME_FILE = 'resume.pth'
-WEIGHTS_FILE = 'weights.safetensors'
+from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
 
 @RUNNERS.register_module()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from wsss_plugins.engine.failures import FAILURES_FILE
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.structures import load_json, save_json
+from wsss_plugins.structures.layout import FAILURES_FILE, IDENTITY_FILE
 
-IDENTITY_FILE = 'experiment.json'
 PREVIOUS = '.previous'
 
 

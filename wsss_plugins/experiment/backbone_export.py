@@ -14,17 +14,13 @@ from torch import Tensor
 
 from wsss_plugins.backbones import read_weights
 from wsss_plugins.config import plain
-from wsss_plugins.engine.runner import WEIGHTS_FILE
 from wsss_plugins.errors import CheckpointError
 from wsss_plugins.provenance import weights_metadata
-from wsss_plugins.provenance.initial import (
-    LEARNT_KEY,
-    METRICS_FILE,
-    declared_supervision,
-)
+from wsss_plugins.provenance.initial import LEARNT_KEY, declared_supervision
 from wsss_plugins.structures import atomic_path, load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.layout import METRICS_FILE, WEIGHTS_FILE
 
 PREFIX = 'backbone.'
 PRECISIONS = {'float32': torch.float32, 'float16': torch.float16}

@@ -27,10 +27,10 @@ from wsss_plugins.provenance import (
     sign,
     unknown_card,
 )
-from wsss_plugins.provenance.initial import METRICS_FILE
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.evaluate import EvaluateLabelStage
 from wsss_plugins.stages.predict import PredictStage
+from wsss_plugins.structures.layout import METRICS_FILE
 from wsss_plugins.structures.masks_read import watch_masks
 
 NOT_FOR_PREDICTION = ('label_maps', 'indices', 'leave_out')

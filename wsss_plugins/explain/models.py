@@ -16,7 +16,8 @@ from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, build_as
 from wsss_plugins.stages.explanations.attribution import refuse_nan_weights
-from wsss_plugins.stages.train import MODEL_CONFIG, load_trained
+from wsss_plugins.stages.train import load_trained
+from wsss_plugins.structures.layout import MODEL_FILE
 
 FILES = ('.py', '.pth', '.pt', '.safetensors', '.npz')
 
@@ -76,7 +77,7 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
         )
     if path.is_dir() and weights is True:
         model = load_trained(path, WSSSClassifier)
-        cfg = load_config(path / MODEL_CONFIG)
+        cfg = load_config(path / MODEL_FILE)
     else:
         cfg = _model_config(path, weights)
         set_everywhere(cfg, 'pretrained', None)  # other weights follow
@@ -91,7 +92,7 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
 def _model_config(path: Path, weights: str | bool) -> Config:
     """What says how the model of a folder, a checkpoint or a config is built."""
     config = path if path.is_dir() else path.parent
-    config = path if path.suffix == '.py' else config / MODEL_CONFIG
+    config = path if path.suffix == '.py' else config / MODEL_FILE
     if not config.is_file():
         raise CheckpointError(
             f'{path} does not say of which model it is, there is no {config}: give the '

@@ -20,9 +20,8 @@ from wsss_plugins.report.pictures import (
     label_picture,
     photo_picture,
 )
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import IGNORE, Seed, load_label_map, voc_palette
+from wsss_plugins.structures.layout import label_path, seed_path
 
 
 @dataclass(frozen=True)

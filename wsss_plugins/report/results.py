@@ -10,9 +10,9 @@ from typing import Any
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.provenance.compare import HEADLINES, headline
-from wsss_plugins.stages.evaluate import IMAGES_FILE, SCORES_FILE
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.layout import IMAGES_FILE, LABELS, SCORES_FILE, SEEDS
 
 PHRASES = {
     'head': 'maps of {}',
@@ -108,7 +108,7 @@ class Results:
         is_seeds = evaluation in self.seeds
         if ('best_miou' if is_seeds else 'miou') in metrics:
             return
-        made = self.work_dir / evaluation / ('seeds' if is_seeds else 'labels')
+        made = self.work_dir / evaluation / (SEEDS if is_seeds else LABELS)
         if not made.is_dir():
             raise ConfigError(
                 f'the report needs an Evaluate{"Seed" if is_seeds else "Label"}Stage, but '

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.engine.record import RECORD_FILE, StageRecord
+from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import UserError
 from wsss_plugins.provenance.compare import Row, headline
-from wsss_plugins.provenance.initial import METRICS_FILE, card_of_folder
+from wsss_plugins.provenance.initial import card_of_folder
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
+from wsss_plugins.structures.layout import METRICS_FILE, RECORD_FILE
 
 COUNTS = ('images', 'failed', 'left_out', 'files', 'threshold')
 """Metrics that are no results."""

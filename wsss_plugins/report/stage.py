@@ -16,8 +16,7 @@ from wsss_plugins.report import page as sections
 from wsss_plugins.report.gallery import Album, LabelLayer
 from wsss_plugins.report.results import Results
 from wsss_plugins.structures import atomic_path
-
-REPORT_FILE = 'report.html'
+from wsss_plugins.structures.layout import REPORT_FILE
 
 
 @STAGES.register_module()

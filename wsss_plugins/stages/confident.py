@@ -15,11 +15,11 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners import DenseCRF, PowerBackground
 from wsss_plugins.registry import REFINERS, STAGES, resolve
 from wsss_plugins.stages.refine import RefineStage
-from wsss_plugins.stages.refine_jobs import Batch, RefineTask, label_path
-from wsss_plugins.stages.seed import seed_path
+from wsss_plugins.stages.refine_jobs import Batch, RefineTask
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Threshold
+from wsss_plugins.structures.layout import confident_scores_path, label_path, seed_path
 
 
 @STAGES.register_module()
@@ -143,7 +143,7 @@ def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
     low, high = (seed.probabilities().numpy() for seed in seeds)
     classes = seeds[0].classes.numpy()
     save_npz(
-        out / 'scores' / f'{name}.npz',
+        confident_scores_path(out, name),
         dict(low=_as_bytes(low), high=_as_bytes(high), classes=classes),
     )
     for path in paths:

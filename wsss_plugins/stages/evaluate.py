@@ -29,13 +29,14 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
-
-SCORES_FILE = 'scores.json'
-IMAGES_FILE = 'per_image.json'
-CLASSES_FILE = 'classes.csv'
+from wsss_plugins.structures.layout import (
+    CLASSES_FILE,
+    IMAGES_FILE,
+    SCORES_FILE,
+    label_path,
+    seed_path,
+)
 
 
 class MaskStage(Stage):

@@ -13,10 +13,11 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
 from wsss_plugins.registry import STAGES
 from wsss_plugins.seeds.base import block_index
-from wsss_plugins.stages.evaluate import SCORES_FILE, MaskStage
-from wsss_plugins.stages.seed import as_input
+from wsss_plugins.stages.evaluate import MaskStage
+from wsss_plugins.stages.images import as_input
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import save_json
+from wsss_plugins.structures.layout import SCORES_FILE
 
 
 @STAGES.register_module()

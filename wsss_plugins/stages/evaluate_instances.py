@@ -24,10 +24,15 @@ from wsss_plugins.metrics.coco_ap import MEASURES
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import Seed, load_json, save_json
+from wsss_plugins.structures.layout import (
+    PARTS,
+    SCORES_FILE,
+    TABLE_FILE,
+    TEXT_TABLE_FILE,
+    seed_path,
+)
 
-SCORES_FILE = 'scores.json'
 CATEGORIES = tuple(COCO_CATEGORIES)
 COLUMNS = dict(
     AP='ap',
@@ -100,8 +105,7 @@ class EvaluateInstanceStage(Stage):
         cfg = without_failed(self.dataset, *inputs.values())
         dataset = build_as(DATASETS, dict(cfg, require_images=False), COCO14)
         parts = {
-            title: out / 'parts' / f'{i:03}.json'
-            for i, title in enumerate(self.sources)
+            title: out / PARTS / f'{i:03}.json' for i, title in enumerate(self.sources)
         }
         todo = [title for title, part in parts.items() if not part.is_file()]
         barrier()  # all have looked before the first writes
@@ -194,9 +198,9 @@ def _report(out: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None
     """Writes the tables and all numbers."""
     save_json(out / SCORES_FILE, scores)
     rows = [[t, *(each[key] for key in COLUMNS.values())] for t, each in scores.items()]
-    write_markdown(out / 'table.md', ['seeds', *COLUMNS], rows)
+    write_markdown(out / TEXT_TABLE_FILE, ['seeds', *COLUMNS], rows)
     rows = [[t, *(each[key] for key in MEASURES)] for t, each in scores.items()]
-    write_csv(out / 'table.csv', ['seeds', *MEASURES], rows)
+    write_csv(out / TABLE_FILE, ['seeds', *MEASURES], rows)
 
 
 def _ground_truth(dataset: COCO14) -> tuple[CocoAP, dict[str, int]]:

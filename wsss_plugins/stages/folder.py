@@ -9,8 +9,9 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import STAGES
+from wsss_plugins.structures.layout import LABELS, SEEDS
 
-SUFFIXES = {'seeds': '.npz', 'labels': '.png'}
+SUFFIXES = {SEEDS: '.npz', LABELS: '.png'}
 
 
 @STAGES.register_module()

@@ -16,11 +16,10 @@ from wsss_plugins.engine.workers import rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import seed_path
 from wsss_plugins.structures import IGNORE, Seed, save_label_map
 from wsss_plugins.structures.interchange import load_seed, save_seed, seed_format
 from wsss_plugins.structures.label_import import read_label_map
+from wsss_plugins.structures.layout import SEEDS, label_path, seed_path
 
 EXPORTED = 'maps'
 """Folder of an export stage with the files for another project."""
@@ -241,7 +240,7 @@ class ExportSeedStage(Stage):
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Writes the files that are missing."""
-        seeds = inputs[self.seeds] / 'seeds'
+        seeds = inputs[self.seeds] / SEEDS
         names = sorted(_names(seeds))
         if not names:
             raise DataError(f'{seeds} holds no seeds: run the stage that makes them')
@@ -250,7 +249,7 @@ class ExportSeedStage(Stage):
         with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
             bar.begin_at(len(mine) - len(todo))
             for name in todo:
-                seed = Seed.load(seeds / f'{name}.npz')
+                seed = Seed.load(seed_path(inputs[self.seeds], name))
                 target = self._file(out, name)
                 save_seed(target, seed, self.format, self.with_background)
                 bar.advance()

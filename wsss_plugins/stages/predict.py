@@ -18,10 +18,10 @@ from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.refine import label_path
-from wsss_plugins.stages.seed import as_image, large_words
+from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
+from wsss_plugins.structures.layout import label_path
 from wsss_plugins.structures.tiles import LargeImages, enlarged
 
 MERGES = ('mean', 'max')
@@ -131,7 +131,7 @@ class PredictStage(Stage):
             merge=self.merge,
             refiners=[type(r).__name__ for r in self.refiners.refiners],
             refine_above=self.refine_above,
-            **large_words(self.large),
+            **self.large.provenance(),
             labels='none',
         )
 

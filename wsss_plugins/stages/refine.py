@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,20 +19,20 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import BackgroundPolicy, RefinerChain
 from wsss_plugins.refiners.threshold import CRITERIA, FOREGROUND_SHARE
-from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.registry import DATASETS, REFINERS, STAGES, build_as, resolve
+from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.refine_jobs import (
     Batch,
     RefineTask,
-    label_path,
     refine_here,
     refine_in_pool,
 )
-from wsss_plugins.stages.seed import batches_of_one_size
 from wsss_plugins.stages.thresholds import best_threshold, threshold_of_seeds
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Threshold
 
-__all__ = ['RefineStage', 'label_path']
+ANY_THRESHOLD = 0.5
+"""For trying whether a background policy takes a threshold that is not known yet."""
 
 
 @STAGES.register_module()
@@ -98,13 +99,12 @@ class RefineStage(Stage):
         self.threshold_factor = threshold_factor
         self.foreground_share = foreground_share
         self.dataset = dict(dataset, require_images=False)
+        # A threshold that is found at run time may be any number: a policy that takes
+        # none is refused here, before work.
+        number = ANY_THRESHOLD if isinstance(threshold, str) else threshold
         self.refiners = [dict(cfg) for cfg in refiners]
-        built = RefinerChain(self.refiners).refiners
-        policies = [isinstance(refiner, BackgroundPolicy) for refiner in built]
-        self.policy = self.refiners[policies.index(True) if any(policies) else 0]
-        if threshold is not None:
-            self.policy['threshold'] = 0.5 if isinstance(threshold, str) else threshold
-        self.models = RefinerChain(self.refiners).stages  # a mistake shows before work
+        self.chain = RefinerChain(self.refiners_with(number))
+        self.models = self.chain.stages
         reads = [seeds, *self.models]
         if isinstance(threshold, str) and threshold not in CRITERIA:
             reads.append(threshold)
@@ -125,14 +125,24 @@ class RefineStage(Stage):
             soft=self.soft,
         )
         ids = dataset.ids
-        if isinstance(self.threshold, str):
-            found = self._find_threshold(task, ids, inputs)
-            self.policy['threshold'] = round(self.threshold_factor * found, 4)
+        number = self._threshold(task, ids, inputs)
+        task = replace(task, refiners=self.refiners_with(number))
         failed = self._refine(task, dataset, ids)
-        threshold = self.policy.get('threshold')
+        threshold = _policy_of(task.refiners).get('threshold')
         return dict(images=len(ids), failed=failed) | (
             {} if threshold is None else dict(threshold=threshold)
         )
+
+    def refiners_with(self, threshold: float | None) -> list[dict[str, Any]]:
+        """Configs of the refiners, the first background policy with ``threshold``.
+
+        Args:
+            threshold: The score of the background; None leaves the policy's own.
+        """
+        refiners = [dict(cfg) for cfg in self.refiners]
+        if threshold is not None:
+            _policy_of(refiners)['threshold'] = threshold
+        return refiners
 
     def provenance(self) -> dict[str, Any]:
         """The refiners and where the threshold comes from."""
@@ -150,9 +160,7 @@ class RefineStage(Stage):
     def card(self) -> SupervisionCard:
         """Where the background comes from."""
         policies = [
-            part
-            for part in RefinerChain(self.refiners).refiners
-            if isinstance(part, BackgroundPolicy)
+            part for part in self.chain.refiners if isinstance(part, BackgroundPolicy)
         ]
         found = [own_threshold(self.name, policy) for policy in policies]
         given, factor = self.threshold, self.threshold_factor
@@ -163,15 +171,20 @@ class RefineStage(Stage):
             found[:1] = [Threshold(self.name, 'masks', detail, factor, of=given)]
         return SupervisionCard(thresholds=tuple(found))
 
-    def _find_threshold(
+    def _threshold(
         self, task: RefineTask, ids: list[str], inputs: dict[str, Path]
-    ) -> float:
-        """The threshold that the config names."""
-        name = str(self.threshold)
-        if name not in CRITERIA:
-            return best_threshold(inputs[name])
-        normalise = self.policy.get('normalise', True)
-        return threshold_of_seeds(task, ids, name, self.foreground_share, normalise)
+    ) -> float | None:
+        """The threshold that the config gives or names; None leaves the policy's own."""
+        name = self.threshold
+        if not isinstance(name, str):
+            return name
+        if name in CRITERIA:
+            normalise = _policy_of(self.refiners).get('normalise', True)
+            share = self.foreground_share
+            found = threshold_of_seeds(task, ids, name, share, normalise)
+        else:
+            found = best_threshold(inputs[name])
+        return round(self.threshold_factor * found, 4)
 
     def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
         """Does this worker's share of the task; the number of images that failed."""
@@ -201,6 +214,15 @@ class RefineStage(Stage):
         if workers == 1 or len(batches) < 2 * workers:
             return refine_here(task, batches, torch.device('cpu'))
         return refine_in_pool(task, batches, -(-workers // self.tasks_at_once))
+
+
+def _policy_of(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The config of the first background policy, or else of the first refiner."""
+    for refiner in refiners:
+        kind = resolve(REFINERS, refiner.get('type'))
+        if isinstance(kind, type) and issubclass(kind, BackgroundPolicy):
+            return refiner
+    return refiners[0]
 
 
 def own_threshold(stage: str, policy: BackgroundPolicy) -> Threshold:

@@ -20,9 +20,10 @@ from wsss_plugins.config import plain
 from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.refiners import RefinerChain
-from wsss_plugins.stages.seed import as_image, seed_path
+from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
+from wsss_plugins.structures.layout import label_path, seed_path
 
 Batch = Sequence[tuple[str, Path]]
 """Id and photo of images of one size that are refined together."""
@@ -233,8 +234,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def label_path(stage: Path, name: str) -> Path:
-    """Where a stage keeps the label map of image ``name``."""
-    return stage / 'labels' / f'{name}.png'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import device, rank, share_of
-from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.engine.workers import rank, share_of
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
+from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
+from wsss_plugins.structures.layout import seed_path
 from wsss_plugins.structures.tiles import LargeImages
 
 
@@ -137,7 +137,7 @@ class SeedStage(Stage):
             head=type(self.head).__name__,
             scales=list(self.maps.scales),
             flip=self.maps.flip,
-            **large_words(self.large),
+            **self.large.provenance(),
             labels='image-level ground truth'
             if least is None
             else f'predicted, probability >= {least:g}',
@@ -203,85 +203,6 @@ class SeedStage(Stage):
         return seed if sure is None else replace(seed, confidence=sure[classes])
 
 
-def seed_path(stage: Path, name: str) -> Path:
-    """Where a seed stage keeps the seed of image ``name``."""
-    return stage / 'seeds' / f'{name}.npz'
-
-
-def as_input(
-    model: WSSSClassifier,
-    photos: Sequence[np.ndarray],
-    size: tuple[int, ...] | None = None,
-) -> Tensor:
-    """Photos as a classifier takes them.
-
-    Args:
-        model: The classifier.
-        photos: ``(H, W, 3)`` uint8 each, all of one size.
-        size: Height and width to resize to; by default the sides are rounded to whole
-            patches.
-
-    Returns:
-        ``(N, 3, H', W')``, normalised, on this worker's device.
-    """
-    pixels = torch.from_numpy(np.stack(photos))
-    images = pixels.permute(0, 3, 1, 2).to(device(), torch.float32)
-    own = (images.shape[2], images.shape[3])
-    target = size or _round_to(own, model.backbone.stride)
-    if target != own:
-        images = F.interpolate(
-            images, size=target, mode='bilinear', align_corners=False
-        )
-    return model.normalise(images)
-
-
 def _photos(crops: Tensor) -> list[np.ndarray]:
     """Crops ``(N, 3, H, W)`` uint8 as photos ``(H, W, 3)``."""
     return list(crops.permute(0, 2, 3, 1).numpy())
-
-
-def _round_to(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    rows, columns = (max(1, round(side / stride)) * stride for side in size)
-    return rows, columns
-
-
-def batches_of_one_size(dataset: WSSSDataset, batch_size: int) -> Iterator[list[int]]:
-    """Groups neighbouring images of one size, so that a batch needs no padding.
-
-    Args:
-        dataset: The images.
-        batch_size: The most images of a batch.
-
-    Yields:
-        Indices of the images of a batch. Images whose size cannot be read share batches
-        and fail when they are read.
-    """
-    waiting: dict[tuple[int, int] | None, list[int]] = defaultdict(list)
-    for index in range(len(dataset)):
-        try:
-            size = None if batch_size == 1 else dataset.image_size(index)
-        except DataError:
-            size = None
-        group = waiting[size]
-        group.append(index)
-        if len(group) == batch_size:
-            yield list(group)
-            group.clear()
-    for group in waiting.values():
-        if group:
-            yield group
-
-
-def large_words(large: LargeImages) -> dict[str, str]:
-    """Provenance of how large photos were taken; nothing where they were as a whole."""
-    said = {}
-    if large.max_side is not None:
-        said['working_size'] = f'at most {large.max_side} px'
-    if large.tile is not None:
-        said['tiles'] = f'{large.tile} px, overlapping by {large.overlap}'
-    return said
-
-
-def as_image(pixels: np.ndarray) -> Tensor:
-    """An image ``(H, W, 3)`` uint8 as refiners take it, ``(3, H, W)`` uint8."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

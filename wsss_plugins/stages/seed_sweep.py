@@ -15,9 +15,11 @@ from wsss_plugins.metrics import SeedIoU, convention_of
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.provenance.tables import write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.seed import SeedStage, batches_of_one_size
+from wsss_plugins.stages.images import batches_of_one_size
+from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
+from wsss_plugins.structures.layout import SCORES_FILE, TEXT_TABLE_FILE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,12 +151,12 @@ class SeedSweepStage(Stage):
     def _report(self, out: Path, scores: Sequence[dict[str, Any]]) -> None:
         """Writes the numbers, the table and the picture."""
         content = dict(argument=self.argument, values=self.values, scores=scores)
-        save_json(out / 'scores.json', content)
+        save_json(out / SCORES_FILE, content)
         columns = [[each['best'][key] for each in scores] for key in MEASURES]
         thresholds = [each['best_threshold'] for each in scores]
         rows = zip(map(str, self.values), *columns, thresholds, strict=True)
         header = [self.argument, *MEASURES.values(), 'threshold']
-        write_markdown(out / 'table.md', header, [list(row) for row in rows])
+        write_markdown(out / TEXT_TABLE_FILE, header, [list(row) for row in rows])
         with atomic_path(out / 'figure.png') as part:
             picture = sweep_picture(self.argument, self.values, columns)
             picture.savefig(part, dpi=150)

@@ -27,8 +27,8 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.refine import label_path
 from wsss_plugins.structures import atomic_path, load_label_map, save_label_map
+from wsss_plugins.structures.layout import label_path
 
 Sizes = Mapping[str, tuple[int, int]]
 """``(H, W)`` of the photo of every id that an archive must hold."""

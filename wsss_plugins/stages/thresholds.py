@@ -18,8 +18,7 @@ from wsss_plugins.refiners.threshold import (
 )
 from wsss_plugins.stages.refine_jobs import RefineTask
 from wsss_plugins.structures import load_json, save_json
-
-THRESHOLD_FILE = 'threshold.json'
+from wsss_plugins.structures.layout import THRESHOLD_FILE
 
 
 def best_threshold(stage: Path) -> float:

@@ -20,8 +20,6 @@ from wsss_plugins.datasets import SeededSamples
 from wsss_plugins.engine.failures import without_failed
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.runner import (
-    RESUME_FILE,
-    WEIGHTS_FILE,
     EpochSeedHook,
     ProgressHook,
     ResumePointHook,
@@ -38,14 +36,20 @@ from wsss_plugins.provenance import (
     save_metrics,
     weights_metadata,
 )
-from wsss_plugins.provenance.initial import METRICS_FILE, declared_supervision
+from wsss_plugins.provenance.initial import declared_supervision
 from wsss_plugins.provenance.training import training_card
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.layout import (
+    LABELS,
+    METRICS_FILE,
+    MODEL_FILE,
+    RESUME_FILE,
+    WEIGHTS_FILE,
+)
 
-MODEL_CONFIG = 'model.py'
 M = TypeVar('M', bound=nn.Module)
 
 
@@ -157,7 +161,7 @@ def save_model_config(
             set_everywhere(content, key, None)
         if classes:
             content['classes'] = list(classes)
-        with atomic_path(folder / MODEL_CONFIG) as part:
+        with atomic_path(folder / MODEL_FILE) as part:
             Config(content).dump(str(part))
 
 
@@ -174,10 +178,10 @@ def load_trained(folder: Path, kind: type[M]) -> M:
     Raises:
         CheckpointError: No finished training there, or a model of another kind.
     """
-    config, weights = folder / MODEL_CONFIG, folder / WEIGHTS_FILE
+    config, weights = folder / MODEL_FILE, folder / WEIGHTS_FILE
     if not (config.is_file() and weights.is_file()):
         raise CheckpointError(
-            f'{folder} holds no trained model ({MODEL_CONFIG}, {WEIGHTS_FILE}): '
+            f'{folder} holds no trained model ({MODEL_FILE}, {WEIGHTS_FILE}): '
             'run the stage that trains it'
         )
     init_default_scope(SCOPE)
@@ -226,7 +230,7 @@ class TrainStage(Stage):
         if self.label_maps:
             folder = inputs[self.label_maps].resolve()
             dataset = without_failed(cfg.train_dataloader.dataset, folder)
-            dataset['label_maps'] = str(folder / 'labels')
+            dataset['label_maps'] = str(folder / LABELS)
             cfg.train_dataloader.dataset = dataset
             left_out = len(dataset.get('leave_out', ()))
         if self.backbone:

@@ -107,6 +107,15 @@ class LargeImages:
             for left, right in tile_spans(width, tile, overlap):
                 yield copy[..., top:bottom, left:right]
 
+    def provenance(self) -> dict[str, str]:
+        """How photos were taken, in words; empty where they were taken as a whole."""
+        words = {}
+        if self.max_side is not None:
+            words['working_size'] = f'at most {self.max_side} px'
+        if self.tile is not None:
+            words['tiles'] = f'{self.tile} px, overlapping by {self.overlap}'
+        return words
+
 
 def check_tiles(tile: int, overlap: int) -> None:
     """Refuses sizes that cover no image.

@@ -27,8 +27,8 @@ from wsss_plugins.seeds import SeedHead
 from wsss_plugins.stages.explanations.attribution import load_classifier
 from wsss_plugins.structures import IGNORE, load_npz, save_json, save_npz
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.layout import PARTS, SCORES_FILE
 
-SCORES_FILE = 'scores.json'
 M = TypeVar('M', bound=PerImage)
 
 
@@ -222,7 +222,7 @@ class ExplanationStage(Stage, Generic[M]):
 def _part(out: Path, indices: Sequence[int], whole: bool = True) -> Path:
     """Where the results of a batch are; a batch that is not whole is tried again."""
     ending = '' if whole else '_not_whole'
-    return out / 'parts' / f'{indices[0]:07}{ending}.npz'
+    return out / PARTS / f'{indices[0]:07}{ending}.npz'
 
 
 def _parts(

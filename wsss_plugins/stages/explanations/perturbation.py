@@ -22,6 +22,7 @@ from wsss_plugins.stages.explanations.attribution import (
 )
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.layout import TABLE_FILE
 
 EXPLAINED = ('predicted', 'target')
 SIGNS = ('negative', 'positive')
@@ -113,7 +114,7 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         ]
         levels = [f'accuracy_{step / self.steps:g}' for step in range(self.steps)]
         header = ['method', 'perturbation', 'explained', 'auc', *levels]
-        write_csv(out / 'table.csv', header, curves)
+        write_csv(out / TABLE_FILE, header, curves)
         return scores, {
             f'{title}_{sign}': round(s['predicted'][sign]['auc'], 3)
             for title, s in scores.items()
