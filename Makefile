@@ -44,11 +44,15 @@ demo: $(VENV)/.runtime  ## the road from image-level labels to mIoU on synthetic
 	  --train 2000 --val 400 --seed 0
 	@$(RUN) tools/run_pipeline.py configs/acr/synthetic_pipeline.py
 
-test: $(VENV)/.tests  ## every test
-	@$(RUN) -m pytest
+# One process per core, each with one thread. A file stays with one process, which
+# makes the fixtures of its module once.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --dist loadfile
+
+test: $(VENV)/.tests  ## every test, on all cores
+	@$(PYTEST)
 
 quick: $(VENV)/.tests  ## the tests that take no more than a few seconds each
-	@$(RUN) -m pytest -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 lint: $(VENV)/.tests  ## ruff, codespell and mypy
 	@$(RUN) -m ruff check .

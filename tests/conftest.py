@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,6 +49,30 @@ def golden():
         )
 
     return read
+
+
+@pytest.fixture(scope='session')
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder once for all processes that share the tests (pytest-xdist).
+
+    The first that asks for a name makes it, while the others wait. The folder is for
+    reading only.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        base = base.parent
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        out, made = base / name, base / f'{name}.made'
+        with FileLock(base / f'{name}.lock'):
+            if not made.exists():
+                shutil.rmtree(out, ignore_errors=True)  # of one that failed
+                out.mkdir()
+                make(out)
+                made.touch()
+        return out
+
+    return folder
 
 
 @pytest.fixture(autouse=True)

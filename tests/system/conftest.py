@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,25 @@ import tiny
 
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
 
+SIZES = dict(train=24, val=12, workers=1)
+
 
 @pytest.fixture(scope='session')
-def data_root(tmp_path_factory) -> Path:
+def data_root(made_once) -> Path:
     """24 training and 12 validation images of 32 x 40 pixels."""
-    out = tmp_path_factory.mktemp('data')
-    write_devkit(out, SyntheticSpec(size=(32, 40)), train=24, val=12, workers=1)
-    return out / 'VOC2012'
+    spec = SyntheticSpec(size=(32, 40))
+    return made_once('data', partial(write_devkit, spec=spec, **SIZES)) / 'VOC2012'
 
 
 @pytest.fixture(scope='session')
-def finished(data_root, tmp_path_factory) -> Path:
+def finished(data_root, made_once) -> Path:
     """The work dir of a tiny pipeline that ran without interruption; read only."""
-    work_dir = tmp_path_factory.mktemp('work') / 'finished'
-    command = tiny.arguments(data_root, work_dir)
-    tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command)
-    return work_dir
+
+    def make(work_dir: Path) -> None:
+        command = tiny.arguments(data_root, work_dir)
+        tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command)
+
+    return made_once('finished', make)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processes import run_script
 from safetensors.torch import load_file
 
 from wsss_plugins.config import load_config, plain
@@ -113,8 +114,10 @@ def run(
 
 
 def run_python(*command: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs a Python script with this interpreter."""
-    return run(sys.executable, *command, code=code)
+    """Runs a Python script in a process of its own and insists on its exit code."""
+    done = run_script(command, ROOT)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
 
 
 def records(work_dir: Path) -> dict[str, StageRecord]:

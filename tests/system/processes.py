@@ -1,0 +1,80 @@
+"""Processes in which scripts run as a user starts them, without importing torch anew.
+
+Importing torch, mmseg and timm takes a process five seconds of CPU time. Here one server
+imports them once and forks itself for every script. The process of a script imports the
+package anew, has its own search path, working directory, output and exit code, and may be
+killed, as one that a shell started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+SERVER = get_context('forkserver')
+# Not the package itself: a script that does not import what it needs must fail.
+INSTALLED = """
+rich.console torch mmengine.runner mmseg.datasets mmseg.models timm pycocotools.coco
+scipy.sparse scipy.io matplotlib.pyplot
+"""
+SERVER.set_forkserver_preload(INSTALLED.split())
+
+
+def run_script(
+    command: Sequence[object], cwd: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Runs a Python script in a process of its own.
+
+    Args:
+        command: The script and its arguments.
+        cwd: The working directory.
+        timeout: Seconds after which the process is killed.
+
+    Returns:
+        The exit code, negative for a signal, and all that the script wrote.
+    """
+    words = [str(word) for word in command]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ('stdout', 'stderr')]
+        for file in files:
+            file.touch()
+        process = SERVER.Process(
+            target=_run, args=(words, str(cwd), search_path(), *map(str, files))
+        )
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        said = [file.read_text('utf-8') for file in files]
+    return subprocess.CompletedProcess(words, process.exitcode, *said)
+
+
+@cache
+def search_path() -> list[str]:
+    """Where a script finds modules, but for its own folder: without those of the tests."""
+    code = 'import json, sys; print(json.dumps(sys.path[1:]))'
+    return json.loads(subprocess.check_output([sys.executable, '-c', code], text=True))
+
+
+def _run(words: list[str], cwd: str, path: list[str], *files: str) -> None:
+    """What ``python SCRIPT ...`` does, with both outputs into files."""
+    for number, (stream, name) in enumerate(
+        zip(('stdout', 'stderr'), files, strict=True), 1
+    ):
+        file = os.open(name, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+        setattr(sys, stream, os.fdopen(number, 'w', encoding='utf-8', closefd=False))
+    os.chdir(cwd)
+    sys.argv = words
+    sys.path[:] = [str(Path(words[0]).resolve().parent), *path]
+    runpy.run_path(words[0], run_name='__main__')
