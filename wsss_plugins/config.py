@@ -198,7 +198,7 @@ def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Yields a config and the configs it reads, each with its syntax tree.
 
     Raises:
-        SyntaxError: One is no Python; names its file.
+        SyntaxError: A config file is not valid Python; the message names the file.
     """
     pending, seen = [path], set[Path]()
     while pending:

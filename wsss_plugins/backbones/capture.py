@@ -53,7 +53,7 @@ class Trace:
         """Attention of chosen blocks, in their order.
 
         Raises:
-            UserError: It was not shown.
+            UserError: The attention of one of ``blocks`` was not captured.
         """
         shown = dict(zip(self.blocks, self.attn, strict=True))
         hidden = [b for b in blocks if b not in shown]
@@ -315,7 +315,7 @@ def check_direction(direction: str) -> None:
     """Refuses what is no key of :data:`DIRECTIONS`.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: ``direction`` is no key of :data:`DIRECTIONS`.
     """
     if direction not in DIRECTIONS:
         raise ConfigError(

@@ -82,7 +82,7 @@ def _network() -> Any:
     """The class of mmpretrain.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: mmpretrain is not installed.
     """
     try:
         return importlib.import_module('mmpretrain.models.backbones').Conformer

@@ -125,7 +125,7 @@ class EMHA(nn.Module):
             num_prefix: Likewise.
 
         Raises:
-            ConfigError: It is no plain attention, or has a gate.
+            ConfigError: ``attn`` is not timm's plain attention, or has a gate.
         """
         if type(attn) is not Attention or getattr(attn, 'gate', None) is not None:
             raise ConfigError(

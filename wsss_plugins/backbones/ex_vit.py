@@ -195,7 +195,8 @@ def check_biases(report: LoadReport, vit: VisionTransformer) -> None:
     """Refuses weights whose trained bias would be lost.
 
     Raises:
-        CheckpointError: They have a bias of another shape, or one that ``vit`` has not.
+        CheckpointError: The checkpoint has a bias of another shape, or one that ``vit``
+            does not have.
     """
     lost = [
         key

@@ -102,7 +102,7 @@ class ExplicitViT(nn.Module):
         start: See :meth:`TokenBackbone.explicit`.
 
     Raises:
-        ConfigError: There is no such block.
+        ConfigError: The backbone has no block ``start``.
         UserError: Relevance cannot pass the stem (a hybrid's CNN) to the image.
     """
 

@@ -170,7 +170,7 @@ def repeat_class_token(vit: VisionTransformer, count: int, scratch: bool) -> Non
         scratch: Whether they begin with random values rather than as copies.
 
     Raises:
-        ConfigError: It has no class token.
+        ConfigError: ``vit`` has no class token.
     """
     if vit.cls_token is None:
         raise ConfigError(

@@ -75,7 +75,8 @@ def _stages(embed: nn.Module, name: str | None) -> list[nn.Module]:
     """The parts of a patch embedding between two strides.
 
     Raises:
-        ConfigError: It is one projection.
+        ConfigError: The patch embedding is a single projection without convolutional
+            stages.
     """
     if isinstance(embed, ConvStem):
         layers = list(embed.layers)

@@ -125,7 +125,8 @@ class ACRClassifier(WSSSClassifier):
         """Finds mistakes of the config before any training.
 
         Raises:
-            ConfigError: See the class.
+            ConfigError: The backbone has no attention or class token that a loss needs,
+                or the view cannot be compared with dropped patches.
         """
         if self.consistency.needs_attention:
             name = type(self.backbone).__name__

@@ -111,7 +111,8 @@ class TokenHead(BaseModule):
             drop_patches: Share of the patches that training leaves out.
 
         Raises:
-            ConfigError: It is such a backbone.
+            ConfigError: The backbone has no class token that ``sources`` asks for, or
+                one class token per class.
         """
         name = type(backbone).__name__
         if self.reads_class_token and not backbone.num_prefix:

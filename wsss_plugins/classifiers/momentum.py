@@ -138,7 +138,7 @@ class MomentumHook(Hook):
         """The model without its distributed wrapper.
 
         Raises:
-            ConfigError: It has no momentum branch.
+            ConfigError: The model has no momentum branch.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not hasattr(model, 'follow'):

@@ -191,8 +191,9 @@ class MCTHead(ConvHead):
         """Refuses a backbone that has not one token for each class, before the last norm.
 
         Raises:
-            ConfigError: It has fewer or more, or patches are dropped, or the tokens pass a
-                last LayerNorm: the mean over their channels is then 0 to begin with.
+            ConfigError: The backbone has another number of class tokens than the head
+                has classes, patches are dropped, or the backbone ends with a LayerNorm,
+                after which the mean over the channels of every token is the same.
         """
         if backbone.num_class_tokens != self.num_classes:
             raise ConfigError(

@@ -114,7 +114,8 @@ def instances_file(data_root: Path | str, split: str) -> Path:
     """The instances file of ``split``.
 
     Raises:
-        DataError: It does not exist; names the splits there are.
+        DataError: The instances file of ``split`` does not exist; the message lists the
+            splits that do.
     """
     folder = Path(data_root) / 'annotations'
     path = folder / f'instances_{split}.json'

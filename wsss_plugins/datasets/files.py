@@ -105,7 +105,8 @@ def check_ids(ids: Sequence[str], source: Path) -> None:
     """Refuses a list of ids that is empty or names an image twice.
 
     Raises:
-        DataError: As said; names the first id that is there twice.
+        DataError: ``ids`` is empty or lists an image twice; the message names the first
+            such id.
     """
     if not ids:
         raise DataError(f'{source} lists no images: give a list with at least one id')

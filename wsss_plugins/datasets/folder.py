@@ -93,7 +93,8 @@ class FolderWSSS(WSSSDataset):
         """The CSV files that the split is read from.
 
         Raises:
-            DataError: There is none, or several may be meant.
+            DataError: ``data_root`` has no CSV file for the split, or several that
+                could be meant.
         """
         own = self.root / f'{self.split.removesuffix(".csv")}.csv'
         if own.is_file():
@@ -160,8 +161,9 @@ class FolderWSSS(WSSSDataset):
         """See :meth:`WSSSDataset.load_mask`; refuses black and white masks.
 
         Raises:
-            DataError: Likewise, and where a mask of a tagged photo has the values 0 and
-                255 only: 255 is not counted.
+            DataError: The mask cannot be read or does not fit its photo, or the mask of
+                a photo with classes has only the values 0 and 255, of which 255 is
+                ignored.
         """
         mask = super().load_mask(index)
         if self.labels(index).any() and set(np.unique(mask)) == {0, IGNORE}:

@@ -187,7 +187,8 @@ def _check_layout(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     """The fields of ``value``.
 
     Raises:
-        DataError: One is missing or is no column of references; names it.
+        DataError: A field is missing, or is not a column of references; the message
+            names the field.
     """
     value = file.get('value')
     there = sorted(value) if isinstance(value, h5py.Group) else []

@@ -38,7 +38,7 @@ class PhotoFiles:
         """The file that ``name`` means, below the folder, with '/' between folders.
 
         Raises:
-            DataError: It may mean several.
+            DataError: ``name`` matches several files of the folder.
         """
         if name in self._exact:
             return name

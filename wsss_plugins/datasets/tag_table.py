@@ -68,7 +68,8 @@ def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable
         The table.
 
     Raises:
-        DataError: It is no such table; names the line.
+        DataError: The file is not a table of image-level labels in one of these forms;
+            the message names the line.
     """
     lines = list(_cells(path))
     head = [_clean(cell) for cell in lines[0][1]] if lines else []
@@ -150,7 +151,7 @@ def _text(path: Path) -> str:
     """The content of a text file, in whatever encoding a spreadsheet gave it.
 
     Raises:
-        DataError: It is none.
+        DataError: The file cannot be decoded as text.
     """
     try:
         data = path.read_bytes()

@@ -77,7 +77,8 @@ class AttentionConsistencyLoss(nn.Module):
             count: How many the backbone has.
 
         Raises:
-            ConfigError: One that it does not have, or one twice.
+            ConfigError: ``blocks`` names a block that the backbone does not have, or
+                one block twice.
         """
         if self.blocks is None:
             return list(range(count))

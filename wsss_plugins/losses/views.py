@@ -294,7 +294,7 @@ def _named(name: str) -> dict[str, Any]:
     """The config that a name stands for.
 
     Raises:
-        ConfigError: It stands for none.
+        ConfigError: ``name`` is neither a key of :data:`VIEWS` nor a registered view.
     """
     classes = [n for n in plugin_names(MODELS) if _is_view(MODELS.get(n))]
     if name not in VIEWS and name not in classes:

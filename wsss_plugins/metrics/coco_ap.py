@@ -111,7 +111,7 @@ class CocoAP:
         """Adds what another worker has found.
 
         Raises:
-            ConfigError: It was in other images or of other categories.
+            ConfigError: ``other`` was made for other images or other categories.
         """
         if (self.sizes, self.categories) != (other.sizes, other.categories):
             raise ConfigError(
@@ -125,7 +125,7 @@ class CocoAP:
         """Each of :data:`MEASURES`, percent; None where there is no such object to find.
 
         Raises:
-            DataError: There is no image.
+            DataError: No image was added.
         """
         if not self.sizes:
             raise DataError('no image to evaluate: the id list is empty')

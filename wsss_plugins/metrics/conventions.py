@@ -61,7 +61,7 @@ def convention_of(name: str) -> Convention:
     """Looks a convention up.
 
     Raises:
-        ConfigError: There is none of this name.
+        ConfigError: No convention has this name.
     """
     if name not in CONVENTIONS:
         raise ConfigError(

@@ -17,7 +17,7 @@ def check_detections(threshold: float | str, instances: str) -> None:
     """Refuses arguments of :func:`detections_of_map` that mean nothing.
 
     Raises:
-        ConfigError: One of them is unknown or out of range.
+        ConfigError: ``threshold`` is out of range, or ``instances`` is unknown.
     """
     number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
     if threshold != OTSU and not (number and 0 <= float(threshold) < 1):
@@ -59,7 +59,7 @@ def detections_of_map(
         none where nothing exceeds the threshold.
 
     Raises:
-        ConfigError: See :func:`check_detections`.
+        ConfigError: ``threshold`` is out of range, or ``instances`` is unknown.
     """
     check_detections(threshold, instances)
     scores = np.asarray(scores, np.float32)

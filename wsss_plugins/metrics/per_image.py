@@ -46,7 +46,7 @@ class PerImage:
         """Adds the rows of a stored :meth:`state`; lists from JSON do as well.
 
         Raises:
-            DataError: It is of another metric or of other settings.
+            DataError: ``state`` was stored by another metric or with other settings.
         """
         rows = {key: np.asarray(value) for key, value in state.items()}
         found = {key: array.shape[1:] for key, array in rows.items()}
@@ -61,7 +61,7 @@ class PerImage:
         """Adds the images that another worker has seen.
 
         Raises:
-            ConfigError: It is another metric or has other settings.
+            ConfigError: ``other`` is another metric or has other settings.
         """
         if type(self) is not type(other) or self.shapes != other.shapes:
             raise ConfigError(

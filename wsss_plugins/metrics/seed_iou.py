@@ -206,7 +206,7 @@ class SeedIoU:
         """Adds what another accumulator has seen.
 
         Raises:
-            ConfigError: It has other classes or thresholds.
+            ConfigError: ``other`` has other classes or thresholds.
         """
         if self.num_foreground != other.num_foreground or not np.array_equal(
             self.thresholds, other.thresholds

@@ -85,7 +85,8 @@ def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
         seeds: To be as many, at least one, and of that size.
 
     Raises:
-        DataError: They are not.
+        DataError: The numbers of images and seeds differ, an image is not ``(3, H, W)``
+            uint8, or the sizes differ.
     """
     if not len(images) == len(seeds) > 0:
         raise DataError(
@@ -120,7 +121,7 @@ class RefinerChain(Refiner):
         refiners: Refiners or their configs, in order; none leaves the seed as it is.
 
     Raises:
-        ConfigError: One of them is no refiner.
+        ConfigError: An entry of ``refiners`` is not a refiner.
     """
 
     def __init__(self, refiners: Sequence[Refiner | Mapping[str, Any]] = ()) -> None:

@@ -40,7 +40,7 @@ def enclosing_simplices(features: Tensor, groups: int = 1) -> Simplices:
         groups: Point n belongs to group ``n mod groups``; groups share no vertex.
 
     Raises:
-        DataError: There are more lattice cells than 63 bits can number.
+        DataError: The features spread over more lattice cells than 63 bits can number.
     """
     elevated = _elevate(features.T.contiguous())
     dims = len(elevated)

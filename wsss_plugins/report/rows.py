@@ -66,7 +66,7 @@ def rows_of(
             result of a stage, or all it has if none is known to be.
 
     Raises:
-        UserError: There is nothing there, or no such stage or metric.
+        UserError: ``path`` holds no results, or none of ``stages`` or ``metrics``.
     """
     records = _records(path)
     wanted = list(stages)
@@ -129,7 +129,7 @@ def mean_rows(rows: Sequence[Row]) -> list[Row]:
     Without a card of each the mean has none.
 
     Raises:
-        UserError: They differ in more than the seed.
+        UserError: Rows of one title differ in more than the random seed.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

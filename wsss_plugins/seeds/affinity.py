@@ -57,7 +57,8 @@ class AffinityRefined(SeedHead):
         """Refuses a model without attention, or one that the head refuses.
 
         Raises:
-            UserError: It is such a model.
+            UserError: The backbone has no attention, or the inner head refuses the
+                model.
         """
         super().check_model(model)
         self.head.check_model(model)

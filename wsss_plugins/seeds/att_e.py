@@ -56,7 +56,8 @@ class AttributeCAM(CAM):
         """Refuses a model without attributes, or whose maps the arguments cannot change.
 
         Raises:
-            UserError: It is such a model.
+            UserError: The model has no :class:`AttributeHead`, or ``fuse_blocks``
+                cannot change its maps.
         """
         super().check_model(model)
         head, backbone = model.head, model.backbone

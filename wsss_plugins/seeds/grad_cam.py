@@ -50,7 +50,7 @@ class GradCAM(PerClassHead):
         """Refuses a head that reads other tokens beside the last patch tokens.
 
         Raises:
-            UserError: It is such a head, and no block is given.
+            UserError: The model has an :class:`AttributeHead`, and ``block`` is None.
         """
         super().check_model(model)
         if self.block is None and isinstance(model.head, AttributeHead):

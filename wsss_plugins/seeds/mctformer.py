@@ -74,7 +74,8 @@ class MCTformerMap(SeedHead):
         """Refuses a model without a token for each class, or with too few blocks.
 
         Raises:
-            UserError: It is such a model.
+            UserError: The model has another number of class tokens than classes, no
+                patch logits that ``fuse`` needs, or fewer blocks than ``layers``.
         """
         super().check_model(model)
         backbone, head = model.backbone, model.head

@@ -29,7 +29,7 @@ class TSCAM(SeedHead):
         """Refuses a model without exactly one class token.
 
         Raises:
-            UserError: It is such a model.
+            UserError: The backbone has no class token, or more than one.
         """
         super().check_model(model)
         backbone = model.backbone

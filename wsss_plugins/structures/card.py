@@ -204,7 +204,7 @@ def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
         cards: At least one.
 
     Raises:
-        UserError: They differ otherwise.
+        UserError: The cards differ in more than seed, machine and commit.
     """
     bare = [_without_session(card) for card in cards]
     for each in bare[1:]:

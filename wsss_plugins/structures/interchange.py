@@ -112,7 +112,7 @@ def seed_format(layout: str) -> SeedFormat:
     """The format of that name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No format of seeds has this name.
     """
     if layout not in SEED_FORMATS:
         raise ConfigError(

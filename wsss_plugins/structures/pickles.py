@@ -232,7 +232,7 @@ class _Reader(pickle.Unpickler):
         """What is taken for a name.
 
         Raises:
-            _Refused: It is no name of :data:`ALLOWED`.
+            _Refused: The name is not in :data:`ALLOWED`.
         """
         known = ALLOWED.get((module, name))
         if known is None:

@@ -121,7 +121,7 @@ def check_tiles(tile: int, overlap: int) -> None:
     """Refuses sizes that cover no image.
 
     Raises:
-        ConfigError: As said.
+        ConfigError: ``tile`` is below 1, or ``overlap`` is outside 0 to ``tile - 1``.
     """
     if tile < 1 or not 0 <= overlap < tile:
         raise ConfigError(

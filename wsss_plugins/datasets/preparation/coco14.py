@@ -57,7 +57,8 @@ class Split:
         """Writes the instances file and reads it.
 
         Raises:
-            DataError: It is damaged, or has not the official number of images.
+            DataError: The instances file is damaged, or does not list the official
+                number of images.
         """
         index, folder = self.pool.files('annotations')[Path(self.json).name]
         source = self.pool.sources[index]
@@ -83,7 +84,8 @@ class Split:
         """Writes the photos that the file lists.
 
         Raises:
-            DataError: One is missing, damaged, or of another size than the file says.
+            DataError: A photo is missing, damaged, or of another size than the
+                instances file says.
         """
         files = self.pool.files(self.name)
         names = sorted(image['file_name'] for image in self.images)

@@ -36,7 +36,8 @@ def convert_masks(
         How many masks there are.
 
     Raises:
-        DataError: There are none, one is of another kind, or ``out`` is ``folder``.
+        DataError: ``folder`` has no PNG files, a mask is not of ``kind``, or ``out`` is
+            ``folder``.
     """
     source, target = Path(folder), Path(out)
     paths = sorted(p for p in source.glob('*.png') if is_content(p.name))

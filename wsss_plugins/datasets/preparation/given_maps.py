@@ -29,7 +29,7 @@ class GivenMaps:
         ids: What their values are: 80: the classes 1 to 80; 91: category ids 1 to 90.
 
     Raises:
-        DataError: There are none.
+        DataError: ``path`` holds no label maps.
     """
 
     def __init__(self, path: Path, ids: Ids) -> None:
@@ -44,7 +44,7 @@ class GivenMaps:
         """Folder and name of the map of an image.
 
         Raises:
-            DataError: There is none.
+            DataError: The source holds no label map of this image.
         """
         names = (f'{stem}.png', f'{stem[-12:]}.png', f'COCO_{split}_{stem[-12:]}.png')
         for folder in self.source.locate(split) or self.source.folders:
@@ -65,7 +65,8 @@ class GivenMaps:
             classes: Those that the image is annotated with.
 
         Raises:
-            DataError: It shows anything else.
+            DataError: The label map is not an indexed PNG, has a value outside ``ids``,
+                or shows a class that its image is not annotated with.
         """
         found = decode_mask(data, where)
         if found.coloured:

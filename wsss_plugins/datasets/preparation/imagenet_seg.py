@@ -72,7 +72,8 @@ def verify(path: Path, any_count: bool = False) -> dict[str, int]:
         Number of images and classes.
 
     Raises:
-        DataError: As said in :func:`prepare_imagenet_seg`.
+        DataError: The file is damaged, has another number of images or classes than the
+            official one, or a mask of another size than its image.
     """
     dataset = ImageNetSeg(path.parent, path.name, label_maps='gt', test_mode=True)
     classes = len(dataset.foreground_classes)

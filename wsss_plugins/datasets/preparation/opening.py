@@ -23,7 +23,8 @@ def open_source(path: Path, suffixes: Collection[str] = ()) -> Source:
         suffixes: Other files that are allowed, such as '.json'.
 
     Raises:
-        DataError: It is missing, of another kind, or damaged.
+        DataError: ``path`` does not exist, is damaged, or is neither a folder, a tar, a
+            zip nor a file with one of ``suffixes``.
     """
     if path.is_dir():
         return FolderSource(path)
@@ -59,7 +60,7 @@ def kind_of(path: Path) -> str:
     """What a file is by its first bytes: 'tar', 'zip' or words for a message.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: ``path`` does not exist or cannot be read.
     """
     try:
         with path.open('rb') as file:

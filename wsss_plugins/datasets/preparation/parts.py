@@ -55,7 +55,7 @@ def write_photos(
         The size of each.
 
     Raises:
-        DataError: One cannot be decoded.
+        DataError: A photo cannot be decoded.
     """
     sizes: Sizes = {}
 

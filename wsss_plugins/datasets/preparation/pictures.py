@@ -55,7 +55,7 @@ def check_photo(data: bytes, where: str) -> Picture:
         where: Its place, for the message.
 
     Raises:
-        DataError: It is cut off or no picture.
+        DataError: ``data`` is truncated or is not a picture.
     """
     with _decoding(where), Image.open(io.BytesIO(data)) as image:
         image.load()
@@ -85,7 +85,7 @@ def decode_mask(data: bytes, where: str) -> Mask:
         where: Its place, for messages.
 
     Raises:
-        DataError: It is cut off, or has a colour that no label has.
+        DataError: ``data`` is truncated, or has a colour that no label has.
     """
     with _decoding(where), Image.open(io.BytesIO(data)) as image:
         image.load()

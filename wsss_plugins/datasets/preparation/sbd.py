@@ -51,7 +51,7 @@ class SBDMasks:
         pool: The sources.
 
     Raises:
-        DataError: They hold no such masks.
+        DataError: The sources hold no masks of SBD.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -85,7 +85,7 @@ class SBDMasks:
         """The mask in a file, ``(H, W)`` uint8.
 
         Raises:
-            DataError: It is damaged, or has a value that is no class.
+            DataError: The file is damaged, or has a value that is not a class.
         """
         if self.suffix == '.mat':
             return read_sbd_mask(member.read(), member.where)

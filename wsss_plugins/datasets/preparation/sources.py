@@ -61,7 +61,8 @@ class Source(ABC):
         path: The folder or file.
 
     Raises:
-        DataError: It is missing, damaged or names files outside itself.
+        DataError: ``path`` is missing or damaged, or the archive has members outside
+            its own folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +102,7 @@ class Source(ABC):
         """The ids in a list, the first word of each line.
 
         Raises:
-            DataError: There is no such list, or it is no text.
+            DataError: The source has no list of that name, or the list is not text.
         """
         if name not in self.folders.get(folder, ()):
             raise DataError(
