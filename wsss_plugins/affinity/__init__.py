@@ -1,4 +1,4 @@
-"""Semantic affinity between the pixels of one image, and the random walk along it."""
+"""Semantic affinity between the pixels of one image, and the random walk over it."""
 
 from wsss_plugins.affinity.geometry import (
     BorderRule,

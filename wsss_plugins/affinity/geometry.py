@@ -2,7 +2,7 @@
 
 Sources: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
 Supervision" (PSA), CVPR 2018, section 3.2; Ahn, Cho and Kwak (IRN), CVPR 2019.
-P is the number of pairs of one pixel, F the number of pixels that pairs start from.
+P is the number of partners of one pixel, F the number of pixels at which pairs start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ outside the image are left out.
 """
 
 IGNORE = 255
-"""The label that is in no pair."""
+"""The label of unsure pixels, which form no pair."""
 
 
 def check_pairs(radius: int, border: str) -> None:
@@ -131,7 +131,7 @@ def pair_mask(
 def pair_labels(
     label: Tensor, radius: int, border: BorderRule = 'psa'
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a label map says of every pair: same or different class.
+    """Labels every pair of a label map: same class or different classes.
 
     Args:
         label: ``(H, W)`` or ``(N, H, W)`` integers: 0 background, 1.. classes, 255
@@ -145,7 +145,8 @@ def pair_labels(
         pixel, or with one outside the map, is none of them.
 
     Raises:
-        DataError: A label of another number of axes, or too small for any pair.
+        DataError: ``label`` does not have two or three axes, or is too small for any
+            pair.
         ConfigError: A radius below 2 or an unknown border rule.
     """
     if label.ndim not in (2, 3):

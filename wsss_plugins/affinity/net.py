@@ -1,4 +1,4 @@
-"""AffinityNet: which neighbouring pixels belong together."""
+"""AffinityNet predicts which neighbouring pixels are of one class."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from wsss_plugins.registry import MODELS, build_as
 class AffinityNet(BaseModel):
     """Features whose distance tells whether two pixels are of one class.
 
-    Some feature maps of a backbone are brought to one grid, reduced by a 1x1
-    convolution each, joined, and mixed by another 1x1 convolution. Called as mmengine's
-    models are, with ``mode`` ``'loss'``, ``'predict'`` or ``'tensor'``; a
-    ``FeatureSource`` of the random walk.
+    Feature maps of a backbone are resized to one grid, reduced by a 1x1 convolution
+    each, concatenated, and mixed by another 1x1 convolution. The network follows
+    mmengine's model interface with ``mode`` ``'loss'``, ``'predict'`` or ``'tensor'``,
+    and is a ``FeatureSource`` of the random walk.
 
     Sources: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
     Supervision" (PSA), CVPR 2018, section 3.2; Athanasiadis, Moschovis and Tuoma,
@@ -39,8 +39,8 @@ class AffinityNet(BaseModel):
         backbone: Config of a module from images to a sequence of feature maps.
         in_channels: Channels of the maps that are used. The default is the last maps
             of :class:`WideResNet38`.
-        channels: What each is reduced to.
-        in_index: Which maps are used; the first ones by default.
+        channels: Channels that each map is reduced to.
+        in_index: Indices of the maps that are used; by default the first ones.
         groups: Groups of a group norm after the first convolutions; None for no norm.
             The ReScience code has 32.
         stride: Pixels of the image per pixel of the grid.
@@ -52,7 +52,8 @@ class AffinityNet(BaseModel):
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: Lists of different lengths, or a number out of range.
+        ConfigError: ``in_channels``, ``channels`` and ``in_index`` have different
+            lengths, or a number is out of range.
     """
 
     def __init__(

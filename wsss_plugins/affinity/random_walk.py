@@ -1,6 +1,6 @@
-"""The random walk that spreads class scores along the affinities of pixels.
+"""The random walk that propagates class scores along the affinities of pixels.
 
-What a network must offer for the walk of ``refiners/random_walk.py``, and no more, is
+A network for the refiner ``refiners/random_walk.py`` implements the protocol
 :class:`~wsss_plugins.affinity.sources.FeatureSource` (AffinityNet) or
 :class:`~wsss_plugins.affinity.sources.BoundarySource` (IRN).
 
@@ -67,7 +67,7 @@ class Transition:
 
     @torch.no_grad()
     def walk(self, maps: Tensor, steps: int) -> Tensor:
-        """``vec(maps) @ T^steps``: every pixel takes the mean of its neighbours, often.
+        """``vec(maps) @ T^steps``: ``steps`` weighted means over neighbours.
 
         Args:
             maps: ``(C, H, W)`` floats.
@@ -78,8 +78,8 @@ class Transition:
             ``(C, H, W)`` of the dtype of ``maps``, within the range of each map.
 
         Raises:
-            DataError: Maps of another size.
-            ConfigError: A negative number of steps.
+            DataError: ``maps`` are not of the size of the image.
+            ConfigError: ``steps`` is negative.
         """
         if maps.ndim != 3 or tuple(maps.shape[1:]) != self.size:
             raise DataError(
@@ -97,7 +97,7 @@ class Transition:
         new = torch.zeros_like(now)
         here = slice(margin, margin + count)
         now[:, here] = vectors
-        # Rows run on into each other, but such neighbours have affinity 0.
+        # A shift wraps from one row into the next; the affinity of such pixels is 0.
         views = [
             (power, slice(margin + step, margin + step + count))
             for power, step in zip(self._powers, self._steps, strict=True)

@@ -1,4 +1,4 @@
-"""How alike the features of two pixels are, in little memory."""
+"""The similarity of the features of two pixels, computed with little memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def feature_affinities(features: Tensor, radius: int) -> Tensor:
 
     Source: PSA, eq. 1; as in its code, the L1 norm is divided by the number of channels.
     Gathering both pixels of every pair would take P times the memory of the features.
-    Here the pairs of one offset are the difference of two windows, which the backward
-    pass computes again instead of keeping it.
+    Here the pairs of one offset are the difference of two windows of the features. The
+    backward pass recomputes this difference instead of storing it.
 
     Args:
         features: ``(N, D, H, W)``.
         radius: Radius of the pairs.
 
     Returns:
-        ``(N, P, H, W)`` in (0, 1], differentiable once; 0 where the partner is beyond
+        ``(N, P, H, W)`` in (0, 1], differentiable once; 0 where the partner is outside
         the map.
     """
     return _FeatureAffinities.apply(features, radius)

@@ -1,4 +1,4 @@
-"""Where the affinities of pixels come from: features, boundaries, or colours alone."""
+"""Sources of pixel affinities: features, boundaries, or colours alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsss_plugins.registry import MODELS
 
 
 class _Source(Protocol):
-    """A module that affinities come from.
+    """A module that provides affinities.
 
     Attributes:
         radius: Radius of the pairs in pixels of the grid, >= 2.
@@ -27,13 +27,13 @@ class _Source(Protocol):
     stride: int
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of ``nn.Module``."""
+        """The parameters of ``nn.Module``."""
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` RGB in 0..255, as the module wants them.
+        """Images ``(N, 3, H, W)`` RGB in 0..255, as the module expects them.
 
-        What it returns is padded with zeros, below and right to multiples of the
-        stride, before the module gets it.
+        The caller pads the result with zeros, below and right, to multiples of the
+        stride before the module receives it.
         """
 
 
@@ -47,24 +47,24 @@ class FeatureSource(_Source, Protocol):
 
 @runtime_checkable
 class BoundarySource(_Source, Protocol):
-    """A module that sees the boundaries between objects: IRN."""
+    """A module that predicts the boundaries between objects, such as IRN."""
 
     def boundaries(self, images: Tensor) -> Tensor:
         """Boundary strength ``(N, H / stride, W / stride)`` in [0, 1]."""
 
 
 def boundary_affinities(boundaries: Tensor, radius: int) -> Tensor:
-    """``1 - max of the boundary on the way`` of every pair.
+    """``1 - max of the boundary on the path`` of every pair.
 
-    Source: IRN, eq. 3. The way has both pixels and those of their bounding box whose
-    centre is nearer than 1 to the line through them.
+    Source: IRN, eq. 3. The path consists of both pixels and the pixels of their
+    bounding box whose centre is nearer than 1 to the line through both.
 
     Args:
         boundaries: ``(N, H, W)`` in [0, 1].
         radius: Radius of the pairs.
 
     Returns:
-        ``(N, P, H, W)`` in [0, 1]; beyond the map the boundary is 1.
+        ``(N, P, H, W)`` in [0, 1]; outside the map the boundary is 1.
     """
     height, width = boundaries.shape[-2:]
     reach = radius - 1
@@ -95,16 +95,16 @@ def image_affinities(
     """Affinities on the grid of one image.
 
     Args:
-        source: Where they come from.
+        source: The source of the affinities.
         image: ``(3, H, W)`` RGB in 0..255, on the device of the source.
 
     Returns:
-        The affinities ``(P, h, w)``, and the share ``(h, w)`` of its score with which
-        a pixel sets out on the walk: 1, or ``1 - boundary`` as in IRN; h and w are
-        H and W divided by the stride, rounded up.
+        The affinities ``(P, h, w)``, and ``(h, w)`` factors of the scores before the
+        walk: 1, or ``1 - boundary`` as in IRN; h and w are H and W divided by the
+        stride, rounded up.
 
     Raises:
-        DataError: The source answers with another grid.
+        DataError: The source returns another grid.
     """
     stride, radius = source.stride, source.radius
     images = pad_to_stride(source.normalise(image[None].float()), stride)
@@ -132,7 +132,7 @@ def pad_to_stride(maps: Tensor, stride: int) -> Tensor:
 
 @MODELS.register_module()
 class ColourFeatures(nn.Module):
-    """The mean colour of every cell of the grid as its features; nothing is trained.
+    """The mean colour of every grid cell as its features; nothing is trained.
 
     The affinity of two cells is ``exp(-d / sigma)``, d the mean absolute difference of
     their red, green and blue.
@@ -141,10 +141,10 @@ class ColourFeatures(nn.Module):
         radius: Radius of the pairs in cells, >= 2.
         stride: Side of a cell in pixels.
         sigma: In grey levels of 0..255, > 0. The default suits 256 steps with beta 8 on
-            photos; a wider one makes the walk cross the borders of objects.
+            photos; a wider one makes the walk cross object borders.
 
     Raises:
-        ConfigError: A number out of range.
+        ConfigError: ``radius``, ``stride`` or ``sigma`` is out of range.
     """
 
     def __init__(self, radius: int = 5, stride: int = 8, sigma: float = 10.0) -> None:
@@ -164,7 +164,7 @@ class ColourFeatures(nn.Module):
         return torch.cat([images / self.sigma, torch.ones_like(images[:, :1])], 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """Mean over those pixels of each cell that are no padding, ``(N, 3, h, w)``."""
+        """Mean over the pixels of each cell that are not padding, ``(N, 3, h, w)``."""
         sums = F.avg_pool2d(images, self.stride)
         return sums[:, :3] / sums[:, 3:]
 

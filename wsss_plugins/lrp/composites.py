@@ -44,18 +44,19 @@ Rules = Mapping[type[nn.Module], Rule]
 class Composite:
     """A rule for every type of layer.
 
-    Called with modules it gives a ``with``: inside, a backward pass from an output of
-    these modules carries relevance instead of gradients. Only these modules are
-    touched, and they are as before on exit, also after an exception::
+    Calling a composite with modules returns a context manager. Inside of it a backward
+    pass from an output of these modules propagates relevance instead of gradients. Only
+    these modules are changed, and they are restored on exit, also after an exception::
 
         with composite('chefer')(model):
             scores = model(images.requires_grad_())
             (relevance,) = torch.autograd.grad(scores[0, 3], images)
 
     Args:
-        rules: Layer type to rule; the entry nearest in a layer's class hierarchy holds.
-        image: Rule of convolutions of three channels, which read the image; by default
-            that of all convolutions.
+        rules: Layer type to rule. A layer gets the rule of the nearest type in its
+            class hierarchy.
+        image: Rule of convolutions of three input channels, which read the image; by
+            default the rule of all convolutions.
     """
 
     rules: Rules
@@ -73,7 +74,7 @@ class Composite:
         """Applies the rules to the layers of ``modules`` until the `with` ends.
 
         Raises:
-            ConfigError: A layer of a type without rule.
+            ConfigError: The composite has no rule for the type of a layer.
         """
         layers = {layer for module in modules for layer in module.modules()}
         with ExitStack() as stack:
@@ -201,7 +202,7 @@ def composite(given: str | Composite) -> Composite:
     """A composite by name, or the given one.
 
     Raises:
-        ConfigError: Unknown name.
+        ConfigError: No published composite has this name.
     """
     if isinstance(given, Composite):
         return given

@@ -48,12 +48,12 @@ def affine_transpose(
 
     Args:
         layer: A ``Linear`` or ``Conv2d`` layer.
-        s: Of the shape of the output.
-        weight: Of the shape of the layer's.
+        s: A tensor of the shape of the output.
+        weight: A weight of the shape of the layer's weight.
         like: An input, for its shape.
 
     Returns:
-        Of the shape of ``like``.
+        A tensor of the shape of ``like``.
     """
     if isinstance(layer, nn.Conv2d):
         size = list(like.shape)

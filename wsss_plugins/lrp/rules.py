@@ -1,10 +1,12 @@
-"""Rules: how the relevance of a layer's output is shared among its inputs.
+"""Rules distribute the relevance of a layer's output over its inputs.
 
-A rule is called once per layer and forward pass. It returns the function from the
-relevance of the outputs to that of the inputs, so that what does not depend on the
-relevance (denominators, mostly) is shared by all the classes of an image.
+A rule is called once per layer and forward pass. It returns a function from the
+relevance of the outputs to the relevance of the inputs. Quantities that do not depend
+on the relevance, such as denominators, are therefore computed once for all classes of
+an image.
 
-Every sum runs over one sample: a batch gives what its images give one by one.
+Every sum runs over one sample, so a batch gives the same relevance as its images one by
+one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ Share = Callable[..., tuple[Tensor | None, ...]]
 
 
 class Rule(ABC):
-    """One rule; may be used for any number of layers."""
+    """A rule of relevance propagation; one object may serve any number of layers."""
 
     @abstractmethod
     def __call__(self, layer: Any, *inputs: Tensor) -> Share:
@@ -38,17 +40,17 @@ class Rule(ABC):
 
         Args:
             layer: The module; its weights are read only.
-            inputs: What it was called with, detached.
+            inputs: The detached inputs that the module was called with.
 
         Returns:
-            The function that shares relevance.
+            The function from the relevance of the outputs to that of the inputs.
         """
 
 
 class Identity(Rule):
-    """Hands relevance through: for layers that work entry by entry, and for norms.
+    """Passes relevance on unchanged: for elementwise layers and for norms.
 
-    A layer with several outputs gets back their sum.
+    The input of a layer with several outputs gets the sum of their relevance.
     """
 
     def __call__(self, layer: Any, *inputs: Tensor) -> Share:
@@ -58,10 +60,11 @@ class Identity(Rule):
 
 @dataclass(frozen=True)
 class Ratio(Rule):
-    """Each input in proportion to what it adds: ``R_i = x_i (dz/dx_i)' (R / z)``.
+    """Each input in proportion to its contribution: ``R_i = x_i (dz/dx_i)' (R / z)``.
 
-    Signed, for any differentiable layer with one or more inputs and outputs. Each of two
-    factors of a product receives the whole relevance, hence ``factor`` 1/2 for these.
+    Contributions are signed. The rule holds for any differentiable layer with one or
+    more inputs and outputs. In a product of two inputs each input would receive the
+    whole relevance, so products use ``factor`` 1/2.
 
     Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
     2021, eq. 2, with the division of its code (:func:`safe_inverse`).
@@ -118,8 +121,9 @@ class Epsilon(Ratio):
 class ConservingSum(Rule):
     """Sums: :class:`Ratio`, scaled so that the parts of each sample sum to its relevance.
 
-    With A and B the sums of the two parts and r that of the relevance, the first part is
-    multiplied by ``sign(A) r / (|A| + |B|)``, likewise the second.
+    Let A and B be the sums of the two parts and r the sum of the relevance. The first
+    part is multiplied by ``sign(A) r / (|A| + |B|)`` and the second by ``sign(B) r /
+    (|A| + |B|)``.
 
     Source: Chefer et al., 2021, eqs. 8 and 9; the code sums over the whole batch and is
     right for one image only.
@@ -151,12 +155,13 @@ def _sample_sum(x: Tensor) -> Tensor:
 class AlphaBeta(Rule):
     """Linear layers: positive contributions times alpha less negative ones times beta.
 
-    ``beta = alpha - 1``; biases are left out. With ``joint`` the two ways to a positive
-    contribution (x+ W+ and x- W-) share one denominator, which conserves relevance;
-    apart, each passes on the whole relevance.
+    ``beta = alpha - 1``; biases are left out. With ``joint`` the two kinds of positive
+    contributions (x+ W+ and x- W-) share one denominator, which conserves relevance.
+    Without ``joint`` each kind has its own denominator and passes on the whole
+    relevance.
 
-    Source: Bach et al., 2015, eq. 60; joint as layers_ours, apart as layers_lrp of the
-    code of Chefer et al., 2021.
+    Source: Bach et al., 2015, eq. 60; with ``joint`` as in layers_ours, without it as
+    in layers_lrp of the code of Chefer et al., 2021.
 
     Args:
         alpha: 1 or more.
@@ -260,10 +265,10 @@ class Gamma(Rule):
 
 
 class ZBox(Rule):
-    """The layer that reads the image: relevance within the range of the pixels.
+    """The rule of the layer that reads the image, whose inputs lie in a known range.
 
-    The bounds are the least and the greatest value of each image over its channels and
-    pixels.
+    The bounds of the range are the minimum and maximum of each image over its channels
+    and pixels.
 
     Source: Montavon et al., Explaining Nonlinear Classification Decisions with Deep
     Taylor Decomposition, 2017, sec. 3.2 (z^B rule).
@@ -321,9 +326,10 @@ class SoftmaxTaylor(Rule):
 
 
 class ToLast(Rule):
-    """All relevance to the last input: the others count as constants.
+    """Gives all relevance to the last input and treats the other inputs as constants.
 
-    With it on attention times values the attention weights take no relevance.
+    Applied to the product of attention and values, the attention weights receive no
+    relevance.
 
     Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
     Propagation, 2022, the AH-rule (CP-LRP), with :class:`Epsilon`'s division.
