@@ -39,7 +39,7 @@ class _Source(Protocol):
 
 @runtime_checkable
 class FeatureSource(_Source, Protocol):
-    """A module whose features tell how alike two pixels are: AffinityNet."""
+    """A module whose features measure how similar two pixels are, as AffinityNet."""
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``(N, D, H / stride, W / stride)`` of normalised, padded images."""

@@ -1,4 +1,4 @@
-"""Backbones: from images to tokens, and the capture of what happens inside."""
+"""Backbones: from images to tokens, and the capture of attention and gradients."""
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.capture import (

@@ -1,4 +1,4 @@
-"""What every transformer backbone of this platform offers."""
+"""The interface of all backbones: tokens, attention and blocks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Tokens:
         prefix: ``(N, P, D)`` class and distillation tokens, the class token first.
         patch: ``(N, D, h, w)`` patch tokens on their grid; ``(N, D, 1, n)`` when only
             ``n`` patches were kept.
-        fused: Like ``patch``, the mean over the outputs of the last blocks, where the
-            backbone offers it (:class:`ExViT`).
-        prefix_layers: ``(L, N, P, D)`` the prefix tokens after each block, where the
-            backbone offers them (:class:`MultiClassTokenViT`).
+        fused: Patch tokens averaged over the outputs of the last blocks, in the shape
+            of ``patch``; None unless the backbone computes them (:class:`ExViT`).
+        prefix_layers: ``(L, N, P, D)`` the prefix tokens after each block; None unless
+            the backbone returns them (:class:`MultiClassTokenViT`).
     """
 
     prefix: Tensor
@@ -39,8 +39,8 @@ class TokenBackbone(BaseModule, ABC):
     Attributes:
         embed_dims: D, the channels of a token.
         stride: Pixels between two neighbouring patch tokens.
-        num_prefix: P, how many tokens stand before the patches.
-        num_class_tokens: How many of these, the first ones, are class tokens.
+        num_prefix: P, the number of prefix tokens before the patch tokens.
+        num_class_tokens: Number of class tokens, which are the first prefix tokens.
     """
 
     embed_dims: int
@@ -61,24 +61,24 @@ class TokenBackbone(BaseModule, ABC):
             The tokens.
 
         Raises:
-            DataError: H or W is no multiple of the stride.
+            DataError: H or W is not a multiple of the stride.
         """
 
     @abstractmethod
     def attention_modules(self) -> list[nn.Module]:
         """One module per block whose output is its attention matrix ``(N, heads, T, T)``.
 
-        They see the matrix only inside :meth:`explicit_attention`.
+        The modules compute the matrix only inside :meth:`explicit_attention`.
         """
 
     @contextmanager
     def explicit_attention(
         self, blocks: Collection[int] | None = None
     ) -> Iterator[None]:
-        """Makes the blocks compute their attention matrices; undone on exit.
+        """Makes the blocks compute their attention matrices until the context ends.
 
         Args:
-            blocks: Which blocks; all of them by default.
+            blocks: Indices of the blocks; by default all blocks.
 
         Yields:
             Nothing.
@@ -93,7 +93,7 @@ class TokenBackbone(BaseModule, ABC):
         return []
 
     def finish(self, sequence: Tensor, grid: tuple[int, int]) -> Tokens:
-        """What :meth:`forward` does after the last block.
+        """Computes what :meth:`forward` computes after the last block.
 
         Args:
             sequence: ``(N, T, D)``, the output of a block.
@@ -103,7 +103,7 @@ class TokenBackbone(BaseModule, ABC):
             The tokens, after the last norm if there is one.
 
         Raises:
-            UserError: The backbone does not offer it.
+            UserError: The backbone does not implement this method.
         """
         raise UserError(
             f'{type(self).__name__} does not say how tokens between its blocks become '
@@ -111,19 +111,19 @@ class TokenBackbone(BaseModule, ABC):
         )
 
     def explicit(self, start: int | None = None) -> nn.Module:
-        """The same network with every operation a module, for relevance propagation.
+        """The network with a module for every operation, for relevance propagation.
 
         Args:
-            start: First block that relevance passes; the blocks before it run without
-                a graph. None lets it reach the image.
+            start: First block that relevance is propagated through; the blocks before
+                it run without a graph. None propagates it to the image.
 
         Returns:
-            A module that shares the weights. Called with images it returns the
-            :class:`Tokens` and the attention ``(N, heads, T, T)`` of each block from
-            ``start`` on; its sub-modules are the layers that relevance passes.
+            A module that shares the weights. It maps images to the :class:`Tokens` and
+            the attention ``(N, heads, T, T)`` of each block from ``start`` on. Its
+            sub-modules are the layers that relevance is propagated through.
 
         Raises:
-            UserError: The backbone does not spell its operations out.
+            UserError: The backbone has no version with a module for every operation.
         """
         raise UserError(
             f'{type(self).__name__} does not offer its operations one by one, which '
@@ -134,7 +134,7 @@ class TokenBackbone(BaseModule, ABC):
         """Rows and columns of the patch grid of ``images``.
 
         Raises:
-            DataError: The size is no multiple of the stride.
+            DataError: The size is not a multiple of the stride.
         """
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:

@@ -26,25 +26,29 @@ class CNNBackbone(TokenBackbone):
 
     Its classifier needs a head on the patches alone (``sources=('patch',)``); with
     ``pool_fraction=1`` that is global average pooling and a linear layer, and the seed
-    head ``CAM`` shows the class activation maps of Zhou et al. Seed heads that read
-    attention refuse it.
+    head ``CAM`` computes the class activation maps of Zhou et al. Seed heads that read
+    attention refuse this backbone.
 
     Args:
-        net: A network or its config, such as ``dict(type='WideResNet38')``: called with
-            images it returns a map ``(N, D, h, w)`` or several.
-        index: Which of several.
-        pretrained: A file of weights of the network, or of a classifier of ours with it.
-        norm_eval: Batch norms keep the statistics and weights that they have, as in PSA
-            and IRN; by default where weights are given. The network's own setting stays.
-        frozen: Names of parts of the network that do not learn, such as ``'layer1'``.
+        net: A network or its config, such as ``dict(type='WideResNet38')``, that maps
+            images to one or several feature maps ``(N, D, h, w)``.
+        index: Index of the feature map, if the network returns several.
+        pretrained: A file of weights of the network, or of a classifier of this package
+            with that network.
+        norm_eval: Whether batch norms keep their statistics and weights, as in PSA and
+            IRN; by default True where weights are given. A setting of the network
+            itself is not changed.
+        frozen: Names of parts of the network that are not trained, such as
+            ``'layer1'``.
         init_cfg: mmengine's.
 
     Attributes:
         report: What was loaded, where weights were given.
 
     Raises:
-        ConfigError: A network that gives no map, or no such part.
-        CheckpointError: Weights that cannot be read or do not fit.
+        ConfigError: The network returns no feature map, or has no part of a name in
+            ``frozen``.
+        CheckpointError: The weights cannot be read or do not fit.
     """
 
     num_prefix = 0
@@ -73,8 +77,8 @@ class CNNBackbone(TokenBackbone):
         """See :meth:`TokenBackbone.forward`.
 
         Raises:
-            ConfigError: Only some of the patches are asked for.
-            DataError: The network rounds this size otherwise than :meth:`grid`.
+            ConfigError: ``keep`` is given: a CNN computes all patches.
+            DataError: The map of the network is not of the size of :meth:`grid`.
         """
         if keep is not None:
             raise ConfigError(
@@ -95,8 +99,8 @@ class CNNBackbone(TokenBackbone):
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of the map: the sides divided by the stride, rounded up.
 
-        A network whose pooling adds a last row, as that of LargeFOV does, has one more at
-        multiples of the stride.
+        A network whose pooling adds a last row, as in LargeFOV, has one row more for
+        sizes that are multiples of the stride.
         """
         height, width = (side + self.extra for side in images.shape[-2:])
         return -(-height // self.stride), -(-width // self.stride)
@@ -106,12 +110,12 @@ class CNNBackbone(TokenBackbone):
         return []
 
     def init_weights(self) -> None:
-        """As mmengine, but for weights that were loaded."""
+        """Initialises weights as mmengine does, except loaded weights."""
         if self.report is None:
             super().init_weights()
 
     def train(self, mode: bool = True) -> CNNBackbone:
-        """Sets the mode; what is frozen stays as it is."""
+        """Sets the mode of all parts that are not frozen."""
         super().train(mode)
         self._freeze()
         return self
@@ -151,7 +155,7 @@ class CNNBackbone(TokenBackbone):
         return report
 
     def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under the names of the network's own."""
+        """Weights renamed to the names of the network."""
         pattern = re.compile(r'^(backbone\.)?(net\.)?')
         return {pattern.sub('', name): value for name, value in weights.items()}
 
@@ -178,16 +182,17 @@ class TimmCNN(CNNBackbone):
 
     Args:
         name: A timm model, e.g. ``'resnet50'``, ``'resnet101'``, ``'vgg16'``.
-        output_stride: 8, 16 or 32. ResNets are dilated to it. A network that timm cannot
-            dilate gives its deepest map of that stride: of VGG16 at 16 conv5_3.
+        output_stride: 8, 16 or 32. ResNets are dilated to it. A network that timm
+            cannot dilate returns its deepest map of that stride, for example conv5_3 of
+            VGG16 for stride 16.
         pretrained: True for timm's weights of that name, a path for a local file.
         norm_eval: See :class:`CNNBackbone`.
-        frozen: Likewise; IRN's ResNet50 has ``('conv1', 'bn1', 'layer1')``.
+        frozen: See :class:`CNNBackbone`; IRN's ResNet50 has ``('conv1', 'bn1', 'layer1')``.
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: Unknown name, stride or part.
-        CheckpointError: Weights that cannot be had or do not fit.
+        ConfigError: The name, the stride or a part in ``frozen`` is unknown.
+        CheckpointError: The weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -214,7 +219,7 @@ class TimmCNN(CNNBackbone):
         """Does nothing: timm has set the weights, and mmengine would set them anew."""
 
     def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """In timm's names, which flatten the sequence 'features' of a VGG."""
+        """Renames weights as timm does, which flattens 'features' of a VGG."""
         named, own = super()._named(weights), self.net.state_dict()
         flat = {name: re.sub(r'^features\.', 'features_', name) for name in named}
         return {flat[n] if flat[n] in own else n: value for n, value in named.items()}
@@ -228,14 +233,15 @@ def build_cnn(name: str, output_stride: int, pretrained: bool) -> nn.Module:
 
     Args:
         name: See :class:`TimmCNN`.
-        output_stride: Likewise.
-        pretrained: Whether timm fetches its weights.
+        output_stride: See :class:`TimmCNN`.
+        pretrained: Whether timm downloads its weights.
 
     Returns:
-        It; called with images it gives a list of maps, that one last.
+        The network; it maps images to a list of feature maps, that of ``output_stride``
+        last.
 
     Raises:
-        ConfigError: Unknown name or stride.
+        ConfigError: The name or the stride is unknown.
         CheckpointError: The weights cannot be fetched.
     """
     if output_stride not in STRIDES:

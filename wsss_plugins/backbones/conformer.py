@@ -20,24 +20,26 @@ STRIDES = (16, 32)
 class ConformerBackbone(CNNBackbone):
     """The last feature map of Conformer's convolutional branch.
 
-    It has exchanged features with the transformer branch in every block; attention is
-    not shown. The network is mmpretrain's, and so are the names of its weights.
+    The branch exchanges features with the transformer branch in every block. The
+    attention cannot be captured. The network and the names of its weights are those of
+    mmpretrain.
 
     Source: Peng et al., Conformer: Local Features Coupling Global Representations for
     Visual Recognition, 2021.
 
     Args:
         arch: 'tiny', 'small' or 'base', of 256, 1024 or 1536 channels.
-        output_stride: 32 as published, or 16: the last block then does not stride, with
-            the same weights.
+        output_stride: 32 as published, or 16, where the last block has stride 1 and the
+            same weights.
         pretrained: A file of weights, such as mmpretrain's.
         norm_eval: See :class:`CNNBackbone`.
-        frozen: Likewise.
+        frozen: See :class:`CNNBackbone`.
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: mmpretrain is not installed, or an unknown size or stride.
-        CheckpointError: Weights that cannot be read or do not fit.
+        ConfigError: mmpretrain is not installed, or ``arch`` or ``output_stride`` is
+            unknown.
+        CheckpointError: The weights cannot be read or do not fit.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class ConformerBackbone(CNNBackbone):
         super().__init__(net, -1, pretrained, norm_eval, frozen, init_cfg)
 
     def _map(self, images: Tensor) -> Tensor:
-        """The map of the last block; the network itself returns its mean."""
+        """The feature map of the last block, whose mean the network itself returns."""
         seen: list[Tensor] = []
         handle = _last(self.net).register_forward_hook(
             lambda _, __, output: seen.append(output[0])

@@ -1,8 +1,8 @@
-"""Explainable multi-head attention (E-MHA): attention with an L2 norm for the softmax.
+"""Explainable multi-head attention (E-MHA): an L2 norm in place of the softmax.
 
 Source: Yu et al., eX-ViT: A Novel eXplainable Vision Transformer for Weakly Supervised
-Semantic Segmentation, 2022, eqs. 1 to 5. What the paper leaves open is an argument here;
-docs/methods.md argues the defaults.
+Semantic Segmentation, 2022, eqs. 1 to 5. Choices that the paper leaves open are
+arguments here; docs/methods.md explains the defaults.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BIASES = ('head', 'matrix', 'none')
 SCALES = ('none', 'tokens')
 
 EPSILON = 1e-6
-"""Smaller norms count as this one, so that nothing is divided by zero."""
+"""Lower bound of the norms, so that nothing is divided by zero."""
 
 FAST_FROM = 2.5
 """The fast path is taken from this many tokens per channel of a head (measured with
@@ -32,32 +32,37 @@ class EMHA(nn.Module):
     ``W = q k' / sqrt(channels of a head)``; ``A = l(W + b)`` divides by an L2 norm;
     ``S = A V``. With ``norm='key'`` or ``'matrix'``, ``|S_ic| <= ||V_:c||`` (eq. 5).
 
-    Without softmax the product can be reassociated: ``(q k') v = q (k' v)``, and the
-    norms follow from the second moments of the keys, so that nothing of ``(T, T)`` is
-    made. That *fast path* is taken where :attr:`fused_attn` allows it, the bias is not a
-    matrix, no dropout acts on the matrix, and the tokens are many enough to make it pay.
+    Without softmax the product is associative, ``(q k') v = q (k' v)``, and the norms
+    follow from the second moments of the keys, so that no ``(T, T)`` matrix is
+    computed. This *fast path* is used where :attr:`fused_attn` allows it, the bias is
+    not a matrix, no dropout acts on the matrix, and there are enough tokens for it to
+    be faster.
 
     The parameters have timm's names, so weights of a ViT load into it; ``bias`` is new.
 
     Args:
         dim: D, channels of a token.
-        num_heads: How many heads share them.
-        norm: What has unit length: ``'key'`` each query's row over the keys, ``'query'``
-            each key's column over the queries, ``'matrix'`` the matrix of a head.
+        num_heads: Number of heads.
+        norm: What is scaled to unit length: ``'key'`` each query's row over the keys,
+            ``'query'`` each key's column over the queries, ``'matrix'`` the whole
+            matrix of a head.
         bias: b: ``'head'`` one number per head, ``'matrix'`` one per head and pair of
             tokens of ``grid``, ``'none'``.
-        bias_init: What b starts at. 0 lets weights of softmax attention speak; far more
-            than W starts near uniform averaging, ``A = 1 / sqrt(T)``.
-        scale: ``'none'`` as printed; ``'tokens'`` divides S by ``sqrt(T)``, which makes
-            uniform attention the mean that it is after a softmax, whatever T.
+        bias_init: Initial value of b. 0 keeps the effect of weights that were trained
+            with softmax; a value far above W starts near uniform averaging, ``A = 1 /
+            sqrt(T)``.
+        scale: ``'none'`` as in the paper; ``'tokens'`` divides S by ``sqrt(T)``, so
+            that uniform attention gives the mean of the values, as after a softmax, for
+            any T.
         grid: ``(h, w)`` of the patches, for ``bias='matrix'``.
-        num_prefix: P, tokens before the patches, likewise.
+        num_prefix: P, number of prefix tokens, for ``bias='matrix'``.
         qkv_bias: Whether queries, keys and values have a bias of their own.
         attn_drop: Dropout rate of A.
         proj_drop: Dropout rate of the output.
 
     Raises:
-        ConfigError: An unknown norm or bias, or one that lacks its grid.
+        ConfigError: ``norm`` or ``bias`` is unknown, or ``bias='matrix'`` is given
+            without ``grid``.
     """
 
     def __init__(
@@ -113,16 +118,16 @@ class EMHA(nn.Module):
         grid: tuple[int, int] | None = None,
         num_prefix: int = 1,
     ) -> EMHA:
-        """E-MHA with the layers of a softmax attention of timm.
+        """Builds E-MHA from the layers of a softmax attention of timm.
 
         Args:
             attn: timm's module; its layers become those of the new one.
-            norm: See :class:`EMHA`, as the others.
-            bias: Likewise.
-            bias_init: Likewise.
-            scale: Likewise.
-            grid: Likewise.
-            num_prefix: Likewise.
+            norm: See :class:`EMHA`.
+            bias: See :class:`EMHA`.
+            bias_init: See :class:`EMHA`.
+            scale: See :class:`EMHA`.
+            grid: See :class:`EMHA`.
+            num_prefix: See :class:`EMHA`.
 
         Raises:
             ConfigError: ``attn`` is not timm's plain attention, or has a gate.
@@ -145,10 +150,10 @@ class EMHA(nn.Module):
 
         Args:
             x: ``(N, T, D)``.
-            attn_mask: What to take for b, ``(heads, T, T)`` or ``(N, heads, T, T)``,
-                where the bias is a matrix and the tokens are not those of its grid (see
-                :meth:`bias_on`); timm's blocks hand it through under this name.
-            is_causal: timm's; must stay False.
+            attn_mask: Bias b, ``(heads, T, T)`` or ``(N, heads, T, T)``, where the bias
+                is a matrix and the tokens are not those of its grid (see
+                :meth:`bias_on`). timm's blocks pass it under this name.
+            is_causal: Argument of timm; must be False.
 
         Returns:
             ``(N, T, D)``.
@@ -186,11 +191,11 @@ class EMHA(nn.Module):
 
         Args:
             grid: ``(h, w)`` of the patches.
-            keep: ``(N, n)`` indices of the patches that are there; all by default.
+            keep: ``(N, n)`` indices of the patches that are kept; by default all.
 
         Returns:
-            ``(heads, T, T)``, with ``keep`` ``(N, heads, T, T)``; None where b as it
-            stands will do.
+            ``(heads, T, T)``, with ``keep`` ``(N, heads, T, T)``; None where b needs no
+            change.
         """
         if self.bias is None or self.bias.ndim == 1 or self.grid is None:
             return None
@@ -206,11 +211,11 @@ class EMHA(nn.Module):
 
 
 def check_options(norm: str, bias: str, bias_init: float, scale: str) -> None:
-    """Refuses what :class:`EMHA` does not know.
+    """Refuses options that :class:`EMHA` does not support.
 
     Raises:
-        ConfigError: An unknown norm, bias or scale, or a start for a bias that is not
-            there.
+        ConfigError: ``norm``, ``bias`` or ``scale`` is unknown, or ``bias_init`` is
+            given with ``bias='none'``.
     """
     if scale not in SCALES:
         raise ConfigError(
@@ -233,7 +238,7 @@ def attention_matrix(q: Tensor, k: Tensor, bias: Tensor | None, norm: str) -> Te
     Args:
         q: ``(N, heads, T, d)`` queries.
         k: ``(N, heads, T, d)`` keys.
-        bias: b, anything that adds to ``(N, heads, T, T)``.
+        bias: b, broadcastable to ``(N, heads, T, T)``.
         norm: See :class:`EMHA`.
 
     Returns:
@@ -251,9 +256,9 @@ def fast_mix(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, norm: str) ->
     """``l(q k' / sqrt(d) + b) v`` without the matrix, in O(T d^2).
 
     With ``k = mean + rest`` the row of query i is ``m_i + q_i rest'``, where ``m_i = q_i
-    mean' + b``. Its squared norm ``T m_i^2 + q_i (rest' rest) q_i'`` adds two numbers
-    that are not negative: the large common part of keys and bias, which would cancel in
-    float32, is taken out before anything is squared.
+    mean' + b``. Its squared norm ``T m_i^2 + q_i (rest' rest) q_i'`` is a sum of two
+    numbers that are not negative. The large common part of keys and bias, which would
+    cancel in float32, is subtracted before anything is squared.
 
     Args:
         q: ``(N, heads, T, d)`` queries.
@@ -290,7 +295,7 @@ def _scaled(q: Tensor) -> Tensor:
 
 
 def _centred(q: Tensor, k: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What every key gives each query, ``(..., T, 1)``, and the keys less their mean."""
+    """The common part of each row, ``(..., T, 1)``, and the keys minus their mean."""
     mean = k.mean(-2, keepdim=True)
     common = q @ mean.transpose(-2, -1)
     return common if bias is None else common + bias, k - mean
@@ -310,13 +315,13 @@ def _inverse_root(squares: Tensor) -> Tensor:
 def resample_pairs(
     table: Tensor, old: tuple[int, int], new: tuple[int, int], num_prefix: int
 ) -> Tensor:
-    """Numbers of pairs of tokens, bilinearly on another grid; prefix tokens stay.
+    """Resamples a table of token pairs to another grid; prefix tokens are kept.
 
     Args:
         table: ``(heads, P + n, P + n)``, row = query.
-        old: ``(h, w)`` of its patches.
-        new: ``(h', w')``.
-        num_prefix: P.
+        old: ``(h, w)`` of the patches of ``table``.
+        new: ``(h', w')`` of the result.
+        num_prefix: P, number of prefix tokens.
 
     Returns:
         ``(heads, P + n', P + n')``.

@@ -23,41 +23,43 @@ from wsss_plugins.registry import MODELS
 
 @MODELS.register_module()
 class ExViT(TimmViT):
-    """Any plain ViT or DeiT of timm with :class:`EMHA` for its softmax attention.
+    """Any plain ViT or DeiT of timm with :class:`EMHA` instead of softmax attention.
 
     :attr:`Tokens.fused` is the mean over the outputs of the last blocks (eq. 10).
-    Weights of the softmax model load into it; which were loaded, left out and new is
-    logged key by key and kept in :attr:`report`.
+    Weights of the softmax model can be loaded. The keys that were loaded, left out and
+    newly initialised are logged and kept in :attr:`report`.
 
     Source: Yu et al., eX-ViT, 2022, eqs. 1 to 6 and 10.
 
     Args:
         name: See :class:`TimmViT`; None builds one of the size in ``arch``.
         norm: See :class:`EMHA`.
-        bias: Likewise.
-        bias_init: Likewise.
-        scale: Likewise.
-        fuse_blocks: K, how many of the last blocks :attr:`Tokens.fused` is the mean of.
-        fuse_norm: Whether each passes the last LayerNorm first. By default as
-            ``final_norm``: the residual stream grows with depth, and without the norm
-            the last block would drown the others.
-        patch: What :attr:`Tokens.patch` is: the ``'last'`` block's tokens or the
-            ``'fused'`` ones (E-MHA-CAM of table 5 with a plain head).
-        pretrained: See :class:`TimmViT`, as the others.
-        stem: Likewise.
-        final_norm: Likewise.
-        pos_embed: Likewise.
-        checkpoint: Likewise.
-        init_cfg: Likewise.
-        arch: Likewise. ``class_token=False`` leaves the class token out; the last
+        bias: See :class:`EMHA`.
+        bias_init: See :class:`EMHA`.
+        scale: See :class:`EMHA`.
+        fuse_blocks: K, the number of last blocks that :attr:`Tokens.fused` is the mean
+            of.
+        fuse_norm: Whether the output of each block passes through the last LayerNorm
+            before the mean. By default as ``final_norm``: the residual stream grows
+            with depth, and without the norm the last block would dominate the mean.
+        patch: The tokens in :attr:`Tokens.patch`: those of the ``'last'`` block or the
+            ``'fused'`` tokens (E-MHA-CAM of table 5 with a plain head).
+        pretrained: See :class:`TimmViT`.
+        stem: See :class:`TimmViT`.
+        final_norm: See :class:`TimmViT`.
+        pos_embed: See :class:`TimmViT`.
+        checkpoint: See :class:`TimmViT`.
+        init_cfg: See :class:`TimmViT`.
+        arch: See :class:`TimmViT`. ``class_token=False`` leaves the class token out; the last
             LayerNorm then stays before the pooling.
 
     Attributes:
         report: What was loaded, where weights were given.
 
     Raises:
-        ConfigError: An unknown name or argument, or more blocks than there are.
-        CheckpointError: Weights that cannot be had or do not fit.
+        ConfigError: The name or an argument is unknown, or ``fuse_blocks`` exceeds the
+            number of blocks.
+        CheckpointError: The weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class ExViT(TimmViT):
             hidden: Outputs of the blocks, ``(N, T, D)`` each, the last one last, such as
                 :attr:`Trace.hidden`.
             grid: ``(h, w)`` of the patches.
-            blocks: K, how many of them.
+            blocks: K, the number of blocks.
 
         Returns:
             ``(N, D, h, w)``.
@@ -158,10 +160,10 @@ class ExViT(TimmViT):
         return patch.unflatten(2, grid)
 
     def explicit(self, start: int | None = None) -> ExplicitViT:
-        """Refuses: see :meth:`TokenBackbone.explicit`.
+        """Refuses relevance propagation, which has no rule for E-MHA.
 
         Raises:
-            UserError: Always.
+            UserError: E-MHA has no rule of relevance propagation.
         """
         raise UserError(
             'relevance propagation has no rule for E-MHA, whose attention is signed and '
@@ -213,7 +215,7 @@ def check_biases(report: LoadReport, vit: VisionTransformer) -> None:
 
 
 def key_by_key(report: LoadReport) -> str:
-    """Every key of a report, those that differ by the block's number in one.
+    """Every key of a report; keys that differ only in the block's number share a line.
 
     Args:
         report: What was loaded.

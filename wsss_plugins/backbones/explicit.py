@@ -1,7 +1,7 @@
-"""timm's transformer with every operation a module, over the same weights.
+"""timm's transformer with a module for every operation, sharing the weights.
 
-Relevance propagation gives rules to types of layers. timm writes its matrix products,
-softmax and residual sums as plain code; here each is a module.
+Relevance propagation assigns rules to types of layers. timm implements matrix products,
+softmax and residual sums as plain code; here each of them is a module.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class HasTimmBlocks(Protocol):
 
     Attributes:
         vit: timm's module, with ``blocks``, ``norm``, ``norm_pre`` and ``pos_drop``.
-        final_norm: Whether the tokens pass ``vit.norm``.
-        num_prefix: Tokens before those of the patches.
+        final_norm: Whether the tokens pass through ``vit.norm``.
+        num_prefix: Number of prefix tokens before the patch tokens.
     """
 
     vit: nn.Module

@@ -1,4 +1,4 @@
-"""The encoder of MCTformer: a vision transformer with a token of its own for each class."""
+"""The encoder of MCTformer: a vision transformer with one class token per class."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ POSITIONS = ('clean', 'released')
 
 @MODELS.register_module()
 class MultiClassTokenViT(TimmViT):
-    """Any plain ViT or DeiT of timm with C class tokens for its one.
+    """Any plain ViT or DeiT of timm with C class tokens instead of one.
 
-    Class c's token is prefix token c; a distillation token stands after them. Weights of
-    the model with one class token load into it: the token and its position are repeated C
-    times, as the released code does, so that all classes start alike and the labels alone
-    tell them apart. From scratch each begins with random values of its own. Weights of
-    MCTformer itself, also those of MCTformer+, load as they are.
+    The token of class c is prefix token c; a distillation token follows the class
+    tokens. Weights of a model with one class token can be loaded: the token and its
+    position embedding are repeated C times, as in the released code, so that all class
+    tokens start equal. In training from scratch each class token starts with its own
+    random values. Weights of MCTformer and MCTformer+ are loaded as they are.
 
     Source: Xu et al., Multi-class Token Transformer for Weakly Supervised Semantic
     Segmentation, 2022.
@@ -36,25 +36,26 @@ class MultiClassTokenViT(TimmViT):
         name: See :class:`TimmViT`.
         num_classes: C.
         pretrained: See :class:`TimmViT`.
-        stem: Likewise.
-        final_norm: Likewise; the released code computes and does not use it.
+        stem: See :class:`TimmViT`.
+        final_norm: See :class:`TimmViT`; the released code computes and does not use it.
         pos_embed: How position embeddings meet another grid, bicubic in both: ``'clean'``
             exactly to its size, so that the trained grid is met as it is (as MCTformer+);
             ``'released'`` by a factor of (side + 0.1) / trained side (as V1 and V2), which
             shifts every position by up to a tenth of a patch, to one side, and does so on
             every grid that is not square.
-        std_eps: See :class:`TimmViT`, as the others.
-        checkpoint: Likewise.
-        init_cfg: Likewise.
-        arch: Likewise.
+        std_eps: See :class:`TimmViT`.
+        checkpoint: See :class:`TimmViT`.
+        init_cfg: See :class:`TimmViT`.
+        arch: See :class:`TimmViT`.
 
     Attributes:
         num_class_tokens: C.
         report: What was loaded, where weights were given as a file.
 
     Raises:
-        ConfigError: An unknown name or argument, or a model without class token.
-        CheckpointError: Weights that cannot be had or do not fit.
+        ConfigError: The name or an argument is unknown, or the model has no class
+            token.
+        CheckpointError: The weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -165,9 +166,10 @@ def repeat_class_token(vit: VisionTransformer, count: int, scratch: bool) -> Non
     """Gives ``vit`` many class tokens.
 
     Args:
-        vit: Changed in place.
-        count: How many.
-        scratch: Whether they begin with random values rather than as copies.
+        vit: The model, which is changed in place.
+        count: Number of class tokens.
+        scratch: Whether the class tokens start with random values rather than as
+            copies.
 
     Raises:
         ConfigError: ``vit`` has no class token.
@@ -204,7 +206,8 @@ def multi_class_weights(path: str, count: int) -> dict[str, Tensor]:
         one class token.
 
     Raises:
-        CheckpointError: A missing or damaged file, or one of another number of classes.
+        CheckpointError: The file is missing or damaged, or has another number of class
+            tokens.
     """
     weights = {
         name.removeprefix('backbone.').removeprefix('vit.'): value

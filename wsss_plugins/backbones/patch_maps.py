@@ -17,15 +17,15 @@ from wsss_plugins.registry import MODELS, build_as
 class PatchMaps(BaseModule):
     """A :class:`TokenBackbone` as a backbone for mmsegmentation: one map of its patches.
 
-    So a segmentor can begin with the transformer that a classifier was trained with: name
-    the classifier's stage as the ``backbone`` of its :class:`TrainStage`.
+    A segmentor can therefore start from the transformer of a trained classifier: name
+    the classifier's stage as the ``backbone`` of the segmentor's :class:`TrainStage`.
 
     Source of the design: Strudel et al., Segmenter, 2021, section 3.1.
 
     Args:
         backbone: A :class:`TokenBackbone` or its config.
-        pretrained: In place of the backbone's own: True, or a file of its weights or of a
-            classifier with it.
+        pretrained: Replaces ``pretrained`` of the backbone: True, or a file of weights
+            of the backbone or of a classifier with it.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the same
             as ``pretrained=FILE``.
     """
@@ -46,8 +46,8 @@ class PatchMaps(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """Maps images ``(N, 3, H, W)`` to ``(N, D, h, w)``.
 
-        Sides that are no multiple of the stride are stretched to the next one, so that
-        the map covers the whole image: h is H divided by the stride, rounded up.
+        Sides that are not multiples of the stride are resized to the next multiple, so
+        that the map covers the whole image: h is H divided by the stride, rounded up.
         """
         stride = self.backbone.stride
         height, width = (-(-side // stride) * stride for side in images.shape[-2:])
@@ -58,4 +58,4 @@ class PatchMaps(BaseModule):
         return (self.backbone(images).patch,)
 
     def init_weights(self) -> None:
-        """Does nothing: the backbone has set the weights, mmengine would set them anew."""
+        """Does nothing: the weights are initialised; mmengine would overwrite them."""

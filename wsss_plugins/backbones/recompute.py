@@ -1,7 +1,7 @@
-"""Activation checkpointing: forget what a layer computed, compute it anew on the way back.
+"""Activation checkpointing: activations are recomputed in the backward pass.
 
-It holds inside a ``capture``: attention that was shown stays part of the graph, and the
-repetition fuses attention only where the first pass did.
+Checkpointing works inside a ``capture``: captured attention stays part of the graph,
+and the recomputation uses fused attention only where the first forward pass did.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_and_forget(block: Any, tokens: Tensor, **kwargs: Any) -> Tensor:
-    """The output of a transformer block, of which only the input is kept.
+    """Runs a transformer block and stores only its input for the backward pass.
 
     Args:
         block: A block of timm, its attention as ``attn``.
         tokens: ``(N, T, D)``.
-        kwargs: For the block.
+        kwargs: Arguments of the block.
 
     Returns:
         ``(N, T, D)``. Random numbers are the same in both passes.
@@ -32,10 +32,10 @@ def run_and_forget(block: Any, tokens: Tensor, **kwargs: Any) -> Tensor:
 
 
 def run_stem_and_forget(stem: nn.Module, images: Tensor) -> Tensor:
-    """The output of a stem, of which only the images are kept.
+    """The output of a stem; only the images are stored for the backward pass.
 
-    Only what has a CNN is worth it. Batch norm would count the batch twice: a CNN that
-    has it runs as ever.
+    Only stems with a CNN are checkpointed. A CNN with batch norm is not checkpointed,
+    since the recomputation would update its running statistics twice.
 
     Args:
         stem: A patch embedding of timm.
@@ -53,7 +53,7 @@ def run_stem_and_forget(stem: nn.Module, images: Tensor) -> Tensor:
 def _as_now(
     layer: Any,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts of the first pass and of its repetition."""
+    """Contexts of the first forward pass and of the recomputation."""
     return nullcontext(), _fusing(layer, layer.fused_attn)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 _ENCODER, _HEAD = 'pretrained.model.', 'cls_head.'
 _UNUSED = ('head.', 'head_dist.', 'bkg_token', 'norm_head.')
-"""What the encoder holds and its ``forward_cam`` never reads."""
+"""Weights of the encoder that its ``forward_cam`` never reads."""
 
 
 def is_released_acr(weights: Mapping[str, Tensor]) -> bool:
@@ -18,13 +18,13 @@ def is_released_acr(weights: Mapping[str, Tensor]) -> bool:
 
 
 def from_released_acr(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Weights of the released ACR code as a :class:`WSSSClassifier` takes them.
+    """Weights of the released ACR code under the names of a :class:`WSSSClassifier`.
 
-    The encoder becomes ``backbone.vit`` and the class head ``head.fc``. What the
-    released code carries along and never uses (DPT's decoder ``scratch``, the ViT's own
-    head) is left out and logged. Its network is ``TimmViT('vit_base_r50_s16_384',
-    final_norm=False, pos_embed='bilinear', std_eps=1e-5)`` with
-    ``TokenHead(sources=('class',), shared=True)``.
+    The encoder becomes ``backbone.vit`` and the class head ``head.fc``. Weights that
+    the released code never uses (DPT's decoder ``scratch``, the head of the ViT) are
+    left out and logged. The network of the released code is
+    ``TimmViT('vit_base_r50_s16_384', final_norm=False, pos_embed='bilinear',
+    std_eps=1e-5)`` with ``TokenHead(sources=('class',), shared=True)``.
 
     Source: the released code of Sun et al., All-pairs Consistency Learning for WSSS, 2023.
 

@@ -1,4 +1,4 @@
-"""Standardised convolution as the released ACR code has it."""
+"""The standardised convolution of the released ACR code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DeviationConv2d(nn.Module):
         )
 
     def standardised(self) -> Tensor:
-        """The weights that meet the input, in the shape of ``weight``."""
+        """The standardised weights, in the shape of ``weight``."""
         flat = self.weight.flatten(1)
         flat = flat - flat.mean(1, keepdim=True)
         variance = flat.square().mean(1, keepdim=True)
@@ -56,11 +56,13 @@ def divide_by_deviation(net: nn.Module, eps: float) -> None:
     """Replaces timm's standardised convolutions by :class:`DeviationConv2d`.
 
     Args:
-        net: Changed in place; the names of its weights stay.
+        net: The network, which is changed in place; the names of its weights stay the
+            same.
         eps: Added to the deviation, > 0.
 
     Raises:
-        ConfigError: ``eps`` is not positive, or there is no such convolution.
+        ConfigError: ``eps`` is not positive, or the network has no standardised
+            convolution.
     """
     if not eps > 0:
         raise ConfigError(

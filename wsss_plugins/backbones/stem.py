@@ -11,18 +11,18 @@ from wsss_plugins.errors import ConfigError
 
 
 class ConvStem(nn.Module):
-    """Strided 3x3 convolutions with batch norm in place of one patch projection.
+    """Strided 3x3 convolutions with batch norm instead of one patch projection.
 
-    Small transformers trained from scratch learn faster with it (Xiao et al., Early
-    Convolutions Help Transformers See Better, 2021). It stands where timm's
-    ``PatchEmbed`` does and offers the same attributes.
+    Small transformers trained from scratch converge faster with such a stem (Xiao et
+    al., Early Convolutions Help Transformers See Better, 2021). The stem replaces
+    timm's ``PatchEmbed`` and has the same attributes.
 
     Args:
         img_size: Side or ``(H, W)`` that the position embeddings are made for.
         patch_size: Stride of the stem, a power of two >= 2.
         in_chans: Channels of the image.
         embed_dim: Channels of a token.
-        kwargs: What timm passes to a patch embedding and a stem has no use for.
+        kwargs: Other arguments that timm passes to a patch embedding; they are ignored.
 
     Raises:
         ConfigError: ``patch_size`` is no power of two.
@@ -63,11 +63,11 @@ class ConvStem(nn.Module):
         self.proj = nn.Conv2d(channels, embed_dim, 1)
 
     def norm(self, channels: int) -> nn.Module:
-        """What follows a convolution."""
+        """The norm after a convolution."""
         return nn.BatchNorm2d(channels)
 
     def feat_ratio(self, as_scalar: bool = True) -> int | tuple[int, int]:
-        """Pixels per token, as timm's patch embeddings tell it."""
+        """Pixels per token, as in timm's patch embeddings."""
         return self.patch_size[0] if as_scalar else self.patch_size
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,9 +76,10 @@ class ConvStem(nn.Module):
 
 
 class GroupConvStem(ConvStem):
-    """The same with group norm: the images of a batch do not meet in it.
+    """A :class:`ConvStem` with group norm, which does not mix the images of a batch.
 
-    Training on several workers is then that of one with the same global batch.
+    Training with several workers then equals training with one worker and the same
+    global batch.
     """
 
     def norm(self, channels: int) -> nn.Module:

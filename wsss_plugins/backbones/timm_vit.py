@@ -1,4 +1,4 @@
-"""Any vision transformer of timm as a backbone, and small ones of one's own size."""
+"""Vision transformers of timm as backbones, also of custom size."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from wsss_plugins.errors import CheckpointError, ConfigError, near_names
 from wsss_plugins.registry import MODELS
 
 MODULES = ('vision_transformer', 'deit', 'vision_transformer_hybrid', 'vitamin')
-"""Modules of timm with plain vision transformers; nothing is fetched for others."""
+"""Modules of timm with plain vision transformers; nothing is downloaded for others."""
 
 
 @MODELS.register_module()
 class TimmViT(TokenBackbone):
     """Plain ViT, DeiT, distilled DeiT and R50-hybrid by timm name, or of custom size.
 
-    Any input size whose sides are multiples of the stride is taken; the position
-    embeddings are resampled. Attention runs fused except inside a ``capture``.
+    The sides of the input may be any multiples of the stride; the position embeddings
+    are resampled. Attention is fused except inside a ``capture``.
 
     Sources: Dosovitskiy et al., An Image is Worth 16x16 Words, 2021; Touvron et al.,
     Training Data-efficient Image Transformers, 2021.
@@ -42,21 +42,22 @@ class TimmViT(TokenBackbone):
     Args:
         name: A timm model, e.g. ``'vit_base_patch16_224'``, ``'deit_small_patch16_224'``,
             ``'deit_base_distilled_patch16_384'``, ``'vit_base_r50_s16_384'``. None
-            builds timm's ``VisionTransformer`` from ``arch`` alone; a model that is
-            built already is taken as it is.
+            builds timm's ``VisionTransformer`` from ``arch`` alone. A built model is
+            used as it is.
         pretrained: True for timm's weights of that name, a path for a local file.
         stem: ``'patch'``; or for custom sizes ``'conv'`` (:class:`ConvStem`) or
             ``'conv_group'`` (with group norm for batch norm).
-        final_norm: Whether the tokens pass the last LayerNorm. The released ACR code
-            computes and does not use it.
-        pos_embed: How position embeddings meet another grid: ``'bicubic'``
+        final_norm: Whether the tokens pass through the last LayerNorm. The released ACR
+            code computes this norm and does not use the result.
+        pos_embed: How position embeddings are resampled to another grid: ``'bicubic'``
             (antialiased, as timm) or ``'bilinear'`` (as DPT and ACR).
-        std_eps: Of a hybrid's standardised convolutions: added to the standard
-            deviation of their weights (1e-5 in the released ACR code). None leaves
-            timm's, 1e-8 added to the variance.
-        checkpoint: Whether training keeps only what enters each block, and a hybrid's
-            CNN, and computes the rest anew on the way back: the same values and
-            gradients with less memory and more time. Training mode alone.
+        std_eps: Number that is added to the standard deviation of the weights in the
+            standardised convolutions of a hybrid (1e-5 in the released ACR code). None
+            keeps timm's formula, which adds 1e-8 to the variance.
+        checkpoint: Whether training uses activation checkpointing: only the inputs of
+            each block and of a hybrid's CNN are stored, and the other activations are
+            recomputed in the backward pass. Values and gradients stay the same, with
+            less memory and more time. Applies in training mode only.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the
             same as ``pretrained=FILE``.
         arch: Keyword arguments of timm's ``VisionTransformer`` (``img_size``,
@@ -64,7 +65,7 @@ class TimmViT(TokenBackbone):
 
     Raises:
         ConfigError: Unknown name or argument, or a model that is no plain ViT.
-        CheckpointError: Weights that cannot be had or do not fit.
+        CheckpointError: The weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class TimmViT(TokenBackbone):
 
     @property
     def trained_size(self) -> tuple[int, int]:
-        """``(H, W)`` of the images that the position embeddings are for."""
+        """``(H, W)`` of the images that the position embeddings were made for."""
         height, width = self.vit.patch_embed.img_size
         return height, width
 
@@ -125,12 +126,12 @@ class TimmViT(TokenBackbone):
         )
 
     def run_block(self, block: Any, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """The output of one block, recomputed on the way back with ``checkpoint``.
+        """The output of one block; with ``checkpoint`` its activations are recomputed.
 
         Args:
             block: One of :meth:`blocks`.
             tokens: ``(N, T, D)``.
-            kwargs: For the block.
+            kwargs: Arguments of the block.
 
         Returns:
             ``(N, T, D)``.
@@ -162,14 +163,14 @@ class TimmViT(TokenBackbone):
         """Does nothing: timm has set the weights, and mmengine would set them anew."""
 
     def attention_modules(self) -> list[nn.Module]:
-        """The dropout after the softmax of each block: its output is what meets V."""
+        """The dropout after each block's softmax, whose output is multiplied by V."""
         return [layer.attn_drop for layer in self._attention()]
 
     @contextmanager
     def explicit_attention(
         self, blocks: Collection[int] | None = None
     ) -> Iterator[None]:
-        """Switches timm's fused attention off in the blocks; undone on exit."""
+        """Switches timm's fused attention off in the blocks until the context ends."""
         layers = self._attention()
         if blocks is not None:
             layers = [layers[block] for block in blocks]
@@ -188,7 +189,7 @@ class TimmViT(TokenBackbone):
     def embed(
         self, images: Tensor, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Prefix and patch tokens, and their positions, before these are added.
+        """Prefix and patch tokens, and their position embeddings, not yet added.
 
         Args:
             images: ``(N, 3, H, W)``, normalised.
@@ -241,16 +242,15 @@ def load_vit(vit: VisionTransformer, path: str) -> LoadReport:
     """Fills ``vit`` from a file, its position embeddings resampled where they differ.
 
     Args:
-        vit: Filled in place; its head too, where it has one.
-        path: Weights of timm, of the authors of DeiT, of a classifier of ours, or the
-            ``.npz`` of the authors of ViT.
+        vit: The model, filled in place, including its head if it has one.
+        path: A file of weights of timm, of the authors of DeiT, of a classifier of this
+            package, or the ``.npz`` of the authors of ViT.
 
     Returns:
-        What was loaded; of an ``.npz`` everything that its model knows, which must be
-        there.
+        The report of what was loaded. An ``.npz`` must hold all weights of its model.
 
     Raises:
-        CheckpointError: A missing or damaged file, or one of another model.
+        CheckpointError: The file is missing or damaged, or is of another model.
     """
     weights = read_weights(path)
     if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
@@ -272,13 +272,13 @@ def fill_vit(
     Args:
         vit: Filled in place.
         weights: Name to tensor, in a layout that timm knows.
-        source: Where they are from, for messages.
+        source: Origin of the weights, for messages.
 
     Returns:
-        What was loaded, which is also logged.
+        The report of what was loaded, which is also logged.
 
     Raises:
-        CheckpointError: Weights of another model.
+        CheckpointError: The weights are of another model.
     """
     try:
         weights = checkpoint_filter_fn(_drop_positions(weights, vit), vit)
@@ -297,7 +297,7 @@ def fill_vit(
 def _drop_positions(
     weights: dict[str, Tensor], vit: VisionTransformer
 ) -> dict[str, Tensor]:
-    """Without the position embeddings of prefix tokens that ``vit`` does not have."""
+    """Removes the position embeddings of prefix tokens that ``vit`` does not have."""
     names = [n for n in ('cls_token', 'dist_token') if n in weights]
     table = weights.get('pos_embed')
     drop = [i for i, n in enumerate(names) if getattr(vit, n, None) is None]
@@ -314,9 +314,9 @@ def build_vit(
 
     Args:
         name: See :class:`TimmViT`.
-        pretrained: Whether timm fetches its weights.
+        pretrained: Whether timm downloads its weights.
         stem: See :class:`TimmViT`.
-        arch: Likewise; ``num_classes=None`` keeps timm's own head.
+        arch: See :class:`TimmViT`; ``num_classes=None`` keeps timm's own head.
 
     Raises:
         ConfigError: Unknown name or argument, or a model that is no plain ViT.
@@ -355,14 +355,15 @@ def build_vit(
 
 
 def check_arch(arch: dict[str, Any], owner: type[TimmViT] = TimmViT) -> None:
-    """Refuses what timm's ``VisionTransformer`` does not take.
+    """Refuses arguments that timm's ``VisionTransformer`` does not have.
 
     Args:
         arch: Keyword arguments.
-        owner: The class that was given them, whose own arguments are named as well.
+        owner: The class that received the arguments; the message also lists the
+            arguments of that class.
 
     Raises:
-        ConfigError: An unknown argument.
+        ConfigError: An argument is unknown.
     """
     allowed = set(inspect.signature(VisionTransformer.__init__).parameters)
     own = set(inspect.signature(owner.__init__).parameters) - {'arch'}

@@ -28,16 +28,17 @@ class TransformerStem(BaseModule):
 
     Args:
         name: See :class:`TimmViT`.
-        pretrained: Likewise; the file of a trained classifier with this transformer
+        pretrained: See :class:`TimmViT`; the file of a trained classifier with this transformer
             among others.
-        stem: Likewise.
+        stem: See :class:`TimmViT`.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the
             same as ``pretrained=FILE``.
         arch: See :class:`TimmViT`.
 
     Raises:
-        ConfigError: Unknown name or argument, or a transformer without such a stem.
-        CheckpointError: Weights that cannot be had or do not fit.
+        ConfigError: The name or an argument is unknown, or the transformer has no
+            convolutional stem.
+        CheckpointError: The weights cannot be loaded or do not fit.
     """
 
     def __init__(

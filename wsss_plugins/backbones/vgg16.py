@@ -26,7 +26,7 @@ _FC = {
     'fc6': ('classifier.0', 'pre_logits.fc1'),
     'fc7': ('classifier.3', 'pre_logits.fc2'),
 }
-"""Our fully connected layers, and what torchvision and timm call them."""
+"""The fully connected layers, with their names in torchvision and timm."""
 
 
 @MODELS.register_module()
@@ -48,15 +48,15 @@ class VGG16LargeFOV(BaseModule):
         dropout: Share of the activations left out after fc6 and after fc7.
         average_pool: Whether a 3x3 average follows the last pooling, as in the published
             model.
-        convert_fc: Whether fc6 and fc7 begin with the ImageNet classifier's, thinned out
-            as in the published model (see :func:`thin_fc`), or at random.
+        convert_fc: Whether fc6 and fc7 are initialised from the ImageNet classifier,
+            subsampled as in the published model (see :func:`thin_fc`), or at random.
         pretrained: A file of weights in the names of torchvision or timm.
         init_cfg: mmengine's; nothing by default, since weights start from He's normal
             distribution.
 
     Raises:
-        ConfigError: A size that is not positive.
-        CheckpointError: Weights that cannot be read or do not fit.
+        ConfigError: A size is not positive.
+        CheckpointError: The weights cannot be read or do not fit.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class VGG16LargeFOV(BaseModule):
         return (x,)
 
     def _converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """fc6 and fc7 of the classifier's layers, where the file has them."""
+        """fc6 and fc7 from the classifier's layers, if the file has them."""
         found = {}
         for layer, names in _FC.items():
             shape = self.get_submodule(layer).weight.shape

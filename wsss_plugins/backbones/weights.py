@@ -1,4 +1,4 @@
-"""Reading weights of other people's files without running other people's code."""
+"""Reads files of weights without running code that is in them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def weights_file(given: Path | str) -> Path:
         given: A path, or a name of :func:`shipped_weights` such as ``'synthetic'``.
 
     Raises:
-        CheckpointError: A single word that is neither a file nor such a name.
+        CheckpointError: ``given`` is a single word that is neither a file nor a name of
+            :func:`shipped_weights`.
     """
     path, shipped = Path(given), shipped_weights()
     if path.suffix or len(path.parts) > 1 or path.exists():
@@ -50,7 +51,7 @@ def weights_file(given: Path | str) -> Path:
 
 
 def header(path: Path | str) -> dict[str, str]:
-    """What a ``.safetensors`` file says of itself; nothing of other files."""
+    """The metadata of a ``.safetensors`` file; empty for other files."""
     if Path(path).suffix != '.safetensors':
         return {}
     with safe_open(str(path), 'pt') as file:
@@ -60,11 +61,11 @@ def header(path: Path | str) -> dict[str, str]:
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Reads a checkpoint file (.pth, .pt, .safetensors or .npz).
 
-    Nothing is unpickled but tensors and plain Python values. A name of
-    :func:`shipped_weights` is a file, too.
+    Only tensors and plain Python values are unpickled. A name of
+    :func:`shipped_weights` is accepted as well.
 
     Raises:
-        CheckpointError: Missing, damaged, or holding anything else.
+        CheckpointError: The file is missing, damaged, or holds other objects.
     """
     path = weights_file(path)
     if not path.is_file():
@@ -87,9 +88,9 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a checkpoint, out of the usual wrappers.
+    """Reads the tensors of a checkpoint, also inside the usual wrappers.
 
-    One of the released ACR code comes under the names of our classifier.
+    Weights of the released ACR code are renamed to the names of this package.
     """
     content = read_checkpoint(path)
     for key in _WRAPPERS:
@@ -108,7 +109,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Which keys of a checkpoint met the model, and which did not."""
+    """The keys of a checkpoint that fit the model, and those that do not."""
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
@@ -136,14 +137,14 @@ def load_weights(
         model: Filled in place.
         weights: Name to tensor.
         source: The file's name, for messages. Weights that come with the package must
-            fit but for the biases of E-MHA, which is new.
-        strict: Every tensor of the model must be given and fit.
+            fit, except the biases of E-MHA, which they do not have.
+        strict: Whether every tensor of the model must be given and fit.
 
     Returns:
-        What was loaded and what was not.
+        The report of what was loaded and what was not.
 
     Raises:
-        CheckpointError: Nothing fits, or ``strict`` and something does not.
+        CheckpointError: No tensor fits, or one does not fit with ``strict``.
     """
     own = model.state_dict()
     same = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
@@ -165,7 +166,7 @@ def load_weights(
 
 
 def _check_shipped(source: str, report: LoadReport) -> None:
-    """Refuses a part of what comes with the package: nobody would notice a poor start.
+    """Refuses to load the weights of the package in part, which would go unnoticed.
 
     Raises:
         CheckpointError: The backbone has another size; the message says which fits.

@@ -20,7 +20,7 @@ from wsss_plugins.registry import MODELS
 
 
 class _Stage(NamedTuple):
-    """Blocks that share their widths, in multiples of the first convolution's."""
+    """Blocks of equal widths, in multiples of the width of the first convolution."""
 
     name: str
     blocks: int
@@ -48,7 +48,7 @@ class PreActivationBlock(nn.Module):
         widths: Channels after each convolution: two of 3x3, or 1x1, 3x3 and 1x1.
         stride: Stride of the first convolution.
         dilation: Dilation of the 3x3 convolutions.
-        first_dilation: That of the first convolution.
+        first_dilation: Dilation of the first convolution.
         dropout: Share of the channels left out before every convolution but the first.
     """
 
@@ -104,17 +104,17 @@ class WideResNet38(BaseModule):
     Args:
         base_channels: Channels of the first convolution; the stages have 2 to 64 times
             as many. 64 is the published width.
-        frozen_stages: Stages that do not learn: -1 none, 0 the first convolution (PSA's
-            classifier), 1 also b2 (PSA's AffinityNet), 2 also b3 ...
-        norm_eval: Batch norms keep the statistics and weights that they were loaded
-            with, as in PSA. False to train from scratch.
+        frozen_stages: Number of stages that are not trained: -1 none, 0 the first
+            convolution (PSA's classifier), 1 also b2 (PSA's AffinityNet), 2 also b3 ...
+        norm_eval: Whether batch norms keep their loaded statistics and weights, as in
+            PSA. Use False to train from scratch.
         pretrained: A file of weights.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=FILE)`` means the
             same as ``pretrained=FILE``.
 
     Raises:
         ConfigError: ``frozen_stages`` is out of range.
-        CheckpointError: Weights that cannot be read or do not fit.
+        CheckpointError: The weights cannot be read or do not fit.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class WideResNet38(BaseModule):
         return taps[0], taps[1], F.relu(self.bn7(x))
 
     def train(self, mode: bool = True) -> WideResNet38:
-        """Sets the mode; what is frozen stays as it is."""
+        """Sets the mode of all stages that are not frozen."""
         super().train(mode)
         self._freeze()
         return self

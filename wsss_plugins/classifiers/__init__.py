@@ -1,4 +1,4 @@
-"""Classifiers: what image-level labels can teach."""
+"""Classifiers: networks that learn from image-level labels."""
 
 from wsss_plugins.classifiers.acr import ACRClassifier
 from wsss_plugins.classifiers.atte import (

@@ -1,4 +1,4 @@
-"""The ACR classifier: two views of every image, whose attention should agree."""
+"""The ACR classifier: trained so that the attention of two views of an image agrees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wsss_plugins.registry import MODELS, build_as
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one view showed: losses, attention ``(L, N, ..., T, T)`` and class maps."""
+    """Results of one view: losses, attention ``(L, N, ..., T, T)`` and class maps."""
 
     losses: dict[str, Tensor]
     attn: Tensor | None
@@ -35,26 +35,28 @@ class _Seen:
 class ACRClassifier(WSSSClassifier):
     """All-pairs consistency training with a second view of each image.
 
-    The classification losses of the two are summed, as in the released code; the
-    attention of the view goes back to the image's patches and is compared there. With
-    both weights of the consistency at 0, two views are classified and no attention is
-    computed, so that a backbone without any will do.
+    The classification losses of the two views are summed, as in the released code. The
+    attention of the second view is mapped back to the patches of the image and compared
+    there. With both weights of the consistency at 0, both views are classified and no
+    attention is computed, so that a backbone without attention can be used.
 
     Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eqs. 1 to 6.
 
     Args:
         consistency: Config of an :class:`AttentionConsistencyLoss`.
-        view: What makes the second view: a key of :data:`wsss_plugins.losses.VIEWS`, the
-            config of a :class:`~wsss_plugins.losses.View`, or a list of these, one after
-            the other. The released code flips horizontally.
+        view: The transform of the second view: a key of
+            :data:`wsss_plugins.losses.VIEWS`, the config of a
+            :class:`~wsss_plugins.losses.View`, or a list of these, which is applied in
+            order. The released code flips horizontally.
         equivariance: Config of a :class:`MapEquivarianceLoss`, which compares the class
             maps of the views as SEAM does; None leaves it out.
         kwargs: Those of :class:`WSSSClassifier`. With ``drop_patches`` the same patches
             of the scene are dropped from both views, which a resized view does not have.
 
     Raises:
-        ConfigError: Unknown view, blocks that the backbone does not have, ``L_act``
-            without class token, or ``drop_patches`` with a resized view.
+        ConfigError: The view is unknown, the backbone does not have a block of
+            ``consistency``, ``L_act`` is on without a class token, or ``drop_patches``
+            is set with a resized view.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class ACRClassifier(WSSSClassifier):
             keep_in_view = placement.follow(keep)
         one = self._look(images, labels, keep)
         two = self._look(others, labels, keep_in_view)
-        # Patches that were kept stand in one order in both views.
+        # The kept patches are in the same order in both views.
         moved = None if keep is not None else placement
         losses = {name: value + two.losses[name] for name, value in one.losses.items()}
         if one.attn is not None and two.attn is not None:
@@ -107,7 +109,7 @@ class ACRClassifier(WSSSClassifier):
         return losses
 
     def _look(self, images: Tensor, labels: Tensor, keep: Tensor | None) -> _Seen:
-        """Runs one view."""
+        """Runs the forward pass of one view."""
         attention: bool | list[int] = self.consistency.needs_attention
         each = self.consistency.heads == 'each'
         if attention and self.consistency.blocks is not None:

@@ -1,8 +1,8 @@
 """The attribute-guided explainer of eX-ViT (AttE), and the head that classifies with it.
 
 Source: Yu et al., eX-ViT: A Novel eXplainable Vision Transformer for Weakly Supervised
-Semantic Segmentation, 2022, eqs. 7 to 12. What the paper leaves open is an argument here;
-docs/methods.md argues the defaults.
+Semantic Segmentation, 2022, eqs. 7 to 12. Choices that the paper leaves open are
+arguments here; docs/methods.md explains the defaults.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ MEETS = ('norm', 'tile', 'project')
 CLASSIFY = ('attributes', 'tokens')
 
 SHORTEST = 1e-4
-"""Weights shorter than this have no direction: eq. 8 makes them 0, without gradient."""
+"""Shorter weight vectors have no direction: eq. 8 sets them to 0, without gradient."""
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attribute features ``G_s = W_s * F`` (eq. 9), kept as the two factors.
+    """The attribute features ``G_s = W_s * F`` (eq. 9), stored as the two factors.
 
-    D channels are R repetitions of k, and a weight is shared by the repetitions. What is
-    computed of G never needs all of it: ``(N, S, D, h, w)`` is made by :meth:`made` only.
+    D channels are R repetitions of k, and a weight is shared by the repetitions. Only
+    :meth:`made` computes the full tensor ``(N, S, D, h, w)``; all other methods work on
+    the factors.
 
     Attributes:
         weight: ``(N, S, k, h, w)``.
@@ -70,7 +71,7 @@ class Attributes:
             return (weight * energy).flatten(2) @ weight.flatten(2).transpose(1, 2)
 
     def logits(self, fused: Tensor, weight: Tensor) -> Tensor:
-        """What each attribute adds to the class logits of ``M = fused * G`` (eq. 11).
+        """Contribution of each attribute to the logits of ``M = fused * G`` (eq. 11).
 
         Args:
             fused: ``(N, D, h, w)``.
@@ -98,27 +99,29 @@ class Attributes:
 
 
 def _full_precision(values: Tensor) -> torch.autocast:
-    """No half precision within: features are multiplied by features."""
+    """Disables half precision, since products of features overflow it."""
     return torch.autocast(values.device.type, enabled=False)
 
 
 class AttributeExplainer(BaseModule):
     """AttE: splits a feature map into S attributes (eqs. 7 to 9).
 
-    A two-layer MLP gives c channels at each place, scaled to unit length and cut into S
-    groups ``W_s``; each weighs the features. Weights begin as He et al. (2015) propose.
+    A two-layer MLP computes c channels at each patch. They are scaled to unit length
+    and split into S groups ``W_s``, and each group weights the features. The MLP is
+    initialised as He et al. (2015) propose.
 
     Args:
         embed_dims: D, channels of the features.
         channels: c; the paper takes 256.
         attributes: S; the paper takes 8 on VOC and 16 on COCO.
-        meet: How the c / S channels of ``W_s`` meet the D of F: ``'norm'``, F is
-            weighed by the length of ``W_s``, one number per place; ``'tile'``, ``W_s``
-            is repeated along the D channels; ``'project'``, a learnt linear map takes
-            it to D channels.
+        meet: How the c / S channels of ``W_s`` are matched to the D channels of F.
+            ``'norm'``: F is weighted by the length of ``W_s``, one number per patch.
+            ``'tile'``: ``W_s`` is repeated along the D channels. ``'project'``: a
+            learnt linear map takes ``W_s`` to D channels.
 
     Raises:
-        ConfigError: An unknown ``meet``, or numbers of channels that do not divide.
+        ConfigError: ``meet`` is unknown, or a number of channels does not divide
+            another.
     """
 
     def __init__(
@@ -199,25 +202,27 @@ class AttributeExplainer(BaseModule):
 class AttributeHead(TokenHead):
     """Classifies the attribute-guided features ``M = fused * G`` of AttE.
 
-    A linear layer with weights of its own for each attribute gives the class logits of
-    every patch, the sum of what the attributes add; the image's logits are pooled from
-    them. Where a backbone offers no fused tokens, its last tokens take their place.
+    A linear layer with separate weights for each attribute computes the class logits of
+    every patch as the sum of the contributions of the attributes. The logits of the
+    image are pooled from them. If a backbone offers no fused tokens, its last patch
+    tokens are used.
 
     Source: Yu et al., eX-ViT, 2022, eqs. 7 to 12.
 
     Args:
         num_classes: C, foreground classes.
         embed_dims: D, channels of a token.
-        channels: See :class:`AttributeExplainer`, as the next two.
-        attributes: Likewise.
-        meet: Likewise.
+        channels: See :class:`AttributeExplainer`.
+        attributes: See :class:`AttributeExplainer`.
+        meet: See :class:`AttributeExplainer`.
         pool_fraction: Share of the patches that are averaged; see :func:`pool_top`.
-        classify: What the classification layer sees: the ``'attributes'``; or the
-            ``'tokens'`` of the backbone, the plain CAM of table 6's rows without
-            ``L_global``. AttE is then trained by other losses only.
+        classify: Input of the classification layer: ``'attributes'``, or the
+            ``'tokens'`` of the backbone, which is the plain CAM of the rows without
+            ``L_global`` in table 6. With ``'tokens'`` AttE is trained by the other
+            losses only.
 
     Raises:
-        ConfigError: An unknown ``meet`` or ``classify``, or numbers that do not fit.
+        ConfigError: ``meet`` or ``classify`` is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -259,24 +264,25 @@ class AttributeHead(TokenHead):
     def attribute_weight(self, tokens: Tokens) -> Tensor:
         """Length of ``W_s`` at each patch, ``(N, S, h, w)`` in [0, 1].
 
-        The squares sum to 1 over S: how an image is shared out among the attributes.
+        The squares of the weights of a patch sum to 1 over the attributes.
         """
         return torch.linalg.vector_norm(self.atte(tokens.patch), dim=2)
 
     def attribute_logits(
         self, tokens: Tokens, attributes: Attributes | None = None
     ) -> Tensor:
-        """What each attribute adds to the class logits of each patch.
+        """The contribution of each attribute to the class logits of each patch.
 
         Args:
-            tokens: Of the backbone.
-            attributes: Of :meth:`decompose`, where they are known already.
+            tokens: Tokens of the backbone.
+            attributes: Result of :meth:`decompose`, if it is known already.
 
         Returns:
             ``(N, S, C, h, w)``; the sum over S plus the bias is :meth:`patch_logits`.
 
         Raises:
-            UserError: The classification layer sees the tokens.
+            UserError: ``classify`` is 'tokens', so that the logits do not read
+                attributes.
         """
         if self.classify == 'tokens':
             raise UserError(
@@ -290,7 +296,7 @@ class AttributeHead(TokenHead):
     def patch_logits(
         self, tokens: Tokens, attributes: Attributes | None = None
     ) -> Tensor:
-        """Class logits of every patch, ``(N, C, h, w)``; arguments as above."""
+        """Class logits of every patch, ``(N, C, h, w)``."""
         if self.classify == 'tokens':
             return super().patch_logits(tokens)
         maps = self.attribute_logits(tokens, attributes).sum(1)
@@ -299,7 +305,7 @@ class AttributeHead(TokenHead):
     def pooled_logits(
         self, tokens: Tokens, attributes: Attributes | None = None
     ) -> Tensor:
-        """Patch logits pooled over the image, ``(N, C)``; likewise."""
+        """Patch logits pooled over the image, ``(N, C)``."""
         return pool_top(self.patch_logits(tokens, attributes), self.pool_fraction)
 
 

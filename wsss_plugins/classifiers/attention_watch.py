@@ -1,4 +1,4 @@
-"""A watch on attention: it collapses when every patch attends to all others alike."""
+"""Monitors the entropy of attention, which is maximal when attention has collapsed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import HOOKS
 
 STATE = 'attention_entropy'
-"""Where a training keeps what it has seen, to go on with after a resumption."""
+"""Key of a checkpoint under which the hook saves its state for resuming."""
 
 
 def attention_entropy(attn: Tensor, num_prefix: int) -> Tensor:
-    """How evenly every token spreads what it gives to the patches.
+    """Entropy of the attention of every token over the patches.
 
     Args:
         attn: ``(..., T, T)`` >= 0, row = query, prefix tokens first.
-        num_prefix: How many of the T tokens stand before the n patches.
+        num_prefix: Number of prefix tokens before the n patch tokens.
 
     Returns:
         ``(..., T)``: the entropy of each row over the patches, divided by ``log(n)``: 0
-        where a token attends to one patch, 1 where it attends to all alike.
+        where a token attends to one patch, 1 where it attends to all patches equally.
     """
     shares = attn[..., num_prefix:].float()
     tiny = torch.finfo(shares.dtype).tiny
@@ -42,18 +42,18 @@ def attention_entropy(attn: Tensor, num_prefix: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Entropies:
-    """Means over images, heads and rows, a number for each block.
+    """Entropies averaged over images, heads and rows, one number for each block.
 
     Attributes:
-        patches: Of the patches' rows.
-        classes: Of the class tokens' rows; empty without class token.
+        patches: Entropies of the rows of the patch tokens.
+        classes: Entropies of the rows of the class tokens; empty without class token.
     """
 
     patches: list[float]
     classes: list[float]
 
     def scalars(self) -> dict[str, float]:
-        """By the names that they have in logs."""
+        """The entropies by their names in logs."""
         named = {f'{STATE}/block_{k}': value for k, value in enumerate(self.patches)}
         more = {f'{STATE}/class_block_{k}': v for k, v in enumerate(self.classes)}
         return named | more
@@ -64,12 +64,12 @@ def measure_entropy(backbone: TokenBackbone, images: Tensor) -> Entropies:
     """The entropies of each block; the backbone is left as it was.
 
     Args:
-        backbone: Measured in evaluation mode, so that nothing random is drawn and no
-            statistic moves.
-        images: ``(N, 3, H, W)``, normalised; one after the other passes.
+        backbone: The backbone. It is run in evaluation mode, so that no random number
+            is drawn and no running statistic changes.
+        images: ``(N, 3, H, W)``, normalised; each image is one forward pass.
 
     Raises:
-        ConfigError: Attention whose rows are no distributions.
+        ConfigError: The rows of the attention are not distributions.
         UserError: The backbone has no attention.
     """
     prefix, classes = backbone.num_prefix, backbone.num_class_tokens
@@ -90,7 +90,7 @@ def measure_entropy(backbone: TokenBackbone, images: Tensor) -> Entropies:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every part has its own mode again."""
+    """Sets evaluation mode; on exit the mode of every module is restored."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -114,25 +114,26 @@ def _refuse_other_attention(backbone: TokenBackbone, attn: Tensor) -> None:
 
 @HOOKS.register_module()
 class AttentionEntropyHook(Hook):
-    """Logs how even attention is during training, and warns once when it collapses.
+    """Logs the entropy of attention during training, and warns once when it collapses.
 
-    Consistency of attention is also reached by attention that is the same everywhere.
-    After the first iteration and every ``interval`` ones, the entropies of the patches'
-    rows (``attention_entropy/block_0`` ...) and of the class tokens'
-    (``attention_entropy/class_block_0`` ...), between 0 and 1, go to the scalars of the
-    run. The warning comes when those of the patches exceed ``threshold`` in half of the
-    blocks or more; where that was so from the beginning, as from scratch, only after the
-    share ``patience`` of the training. A resumed training does not repeat it. The first
-    process alone measures, and training goes on exactly as without the hook.
+    Uniform attention, in which every patch attends to all patches equally, also
+    minimises a consistency loss of attention. After the first iteration and every
+    ``interval`` ones, the entropies of the patches' rows (``attention_entropy/block_0``
+    ...) and of the class tokens' (``attention_entropy/class_block_0`` ...), between 0
+    and 1, go to the scalars of the run. The hook warns when the entropies of the
+    patches exceed ``threshold`` in half of the blocks or more. If they exceed it from
+    the first measurement on, as in training from scratch, the hook warns only after the
+    share ``patience`` of the training. A resumed training does not repeat the warning.
+    Only the first process measures, and the hook does not change the training.
 
     Args:
         interval: Iterations between two measurements.
-        images: How many images of the batch are looked at.
+        images: Number of images of the batch that are measured.
         threshold: Share of the maximal entropy, in (0, 1).
         patience: Share of the iterations, in [0, 1].
 
     Raises:
-        ConfigError: An argument out of range.
+        ConfigError: An argument is out of range.
     """
 
     priority = 'LOW'
@@ -158,13 +159,13 @@ class AttentionEntropyHook(Hook):
         self.state: dict[str, bool] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Takes up what a resumed training has seen; refuses models without attention."""
+        """Restores the state of a resumed training; refuses attention-free models."""
         _backbone_of(runner)
         known = runner.message_hub.runtime_info.get(STATE, {}) if runner.iter else {}
         self.state = dict(known)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keeps what was seen with the checkpoint."""
+        """Saves the state of the hook in the checkpoint."""
         checkpoint['message_hub']['runtime_info'][STATE] = dict(self.state)
 
     def after_train_iter(
@@ -220,7 +221,7 @@ def _backbone_of(runner: Runner) -> TokenBackbone:
     """The backbone whose attention is watched.
 
     Raises:
-        ConfigError: The model has none with attention.
+        ConfigError: The model has no backbone with attention.
     """
     model = _bare(runner)
     backbone = getattr(model, 'backbone', None)

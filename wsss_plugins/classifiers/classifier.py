@@ -23,25 +23,26 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 class WSSSClassifier(BaseModel):
     """A token backbone with a linear head and one classification loss per source.
 
-    Called as mmengine's models are, with ``mode`` ``'loss'``, ``'predict'`` or
-    ``'tensor'``.
+    The classifier follows mmengine's model interface, with ``mode`` ``'loss'``,
+    ``'predict'`` or ``'tensor'``.
 
     Args:
         backbone: A :class:`TokenBackbone` or its config.
         head: A :class:`TokenHead` or its config; ``embed_dims`` is filled in.
         loss: Config of the loss of logits against labels.
-        drop_patches: Share of the patches left out of each training image, in [0, 1);
-            the same share of the time is saved, and it regularises.
+        drop_patches: Share of the patches left out of each training image, in [0, 1).
+            This regularises, and saves about the same share of the time.
         mean: RGB mean of the images, in 0..255.
         std: RGB standard deviation.
         init_cfg: mmengine's.
 
     Attributes:
-        class_names: Of the C classes, where they are known; else nothing.
+        class_names: Names of the C classes; empty where they are not known.
 
     Raises:
-        ConfigError: A part of the wrong kind, ``drop_patches`` out of range, or a head
-            that cannot read the tokens of the backbone.
+        ConfigError: ``backbone``, ``head`` or ``loss`` is of another kind,
+            ``drop_patches`` is out of range, or the head cannot read the tokens of the
+            backbone.
     """
 
     class_names: Sequence[str] = ()
@@ -77,7 +78,7 @@ class WSSSClassifier(BaseModel):
         return self.head.num_classes
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` RGB in 0..255, as the backbone wants them."""
+        """Images ``(N, 3, H, W)`` RGB in 0..255, normalised for the backbone."""
         prepare = self.data_preprocessor
         return (images - prepare.mean) / prepare.std
 

@@ -17,10 +17,10 @@ from wsss_plugins.registry import MODELS, build_as
 
 
 class ViewsPreprocessor(ImgDataPreprocessor):
-    """mmengine's, which also takes several views of each image, ``(V, 3, H, W)``."""
+    """mmengine's preprocessor, also for several views of an image, ``(V, 3, H, W)``."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> Any:
-        """Makes ``inputs`` ``(N, 3, H, W)``, or ``(N, V, 3, H, W)`` of views."""
+        """Stacks ``inputs`` to ``(N, 3, H, W)``, or ``(N, V, 3, H, W)`` for V views."""
         inputs = data['inputs']
         if inputs[0].ndim != 4:
             return super().forward(data, training)
@@ -33,25 +33,28 @@ class ViewsPreprocessor(ImgDataPreprocessor):
 class ExViTClassifier(WSSSClassifier):
     """Trains an encoder and AttE with the loss of eX-ViT (eq. 15).
 
-    The first view of an image passes the encoder, AttE and the classification layer,
-    which gives ``L_global`` (eq. 12) and ``L_div``. For ``L_dis`` the second view passes
-    the momentum branch: moving averages of encoder and AttE, which :class:`MomentumHook`
-    moves. Only the first branch is used after training.
+    The first view of an image passes through the encoder, AttE and the classification
+    layer, which gives ``L_global`` (eq. 12) and ``L_div``. For ``L_dis`` the second
+    view passes through the momentum branch, whose weights are moving averages of the
+    encoder and AttE that :class:`MomentumHook` updates. After training only the first
+    branch is used.
 
-    Table 6: ``attribute_loss`` switches ``L_dis`` and ``L_div``; ``L_global`` is off with
-    ``classify='tokens'`` of the head, whose plain CAM then trains the encoder.
+    For the rows of table 6, ``attribute_loss`` switches ``L_dis`` and ``L_div`` on and
+    off. ``classify='tokens'`` of the head switches ``L_global`` off; the encoder is
+    then trained by the plain CAM.
 
     Source: Yu et al., eX-ViT, 2022, section 3.4.
 
     Args:
         attribute_loss: Config of an :class:`AttributeLoss`.
-        kwargs: Those of :class:`WSSSClassifier`; the head is an :class:`AttributeHead`.
+        kwargs: Arguments of :class:`WSSSClassifier`; the head is an
+            :class:`AttributeHead`.
 
     Attributes:
         momentum: The second branch; None without ``L_dis``.
 
     Raises:
-        ConfigError: A head without AttE.
+        ConfigError: The head is not an :class:`AttributeHead`.
     """
 
     head: AttributeHead
@@ -77,15 +80,15 @@ class ExViTClassifier(WSSSClassifier):
             else None
         )
         if not self._trains_atte():
-            # Distributed training would wait for its gradients.
+            # Distributed training would wait for the gradients of an unused AttE.
             self.head.atte.requires_grad_(False)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
-            images: Two views of each, ``(N, 2, 3, H, W)``; without ``L_dis`` the second
-                is left alone, and ``(N, 3, H, W)`` is enough.
+            images: Two views of each image, ``(N, 2, 3, H, W)``. Without ``L_dis`` the
+                second view is not used, and ``(N, 3, H, W)`` is enough.
             labels: ``(N, C)``.
 
         Returns:
@@ -93,7 +96,7 @@ class ExViTClassifier(WSSSClassifier):
             ``loss_dis`` and ``loss_div``, without those of weight 0.
 
         Raises:
-            DataError: ``L_dis`` with a single view.
+            DataError: ``L_dis`` is on and ``images`` has a single view of each image.
         """
         first = images if images.ndim == 4 else images[:, 0]
         tokens = self.backbone(first, self.sample_patches(first))
@@ -106,18 +109,18 @@ class ExViTClassifier(WSSSClassifier):
         return losses | self.attribute_loss(attributes, self._second_view(images))
 
     def follow(self, momentum: float = 0.0) -> None:
-        """Moves the second branch towards the first; 0 makes them equal."""
+        """Updates the momentum branch; momentum 0 copies the weights."""
         if self.momentum is not None:
             self.momentum.follow(momentum, backbone=self.backbone, atte=self.head.atte)
 
     def init_weights(self) -> None:
-        """As mmengine's; the branches are equal afterwards."""
+        """Initialises as mmengine does; both branches then have equal weights."""
         super().init_weights()
         self.follow(0.0)
 
     @torch.no_grad()
     def _second_view(self, images: Tensor) -> Attributes | None:
-        """The attributes of the second view, by the momentum branch."""
+        """The attributes of the second view, computed by the momentum branch."""
         if self.momentum is None:
             return None
         if images.ndim == 4:
@@ -133,7 +136,7 @@ class ExViTClassifier(WSSSClassifier):
         return atte.decompose(tokens.patch)
 
     def _trains_atte(self) -> bool:
-        """Whether any loss reaches AttE."""
+        """Whether any loss has a gradient with respect to AttE."""
         terms = self.attribute_loss
         return bool(
             self.head.classify == 'attributes'

@@ -16,9 +16,9 @@ SOURCES = ('class', 'patch')
 def pool_top(maps: Tensor, fraction: float) -> Tensor:
     """Mean of the largest values of each map.
 
-    With ``fraction`` 1 it is global average pooling, with a tiny one global max pooling.
-    In between, a class answers for the part of the image where it is strongest, as an
-    object does; average pooling would make it answer for the background too.
+    ``fraction`` 1 is global average pooling, a fraction near 0 is global max pooling. A
+    fraction in between averages the patches with the highest logits, which are mostly
+    those of the object; average pooling would include the background.
 
     Args:
         maps: ``(N, C, h, w)``.
@@ -39,16 +39,17 @@ class TokenHead(BaseModule):
     Args:
         num_classes: C, foreground classes.
         embed_dims: D, channels of a token.
-        sources: What the image's logits come from: ``'class'`` (the first prefix
-            token), ``'patch'`` (pooled patch logits) or both; each gets its own loss.
-            A backbone without class token, such as a CNN, takes ``('patch',)``.
-        shared: One weight for class token and patches, as in the released ACR code,
-            where the patch logits are read and never trained. By default each source
-            has its own.
+        sources: Sources of the logits of the image: ``'class'`` (the first prefix
+            token), ``'patch'`` (pooled patch logits) or both; each source has its own
+            loss. A backbone without class token, such as a CNN, needs ``('patch',)``.
+        shared: Whether class token and patch tokens share one weight, as in the
+            released ACR code, where the patch logits are read and never trained. By
+            default each source has its own weight.
         pool_fraction: Share of the patches that are averaged; see :func:`pool_top`.
 
     Raises:
-        ConfigError: Unknown source, or a weight that no loss would reach.
+        ConfigError: A source is unknown, or a weight would get no gradient from any
+            loss.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class TokenHead(BaseModule):
         return 'class' in self.sources
 
     def class_logits(self, tokens: Tokens) -> Tensor:
-        """Logits of the class token, ``(N, C)``; pooled ones with ``sources=('patch',)``."""
+        """Logits of the class token ``(N, C)``; pooled with ``sources=('patch',)``."""
         if not self.reads_class_token:
             return self.pooled_logits(tokens)
         return self.fc(tokens.prefix[:, 0])
@@ -129,10 +130,10 @@ class TokenHead(BaseModule):
             )
 
     def extra_losses(self, tokens: Tokens, labels: Tensor) -> dict[str, Tensor]:
-        """Losses of its own beside those of the logits; none here.
+        """Losses of the head in addition to the classification losses; none by default.
 
         Args:
-            tokens: Of the backbone.
+            tokens: Tokens of the backbone.
             labels: ``(N, C)`` in {0, 1}.
         """
         return {}

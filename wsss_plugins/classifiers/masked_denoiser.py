@@ -1,4 +1,4 @@
-"""Pretraining without labels: a backbone that mends images whose patches were damaged."""
+"""Pretraining without labels: the backbone restores damaged patches of images."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from wsss_plugins.structures import ClassSample
 class MaskedDenoiser(BaseModel):
     """A token backbone and one linear layer that predict the pixels of the undamaged image.
 
-    Some patches are blanked and all others are shifted in colour, each by its own amount.
-    What a patch should look like is then best told from other patches of the same
-    surface: attention learns which patches belong together, also where there is no
-    object. No label is looked at.
+    Some patches are blanked and all others are shifted in colour, each by its own
+    amount. The colour of a patch is then best predicted from other patches of the same
+    surface, so attention learns which patches belong together, also in the background.
+    No label is used.
 
     Source: the linear head on blanked patches is that of SimMIM (Xie et al., CVPR 2022),
     the shifted patches are a denoising autoencoder (Vincent et al., JMLR 2010). Unlike
     SimMIM, blanked patches are grey pixels rather than a learnt token, so that a
     convolutional stem cannot see into them, and all patches are predicted.
 
-    Called as mmengine's models are, with ``mode`` ``'loss'``, ``'predict'`` or
-    ``'tensor'``.
+    The model follows mmengine's model interface, with ``mode`` ``'loss'``,
+    ``'predict'`` or ``'tensor'``.
 
     Args:
         backbone: A :class:`TokenBackbone` or its config.
@@ -45,7 +45,8 @@ class MaskedDenoiser(BaseModel):
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: A part of the wrong kind, or a number out of range.
+        ConfigError: ``backbone`` is not a :class:`TokenBackbone`, or a number is out of
+            range.
     """
 
     learns_from_labels: ClassVar[bool] = False
@@ -90,10 +91,10 @@ class MaskedDenoiser(BaseModel):
 
         Args:
             inputs: ``(N, 3, H, W)``, normalised, sides multiples of the stride.
-            data_samples: One per image; filled in by ``'predict'``.
+            data_samples: One per image; ``'predict'`` fills them in.
             mode: ``'loss'`` returns a dict of losses, ``'predict'`` the samples with
                 ``pred_error`` and ``variance`` (of the colours, about their mean in the
-                image), ``'tensor'`` the colours predicted of the images as they are,
+                image), ``'tensor'`` the colours predicted for the undamaged images,
                 ``(N, 3, h * pixels, w * pixels)``.
         """
         if mode == 'tensor':
@@ -130,10 +131,10 @@ class MaskedDenoiser(BaseModel):
         return (images + shift) * stay
 
     def mend(self, images: Tensor) -> Tensor:
-        """Colours that the patches of ``(N, 3, H, W)`` should have; see ``'tensor'``."""
+        """Predicts the colours of images ``(N, 3, H, W)``; see mode ``'tensor'``."""
         colours = self.decoder(self.backbone(images).patch.movedim(1, -1))
         return F.pixel_shuffle(colours.movedim(-1, 1), self.pixels)
 
     def target(self, images: Tensor) -> Tensor:
-        """The images, reduced to ``pixels`` a side of each patch by taking means."""
+        """The images, mean-pooled to ``pixels`` x ``pixels`` colours for each patch."""
         return F.avg_pool2d(images, self.backbone.stride // self.pixels)

@@ -1,4 +1,4 @@
-"""A second branch whose weights are moving averages of those that are trained."""
+"""A momentum branch: copies of modules whose weights are moving averages."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import HOOKS
 
 PATIENCE = 100
-"""Training steps after which a branch that never moved is a mistake of the config."""
+"""A branch that was not updated in as many training steps is an error of the config."""
 
 
 class MomentumBranch(nn.Module):
-    """Copies of modules, that follow them slowly and are not trained.
+    """Copies of modules with moving averages of their weights, which are not trained.
 
-    Everything in them is a buffer: it is saved and resumed with the model, and neither
-    optimisers nor distributed training see it. They stay in evaluation mode.
+    All tensors of the copies are buffers: they are saved and resumed with the model,
+    and neither optimisers nor distributed training use them. The copies stay in
+    evaluation mode.
 
     Source: He et al., Momentum Contrast (MoCo), CVPR 2020, eq. 2.
 
     Args:
-        modules: What to copy, by the name of the copy.
+        modules: The modules to copy, by the name of the copy.
     """
 
     def __init__(self, **modules: nn.Module) -> None:
@@ -45,11 +46,11 @@ class MomentumBranch(nn.Module):
 
     @torch.no_grad()
     def follow(self, momentum: float = 0.0, **modules: nn.Module) -> None:
-        """Moves the copies towards what they are copies of.
+        """Updates the copies towards the original modules.
 
         Args:
-            momentum: m of ``copy = m copy + (1 - m) original``; 0 makes them equal.
-            modules: The originals, by the names given first.
+            momentum: m of ``copy = m copy + (1 - m) original``; 0 copies the weights.
+            modules: The original modules, by the names of the constructor.
         """
         self.steps_waited = 0
         for name, module in modules.items():
@@ -65,7 +66,8 @@ class MomentumBranch(nn.Module):
         """Counts a training step; the next :meth:`follow` sets the count back.
 
         Raises:
-            ConfigError: The copies have not moved for long.
+            ConfigError: The copies were not updated for many steps, so that a
+                :class:`MomentumHook` is missing.
         """
         self.steps_waited += 1
         if self.steps_waited > PATIENCE:
@@ -87,20 +89,20 @@ def _as_buffers(module: nn.Module) -> nn.Module:
 
 @HOOKS.register_module()
 class MomentumHook(Hook):
-    """Moves the momentum branch of a model after each step of training.
+    """Updates the momentum branch of a model after each training step.
 
-    The branch is made equal to what it follows when training begins. The momentum of a
-    step follows from its number alone, so that a resumed training goes on exactly.
+    When training begins, the weights are copied into the branch. The momentum depends
+    on the number of the step alone, so that a resumed training continues exactly.
 
     Args:
         momentum: m, in [0, 1).
-        warmup: Whether the first steps take a smaller one, ``(1 + t) / (10 + t)`` after
-            t steps: an average over 1 / (1 - m) steps would for as long be one of
-            random weights.
+        warmup: Whether the first steps use a smaller momentum, ``(1 + t) / (10 + t)``
+            after t steps. Otherwise the average would contain the random initial
+            weights for about 1 / (1 - m) steps.
         ramp: Whether m rises to 1 along half a cosine, as in BYOL.
 
     Raises:
-        ConfigError: ``momentum`` out of range.
+        ConfigError: ``momentum`` is outside [0, 1).
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class MomentumHook(Hook):
         return min(value, (1 + step) / (10 + step)) if self.warmup else value
 
     def before_train(self, runner: Runner) -> None:
-        """Makes the branch equal, unless training goes on."""
+        """Copies the weights into the branch, unless the training is resumed."""
         if runner.iter == 0:
             self._model(runner).follow(0.0)
 
@@ -129,7 +131,7 @@ class MomentumHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Moves the branch, if the weights have moved: gradients may be accumulated."""
+        """Updates the branch after steps that changed the weights."""
         stepped = runner.optim_wrapper.should_update()
         momentum = self.at(runner.iter, runner.max_iters) if stepped else 1.0
         self._model(runner).follow(momentum)

@@ -1,4 +1,4 @@
-"""Class logits of MCTformer and TS-CAM: a token for each class, a convolution on patches."""
+"""Class logits of MCTformer and TS-CAM: class tokens, and a convolution on patches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def pool_rank(maps: Tensor, decay: float = 0.996) -> Tensor:
 class ConvHead(TokenHead):
     """Patch logits from a convolution over the grid of patch tokens.
 
-    With the defaults it is the classifier of TS-CAM: 3x3, averaged over the image.
+    The defaults are the classifier of TS-CAM: a 3x3 convolution, averaged over the
+    image.
 
     Source: Gao et al., TS-CAM: Token Semantic Coupled Attention Map for Weakly Supervised
     Object Localization, 2021, and its released code.
@@ -48,14 +49,14 @@ class ConvHead(TokenHead):
         num_classes: C, foreground classes.
         embed_dims: D, channels of a token.
         sources: See :class:`TokenHead`; ``'class'`` is a linear layer on the class token.
-        kernel_size: Of the convolution, odd; the map keeps its size.
-        pool: How patch logits become the image's: ``'mean'``, ``'rank'``
+        kernel_size: Size of the convolution kernel, odd; the map keeps its size.
+        pool: How patch logits are pooled to logits of the image: ``'mean'``, ``'rank'``
             (:func:`pool_rank`) or ``'top'`` (:func:`pool_top`).
         decay: See :func:`pool_rank`.
         pool_fraction: See :func:`pool_top`.
 
     Raises:
-        ConfigError: An unknown source or pooling, or a number out of range.
+        ConfigError: A source or ``pool`` is unknown, or a number is out of range.
     """
 
     class_alone: ClassVar[bool] = False  # whether it may read class tokens alone
@@ -119,7 +120,7 @@ class ConvHead(TokenHead):
         """Logits of every patch token, ``(N, C, h, w)``.
 
         Raises:
-            UserError: The head reads class tokens alone.
+            UserError: The head has no source ``'patch'``.
         """
         if self.conv is None:
             raise UserError(
@@ -162,7 +163,8 @@ class MCTHead(ConvHead):
         kwargs: See :class:`ConvHead`.
 
     Raises:
-        ConfigError: No class token among the sources, or as :class:`ConvHead`.
+        ConfigError: ``sources`` does not have ``'class'``, or an argument of
+            :class:`ConvHead` is wrong.
     """
 
     class_alone = True
@@ -188,7 +190,7 @@ class MCTHead(ConvHead):
         )
 
     def check_backbone(self, backbone: TokenBackbone, drop_patches: float = 0) -> None:
-        """Refuses a backbone that has not one token for each class, before the last norm.
+        """Refuses a backbone without one class token per class, or with a last norm.
 
         Raises:
             ConfigError: The backbone has another number of class tokens than the head
@@ -218,7 +220,7 @@ class MCTHead(ConvHead):
         """``loss_contrast``, where the head has one.
 
         Raises:
-            UserError: The backbone does not show its class tokens between blocks.
+            UserError: The backbone does not return its class tokens after each block.
         """
         if self.contrast is None:
             return {}

@@ -21,15 +21,15 @@ from wsss_plugins.registry import MODELS
 class TimmHead(TokenHead):
     """The linear head of a timm model on its class token, or the two of a distilled DeiT.
 
-    At test a distilled DeiT answers with the mean of both heads, one on the class token
-    and one on the distillation token; that mean is what is explained here. Both weights
-    are halved when they are taken over, so that the logits are a sum.
+    In evaluation a distilled DeiT returns the mean of two heads, one on the class token
+    and one on the distillation token, and that mean is explained. The weights of both
+    heads are halved when they are copied, so that the logits are a sum.
 
     Source: Touvron et al., Training Data-efficient Image Transformers, 2021, section 4.
 
     Args:
-        layers: Of the class token, and of the distillation token where there is one;
-            the first two prefix tokens.
+        layers: The linear layer of the class token, and that of the distillation token
+            if there is one; these are the first two prefix tokens.
         single_label: Whether the probabilities are a softmax, rather than sigmoids.
     """
 
@@ -51,7 +51,7 @@ class TimmHead(TokenHead):
         return self._sum(tokens.prefix[:, :2].unbind(1))
 
     def patch_logits(self, tokens: Tokens) -> Tensor:
-        """What the head says of every patch token, ``(N, C, h, w)``."""
+        """Logits of the head applied to every patch token, ``(N, C, h, w)``."""
         patch = tokens.patch.movedim(1, -1)
         return self._sum((patch, patch)).movedim(-1, 1)
 
@@ -74,24 +74,24 @@ class TimmClassifier(WSSSClassifier):
     Its logits are those of timm's own model.
 
     Args:
-        name: A timm model; see :class:`TimmViT`. One that is built already is taken
-            over: its head moves into this classifier.
+        name: A timm model; see :class:`TimmViT`. A built timm model is used as it is,
+            and its head moves into this classifier.
         pretrained: True for timm's weights of that name, a path for a local file with
             the head in it (torch, safetensors, or the ``.npz`` of the authors of ViT).
         num_classes: C. By default that of the file, or of timm's weights (mostly 1000);
             another number starts with a new head.
-        mean: RGB mean of the images, in 0..255; by default what timm's weights want.
-        std: Likewise, the standard deviation.
+        mean: RGB mean of the images, in 0..255; by default that of timm's weights.
+        std: RGB standard deviation; by default that of timm's weights.
         single_label: Whether an image is of one class, so that probabilities sum to 1.
         loss: See :class:`WSSSClassifier`.
-        drop_patches: Likewise.
+        drop_patches: See :class:`WSSSClassifier`.
         init_cfg: mmengine's.
         arch: Keyword arguments of timm's model, such as ``img_size``.
 
     Raises:
-        ConfigError: Unknown name or argument, or a head that reads other than the class
-            token.
-        CheckpointError: Weights that cannot be had, lack something or do not fit.
+        ConfigError: The name or an argument is unknown, or the head of the model does
+            not read the class token alone.
+        CheckpointError: The weights cannot be loaded, are incomplete or do not fit.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ def _linear_heads(vit: VisionTransformer) -> list[nn.Linear]:
     """The linear layers whose mean are the logits.
 
     Raises:
-        ConfigError: The head reads something else than prefix tokens.
+        ConfigError: The head is not linear on the prefix tokens.
     """
     found = vit.get_classifier()
     layers = list(found) if isinstance(found, tuple) else [found]

@@ -50,10 +50,10 @@ def explain_attributes(
 
     Args:
         model: An eX-ViT, see :func:`load_model`. For several photos load it once.
-        image: See :func:`explain`, as the others.
-        classes: Likewise.
-        top: Likewise.
-        size: Likewise.
+        image: See :func:`explain`.
+        classes: See :func:`explain`.
+        top: See :func:`explain`.
+        size: See :func:`explain`.
         weights: See :func:`load_model`.
         names: See :func:`explain`.
 

@@ -147,11 +147,11 @@ def ask(
 
     Args:
         model: The classifier; its mode is left as it was.
-        image: See :func:`explain`, as the others.
-        classes: Likewise.
-        top: Likewise.
-        size: Likewise.
-        names: Likewise.
+        image: See :func:`explain`.
+        classes: See :func:`explain`.
+        top: See :func:`explain`.
+        size: See :func:`explain`.
+        names: See :func:`explain`.
 
     Raises:
         ConfigError: An unknown class.

@@ -1,4 +1,4 @@
-"""The loss of AffinityNet: alike within a class, unlike across classes.
+"""The loss of AffinityNet: high affinity within a class, low affinity across classes.
 
 Source: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
 Supervision" (PSA), CVPR 2018, eqs. 5 to 7, with the weights of its released code.
@@ -15,8 +15,8 @@ from wsss_plugins.registry import MODELS
 class AffinityLoss(nn.Module):
     """Cross entropy of pair affinities, a mean for each of three kinds of pairs.
 
-    Each mean runs over the pairs of its kind in the whole batch, so that the many pairs
-    of background do not drown the others.
+    Each mean runs over the pairs of its kind in the whole batch, so that the many
+    background pairs do not outweigh the others.
 
     Args:
         background: Weight of pairs of two background pixels.
@@ -47,9 +47,9 @@ class AffinityLoss(nn.Module):
         Args:
             affinities: ``(N, P, F)`` in [0, 1].
             bg_pos: The same shape, bool: two pixels of background.
-            fg_pos: Likewise: two pixels of one object class.
-            neg: Likewise: two pixels of different classes. A pair that is none of the
-                three does not count.
+            fg_pos: The same shape, bool: two pixels of one object class.
+            neg: The same shape, bool: two pixels of different classes. A pair that is
+                none of the three is ignored.
 
         Returns:
             ``loss_bg``, ``loss_fg`` and ``loss_neg``, weighted; the loss is their sum.

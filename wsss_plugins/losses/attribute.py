@@ -1,8 +1,8 @@
-"""The local losses of eX-ViT: attributes that two views share and that differ in place.
+"""The local losses of eX-ViT on the attributes of two views of an image.
 
 Source: Yu et al., eX-ViT: A Novel eXplainable Vision Transformer for Weakly Supervised
-Semantic Segmentation, 2022, eqs. 13 to 15. What the paper leaves open is argued in
-docs/methods.md.
+Semantic Segmentation, 2022, eqs. 13 to 15. docs/methods.md explains what the paper
+leaves open.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import MODELS
 
 FLOOR = 1e-6
-"""Smaller generalised means count as this one, so that their root has a gradient."""
+"""Lower bound of generalised means, so that the root of each has a gradient."""
 
 SMALLEST_NORM = 1e-8
 """Vectors shorter than this have cosine 0 with every other, and no gradient."""
@@ -27,7 +27,7 @@ LARGEST_POWER = 6.0
 
 
 class AttributeFeatures(Protocol):
-    """The attribute features G of a batch, ``(N, S, D, h, w)``, made or not."""
+    """The attribute features G of a batch, ``(N, S, D, h, w)``, perhaps as factors."""
 
     def pooled(self, power: float) -> Tensor:
         """g(G_s), ``(N, S, D)``; see :func:`generalised_mean`."""
@@ -39,14 +39,15 @@ class AttributeFeatures(Protocol):
 def generalised_mean(values: Tensor, power: float = 3.0) -> Tensor:
     """Generalised mean pooling over the image, ``(mean x^p)^(1/p)``.
 
-    Defined for values >= 0: negative ones count as 0, as in its authors' code.
+    Defined for values >= 0; negative values are replaced by 0, as in the code of its
+    authors.
 
     Source: Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation,
     PAMI 2018, eq. 3.
 
     Args:
         values: ``(..., h, w)``.
-        power: p; 1 is the mean, and the larger, the closer to the maximum.
+        power: p; 1 gives the mean, and a larger p a value closer to the maximum.
 
     Returns:
         ``(...)``, at least ``FLOOR``.
@@ -61,7 +62,7 @@ def power_mean_root(mean: Tensor, power: float) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Powers and sums of squares leave the range of half precision."""
+    """Casts to float32, since powers and sums of squares overflow half precision."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -96,12 +97,13 @@ def normalised_mse(first: Tensor, second: Tensor) -> Tensor:
 def attribute_discriminability(pooled: Tensor, other: Tensor) -> Tensor:
     """``L_dis = |d - sum_s d_s|`` (eq. 13), mean over the batch.
 
-    d compares all attributes of the two views together, d_s one of them; it is 0 where
-    each attribute says the same of both views, and always with S = 1.
+    d compares all attributes of the two views together, d_s attribute s alone. The loss
+    is 0 where every attribute has the same features in both views, and always with S =
+    1.
 
     Args:
         pooled: g(G_s) of the first view, ``(N, S, D)``.
-        other: The same of the second.
+        other: g(G_s) of the second view, ``(N, S, D)``.
 
     Returns:
         A scalar >= 0.
@@ -112,7 +114,7 @@ def attribute_discriminability(pooled: Tensor, other: Tensor) -> Tensor:
 
 
 def attribute_diversity(products: Tensor) -> Tensor:
-    """``L_div`` (eq. 14): mean cosine of two attributes, over pairs and batch.
+    """``L_div`` (eq. 14): mean cosine of two attributes over all pairs and the batch.
 
     Args:
         products: ``(N, S, S)``, of :func:`inner_products`.
@@ -133,12 +135,13 @@ class AttributeLoss(nn.Module):
     """``alpha L_dis + beta L_div`` of eq. 15; the classifier adds ``L_global``.
 
     Args:
-        discriminability: alpha; 0 switches ``L_dis`` off, and with it the second view.
+        discriminability: alpha; 0 switches ``L_dis`` off, and the second view is not
+            needed.
         diversity: beta; 0 switches ``L_div`` off.
         power: p of the generalised mean pooling.
 
     Raises:
-        ConfigError: A negative weight, or a power outside [1, 6].
+        ConfigError: A weight is negative, or ``power`` is outside [1, 6].
     """
 
     def __init__(
@@ -161,11 +164,11 @@ class AttributeLoss(nn.Module):
     def forward(
         self, attributes: AttributeFeatures, other: AttributeFeatures | None = None
     ) -> dict[str, Tensor]:
-        """Judges the attributes of a batch.
+        """Computes the losses of the attributes of a batch.
 
         Args:
-            attributes: Of the first view.
-            other: Of the second view, for ``L_dis``.
+            attributes: Attribute features of the first view.
+            other: Attribute features of the second view, for ``L_dis``.
 
         Returns:
             ``loss_dis`` and ``loss_div``, weighted; a term of weight 0 is left out, and

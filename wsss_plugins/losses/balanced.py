@@ -1,4 +1,4 @@
-"""Cross entropy in which objects and background weigh the same."""
+"""Cross entropy in which objects and background have equal weight."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ OVER = ('image', 'batch')
 class BalancedCrossEntropyLoss(nn.Module):
     """Mean cross entropy of the object pixels plus that of the background pixels.
 
-    However few pixels objects have, they weigh as much as the background. A kind without
-    a pixel adds 0.
+    The object pixels together have the weight of the background pixels together,
+    however few they are. An image without object pixels, or without background pixels,
+    adds 0 for that term.
 
     Source: Huang et al., "Weakly-Supervised Semantic Segmentation Network with Deep Seeded
-    Region Growing" (DSRG), CVPR 2018, eq. 2; without the balance it is the seeding loss of
-    Kolesnikov and Lampert (SEC), ECCV 2016.
+    Region Growing" (DSRG), CVPR 2018, eq. 2; without the balance this is the seeding
+    loss of Kolesnikov and Lampert (SEC), ECCV 2016.
 
     Args:
         background: Factor of the background's mean, label 0.
@@ -31,7 +32,7 @@ class BalancedCrossEntropyLoss(nn.Module):
         loss_name: Its name in logs; one that begins with 'loss' is trained on.
 
     Raises:
-        ConfigError: Another ``over``.
+        ConfigError: ``over`` is neither 'image' nor 'batch'.
     """
 
     def __init__(
@@ -63,9 +64,8 @@ class BalancedCrossEntropyLoss(nn.Module):
         Args:
             cls_score: Logits ``(N, classes, H, W)``, background first.
             label: ``(N, H, W)`` int64.
-            weight: ``(N, H, W)``, how much each pixel counts in its mean; all alike by
-                default.
-            ignore_index: Label of pixels that do not count.
+            weight: ``(N, H, W)``, weight of each pixel in its mean; 1 by default.
+            ignore_index: Label of pixels that are left out.
 
         Returns:
             A scalar >= 0.

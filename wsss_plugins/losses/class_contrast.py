@@ -1,4 +1,4 @@
-"""Class tokens of one image should differ from one another."""
+"""A loss that makes the class tokens of one image differ from one another."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from wsss_plugins.registry import MODELS
 
 @MODELS.register_module()
 class ClassContrastLoss(nn.Module):
-    """Each class token of a layer should be most like itself, by cosine, among all.
+    """Cross entropy of the cosines of each class token to all, with itself as target.
 
-    For each class that an image shows, the cross entropy of its cosines to the C class
-    tokens against itself: its own is 1, so that only less alike tokens lower it. Mean over
-    the classes shown, then over layers and images.
+    For each class that an image shows, the logits are the cosines of its token to the C
+    class tokens, and the target is the token itself. Its own cosine is 1, so only
+    dissimilar tokens lower the loss. The mean runs over the present classes, then over
+    layers and images.
 
     Source: the contrastive class token loss of Xu et al., MCTformer+: Multi-Class Token
     Transformer for Weakly Supervised Semantic Segmentation, 2023, as its released code
     has it, without temperature.
 
     Args:
-        weight: Of the loss, >= 0.
-        temperature: What cosines are divided by, > 0.
+        weight: Factor of the loss, >= 0.
+        temperature: Divisor of the cosines, > 0.
 
     Raises:
-        ConfigError: A number out of range.
+        ConfigError: ``weight`` or ``temperature`` is out of range.
     """
 
     def __init__(self, weight: float = 1.0, temperature: float = 1.0) -> None:
@@ -45,7 +46,7 @@ class ClassContrastLoss(nn.Module):
         """Compares the class tokens of each layer.
 
         Args:
-            tokens: ``(L, N, C, D)``, class c's token at place c.
+            tokens: ``(L, N, C, D)``, the token of class c at index c.
             labels: ``(N, C)`` in {0, 1}.
 
         Returns:

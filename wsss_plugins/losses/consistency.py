@@ -1,4 +1,4 @@
-"""All-pairs consistency: two views of an image should attend alike.
+"""All-pairs consistency: the attention of two views of an image should agree.
 
 Source: Sun et al., All-pairs Consistency Learning for Weakly Supervised Semantic
 Segmentation (ACR), 2023, eqs. 1 to 6, and its released code; the differences between
@@ -30,14 +30,14 @@ class AttentionConsistencyLoss(nn.Module):
         activation_weight: alpha of eq. 6; 0 switches ``L_act`` off.
         affinity_weight: beta of eq. 6; 0 switches ``L_aff`` off.
         distance: ``'l1'`` (the paper), ``'l2'`` or ``'smooth_l1'`` (its table 8).
-        blocks: Which blocks are compared, from 0; negative ones count from the last. All
-            by default.
+        blocks: Indices of the blocks that are compared, from 0; negative indices count
+            from the last block. By default all blocks.
         heads: ``'mean'`` compares the mean over heads, as the released code does;
-            ``'each'`` one head with the same head.
+            ``'each'`` compares every head with the same head of the other view.
 
     Raises:
-        ConfigError: Unknown distance, a negative weight, or blocks or heads that name
-            none.
+        ConfigError: The distance is unknown, a weight is negative, ``blocks`` is empty,
+            or ``heads`` is unknown.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class AttentionConsistencyLoss(nn.Module):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether any term is on."""
+        """Whether any term has a weight above 0."""
         return bool(self.activation_weight or self.affinity_weight)
 
     def blocks_of(self, count: int) -> list[int]:
         """The blocks that are compared, in order.
 
         Args:
-            count: How many the backbone has.
+            count: Number of blocks of the backbone.
 
         Raises:
             ConfigError: ``blocks`` names a block that the backbone does not have, or
@@ -106,11 +106,11 @@ class AttentionConsistencyLoss(nn.Module):
         """Compares two stacks of attention whose tokens are in the same order.
 
         Args:
-            attn: ``(L, N, T, T)`` of the image, mean over heads, or
-                ``(L, N, heads, T, T)``; of the blocks that :meth:`blocks_of` names.
-            other: The same of the view, its patches where they are in the image.
-            num_prefix: How many of the T tokens stand before the patches.
-            num_class_tokens: How many of these are class tokens, the first ones.
+            attn: Attention of the image in the blocks of :meth:`blocks_of`, ``(L, N, T,
+                T)`` averaged over heads, or ``(L, N, heads, T, T)``.
+            other: Attention of the view, its patches re-ordered as in the image.
+            num_prefix: Number of prefix tokens before the patch tokens.
+            num_class_tokens: Number of class tokens, the first of the prefix tokens.
 
         Returns:
             ``loss_act`` and ``loss_aff``, weighted; a term of weight 0 is left out.

@@ -23,7 +23,7 @@ def distance_named(name: str) -> Callable[..., Tensor]:
         name: A key of :data:`DISTANCES`.
 
     Raises:
-        ConfigError: Unknown name.
+        ConfigError: ``name`` is no key of :data:`DISTANCES`.
     """
     if name not in DISTANCES:
         raise ConfigError(
@@ -36,7 +36,7 @@ def check_weight(name: str, value: float) -> None:
     """Refuses weights below 0.
 
     Raises:
-        ConfigError: ``value`` is negative or no number.
+        ConfigError: ``value`` is negative or not a number.
     """
     if not value >= 0:
         raise ConfigError(f'{name} must be 0 (off) or more, not {value}', name)

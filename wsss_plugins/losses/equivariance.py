@@ -1,4 +1,4 @@
-"""Equivariance of class maps: the map of a view is the view of the map."""
+"""Equivariance of class maps: the map of a view should be the view of the map."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EPS = 1e-5
 class MapEquivarianceLoss(nn.Module):
     """Distance of the class maps of two views, the activation consistency of SEAM.
 
-    SEAM-like, not SEAM: its equivariant regularisation on plain class maps, without the
-    pixel correlation module (section 3.3) and what its losses add (3.4). Maps are cut at 0
-    and divided by their maximum. The mean runs over the places and the present classes of
-    each image, then over the batch; an image without class adds 0.
+    This is a part of SEAM: its equivariant regularisation on plain class maps, without
+    the pixel correlation module (section 3.3) and the other losses (section 3.4). Maps
+    are cut at 0 and divided by their maximum. The mean runs over the places and the
+    present classes of each image, then over the batch; an image without class adds 0.
 
     Source: Wang et al., Self-supervised Equivariant Attention Mechanism for Weakly
     Supervised Semantic Segmentation (SEAM), CVPR 2020, section 3.2.
@@ -27,7 +27,7 @@ class MapEquivarianceLoss(nn.Module):
         distance: ``'l1'`` (SEAM), ``'l2'`` or ``'smooth_l1'``.
 
     Raises:
-        ConfigError: Unknown distance or a negative weight.
+        ConfigError: The distance is unknown, or ``weight`` is negative.
     """
 
     def __init__(self, weight: float = 1.0, distance: str = 'l1') -> None:
@@ -41,7 +41,7 @@ class MapEquivarianceLoss(nn.Module):
 
         Args:
             maps: Class logits of the patches, ``(N, C, h, w)``.
-            other: The same of the view, its patches where they are in the image.
+            other: Class logits of the view, its patches re-ordered as in the image.
             labels: ``(N, C)`` in {0, 1}.
 
         Returns:

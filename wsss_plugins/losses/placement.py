@@ -1,4 +1,4 @@
-"""Where the patches of a view belong in the image, and how attention goes back there.
+"""Maps the patches and the attention of a transformed view back to the image.
 
 Source: Sun et al., All-pairs Consistency Learning for Weakly Supervised Semantic
 Segmentation (ACR), 2023, eqs. 3 to 5 and appendix B.
@@ -30,7 +30,7 @@ SYMMETRIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def view_permutation(symmetry: str, grid: Grid) -> Tensor:
-    """Which patch of the image stands at each patch of its view.
+    """The index, in the image, of the patch at each position of the view.
 
     Args:
         symmetry: A key of :data:`SYMMETRIES`.
@@ -44,7 +44,7 @@ def view_permutation(symmetry: str, grid: Grid) -> Tensor:
 
 
 def restore_order(attn: Tensor, permutation: Tensor) -> Tensor:
-    """Re-orders the patches of a view's attention as they stand in the image.
+    """Re-orders the patches in the attention of a view to the order of the image.
 
     An index permutation of rows and columns; equal to the Kronecker form of ACR eq. 5.
 
@@ -62,11 +62,11 @@ def restore_order(attn: Tensor, permutation: Tensor) -> Tensor:
 
 
 class Placement(ABC):
-    """Where the patches of a view belong in its image."""
+    """Maps quantities of a view's patches to the patches of its image."""
 
     @abstractmethod
     def attention(self, attn: Tensor) -> Tensor:
-        """Attention of the view, between the patches of the image.
+        """Maps attention of the view to attention between the patches of the image.
 
         Args:
             attn: ``(..., P + n', P + n')`` of the view's n' patches, prefix tokens first.
@@ -77,14 +77,14 @@ class Placement(ABC):
 
     @abstractmethod
     def maps(self, maps: Tensor) -> Tensor:
-        """Maps of the view ``(..., h', w')``, over the image's patches ``(..., h, w)``."""
+        """Maps ``(..., h', w')`` of the view, moved to the image's ``(..., h, w)``."""
 
     @abstractmethod
     def follow(self, keep: Tensor) -> Tensor:
-        """The indices in the view of the image's patches ``keep``, ``(N, n)``.
+        """Indices, in the view, of the patches ``keep`` ``(N, n)`` of the image.
 
         Raises:
-            ConfigError: Patches of the image are not patches of the view.
+            ConfigError: The view has other patches than the image, as a resized view.
         """
 
 
@@ -119,10 +119,10 @@ class Reordering(Placement):
 class Resampling(Placement):
     """The view shows the image on another grid.
 
-    The rows of attention are interpolated over the grid of their queries. Along each row
-    the patches' share is interpolated over the grid of the keys, and scaled so that the
-    row gives as much to all patches together as it did: a distribution stays one, on
-    more or fewer patches. Interpolation is bilinear, antialiased where it shrinks.
+    The rows of attention are interpolated over the grid of the queries. Within each row
+    the entries of the patches are interpolated over the grid of the keys and rescaled,
+    so that their sum stays the same and a distribution stays a distribution.
+    Interpolation is bilinear, with antialiasing when the grid shrinks.
 
     Attributes:
         view: ``(h', w')`` of the view.
@@ -158,7 +158,7 @@ class Resampling(Placement):
         )
 
     def _move(self, values: Tensor) -> Tensor:
-        """``(..., n')`` on the view's grid, ``(..., n)`` on the image's."""
+        """Interpolates ``(..., n')`` of the view to ``(..., n)`` of the image."""
         down = _weights(self.view[0], self.grid[0]).to(values)
         across = _weights(self.view[1], self.grid[1]).to(values)
         return (down @ values.unflatten(-1, self.view) @ across.T).flatten(-2)
@@ -176,7 +176,7 @@ def _weights(source: int, target: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Moves(Placement):
-    """Several placements, one after the other; without any, patches stay in place."""
+    """A chain of placements; an empty chain leaves the patches in place."""
 
     steps: Sequence[Placement] = ()
 

@@ -1,8 +1,8 @@
-"""Second views of images, and where each view's patches belong.
+"""Second views of images, each with the placement of its patches in the image.
 
 Source: Sun et al., All-pairs Consistency Learning for Weakly Supervised Semantic
-Segmentation (ACR), 2023, section 3.2 and table 7, which names the transforms and gives
-no parameters: the defaults here are of this project.
+Segmentation (ACR), 2023, section 3.2 and table 7, which names the transforms without
+parameters; the default values are those of this project.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """How the images of a batch are made up.
+    """Stride and normalisation of the images of a batch.
 
     Attributes:
         stride: Pixels between two neighbouring patches.
-        mean: What was subtracted from each channel, ``(3, 1, 1)``.
-        std: What it was divided by.
+        mean: Mean that was subtracted from each channel, ``(3, 1, 1)``.
+        std: Standard deviation that each channel was divided by, ``(3, 1, 1)``.
     """
 
     stride: int
@@ -53,11 +53,12 @@ class ImageFormat:
 
 
 class View(ABC):
-    """A transform that makes the second view of the images of a batch.
+    """A transform that produces the second view of the images of a batch.
 
-    One of your own is a subclass with ``@MODELS.register_module()``; a config names it as
-    ``view=dict(type='MyView', ...)``, alone or in a list. What is random is drawn from
-    torch's generator, which training seeds: a resumed training goes on exactly.
+    A view of your own is a subclass with ``@MODELS.register_module()``; a config names
+    it as ``view=dict(type='MyView', ...)``, alone or in a list. Random numbers come
+    from torch's generator, which the training seeds, so that a resumed training
+    continues exactly.
 
     Attributes:
         resamples: Whether a view may have another number of patches than its image.
@@ -73,11 +74,11 @@ class View(ABC):
 
         Args:
             images: ``(N, 3, H, W)``, normalised; left unchanged.
-            form: How they are made up.
+            form: Stride and normalisation of the images.
 
         Returns:
-            The views ``(N, 3, H', W')``, both sides multiples of the stride, and where
-            their patches belong; None where all are in place.
+            The views ``(N, 3, H', W')``, both sides multiples of the stride, and the
+            placement of their patches; None where every patch stays in place.
         """
 
 
@@ -89,7 +90,7 @@ class SymmetryView(View):
         symmetry: A key of :data:`SYMMETRIES`.
 
     Raises:
-        ConfigError: Unknown symmetry.
+        ConfigError: ``symmetry`` is no key of :data:`SYMMETRIES`.
     """
 
     def __init__(self, symmetry: str) -> None:
@@ -116,7 +117,7 @@ class ResizeView(View):
             The sides are rounded to whole patches.
 
     Raises:
-        ConfigError: No scale, or a range upside down.
+        ConfigError: ``scale`` is not positive, or the range is not increasing.
     """
 
     resamples = True
@@ -147,7 +148,7 @@ class ResizeView(View):
 
 @MODELS.register_module()
 class GreyView(View):
-    """Takes the colour out: every channel becomes the luminance."""
+    """Converts to grey: every channel becomes the luminance."""
 
     def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, None]:
         """See :meth:`View.__call__`."""
@@ -168,7 +169,7 @@ class HidePatchesView(View):
         size: Side of a square, in patches of the backbone.
 
     Raises:
-        ConfigError: An argument out of range.
+        ConfigError: ``share`` or ``size`` is out of range.
     """
 
     def __init__(self, share: float = 0.5, size: int = 1) -> None:
@@ -200,7 +201,7 @@ class RandomView(View):
         views: What :func:`build_view` takes, at least one.
 
     Raises:
-        ConfigError: Nothing to choose from, or something that is no view.
+        ConfigError: ``views`` is empty, or an entry is not a view.
     """
 
     def __init__(self, views: Sequence[Any]) -> None:
@@ -216,13 +217,13 @@ class RandomView(View):
 
 
 class ViewChain(View):
-    """Several views, one after the other.
+    """A chain of views, applied in order.
 
     Args:
         views: What :func:`build_view` takes, at least one.
 
     Raises:
-        ConfigError: None, or something that is no view.
+        ConfigError: ``views`` is empty, or an entry is not a view.
     """
 
     def __init__(self, views: Sequence[Any]) -> None:
@@ -254,11 +255,11 @@ def build_view(given: Any) -> View:
 
     Args:
         given: A key of :data:`VIEWS`, the name of a registered :class:`View`, a dict with
-            ``type``, a view that is built already, or a list of these: one after the
-            other. ``'hflip+grey'`` is ``['hflip', 'grey']``.
+            ``type``, a :class:`View`, or a list of these, which is applied in order.
+            ``'hflip+grey'`` is ``['hflip', 'grey']``.
 
     Raises:
-        ConfigError: An unknown name, an empty list or something else.
+        ConfigError: ``given`` is an unknown name, an empty list, or of another type.
     """
     if isinstance(given, View):
         return given
@@ -278,7 +279,7 @@ def build_view(given: Any) -> View:
 
 
 def _build_all(given: Sequence[Any]) -> list[View]:
-    """Builds each of a list.
+    """Builds every view of a list.
 
     Raises:
         ConfigError: No list, or an empty one.

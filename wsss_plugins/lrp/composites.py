@@ -1,4 +1,4 @@
-"""Composites: which rule each type of layer gets, and the `with` that applies them."""
+"""Composites assign a rule to each type of layer and apply the rules in a `with`."""
 
 from __future__ import annotations
 

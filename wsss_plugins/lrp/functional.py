@@ -1,4 +1,4 @@
-"""What rules calculate with: two ways to divide, and layers that are linear in their input."""
+"""Arithmetic of the rules: two stabilised divisions, and layers linear in the input."""
 
 from __future__ import annotations
 

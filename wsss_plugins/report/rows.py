@@ -34,9 +34,9 @@ def rows_of_all(
     """The rows of several runs, titled by what tells them apart.
 
     Args:
-        paths: See :func:`rows_of`, as the others.
-        stages: Likewise.
-        metrics: Likewise.
+        paths: See :func:`rows_of`.
+        stages: See :func:`rows_of`.
+        metrics: See :func:`rows_of`.
         mean: Whether to take the mean over the runs that lie in one folder.
     """
     stages, metrics = list(stages), list(metrics)

@@ -24,7 +24,7 @@ class DeepLabV2Head(BaseDecodeHead):
     Args:
         dilations: The rates; those of the paper fit an output stride of 8 at 321 px.
         init_cfg: mmengine's.
-        kwargs: Those of mmseg's ``BaseDecodeHead``; ``channels`` is not needed.
+        kwargs: Arguments of mmseg's ``BaseDecodeHead``; ``channels`` is not needed.
     """
 
     def __init__(

@@ -35,11 +35,11 @@ class LargeFOVHead(BaseDecodeHead):
         dilation: The rate.
         form: ``'rrm'`` or ``'seam'``.
         init_cfg: mmengine's.
-        kwargs: Those of mmseg's ``BaseDecodeHead``. ``norm_cfg`` and ``dropout_ratio`` are
-            for ``'seam'``, by default ``BN`` and 0.5.
+        kwargs: Arguments of mmseg's ``BaseDecodeHead``. ``norm_cfg`` and
+            ``dropout_ratio`` are for ``'seam'``, by default ``BN`` and 0.5.
 
     Raises:
-        ConfigError: Another form.
+        ConfigError: ``form`` is neither 'rrm' nor 'seam'.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A segmentor that sees each image at several scales and keeps the strongest logit."""
+"""A segmentor with multi-scale inputs, whose logits are fused by their maximum."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from wsss_plugins.registry import MODELS
 class MultiScaleSegmentor(EncoderDecoder):
     """Multi-scale inputs with max fusion (MSC), in training and in testing.
 
-    The image as it is and smaller copies of it go through the same network. Logits of the
-    copies are resized to those of the image, and the largest of each pixel and class is
-    the result. In training the loss is the sum of one for each scale, at the size of its
-    own logits, and one for the maximum.
+    The image and smaller copies of it pass through the same network. The logits of the
+    copies are resized to the size of the image's logits, and the maximum for each pixel
+    and class is the result. In training the loss is the sum of one loss for each scale,
+    at the size of its own logits, and one for the maximum.
 
     Source: Chen et al., "DeepLab", PAMI 2017, section 4.1 ("multi-scale inputs", max
     fusion), as the port kazuto1011/deeplab-pytorch trains it.
 
     Args:
         scales: Factors of the copies' sides, beside the image itself.
-        shrink_labels: Whether losses compare logits with label maps shrunk to their size
-            (nearest pixel), as published, or logits enlarged to the label map, as mmseg.
-        kwargs: Those of mmseg's ``EncoderDecoder``. The decode head must be one that
-            computes its losses from its logits, as most do.
+        shrink_labels: Whether losses compare the logits with label maps downsampled to
+            the size of the logits (nearest pixel), as published. Otherwise the logits
+            are upsampled to the label map, as in mmseg.
+        kwargs: Arguments of mmseg's ``EncoderDecoder``. The decode head must be one
+            that computes its losses from its logits, as most do.
 
     Raises:
-        ConfigError: A scale that is not positive.
+        ConfigError: A scale is not positive.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class MultiScaleSegmentor(EncoderDecoder):
     def _samples(
         self, samples: list[SegDataSample], logits: Tensor
     ) -> list[SegDataSample]:
-        """The label maps, shrunk to the logits if that is asked for."""
+        """The label maps, downsampled to the logits with ``shrink_labels``."""
         if not self.shrink_labels:
             return samples
         size = (logits.shape[2], logits.shape[3])
@@ -109,6 +110,6 @@ class MultiScaleSegmentor(EncoderDecoder):
 
 
 def shrink_label(label: Tensor, size: tuple[int, int]) -> Tensor:
-    """A label map ``(1, H, W)`` at ``size``: of each cell the pixel at its centre."""
+    """A label map ``(1, H, W)`` downsampled to ``size``: each cell's centre pixel."""
     values = label[None].to(torch.float32)
     return F.interpolate(values, size=size, mode='nearest-exact')[0].to(label.dtype)

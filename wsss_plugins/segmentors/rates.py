@@ -1,4 +1,4 @@
-"""Learning rates of DeepLab: the head learns faster, biases faster still."""
+"""Learning rates of DeepLab: higher for the head, and higher still for biases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class DeepLabRates(DefaultOptimWrapperConstructor):
             ``auxiliary_head``).
 
     Raises:
-        ConfigError: Another key, no learning rate, or parts that the model has not.
+        ConfigError: ``paramwise_cfg`` has an unknown key, the optimiser has no learning
+            rate, or the model lacks a part of ``heads``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""mmsegmentation's ResNet with what DeepLab's does otherwise, and with its weights."""
+"""mmsegmentation's ResNet with the differences and the weights of DeepLab's ResNet."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class DeepLabResNet(ResNet):
         ceil_mode: Whether the first pooling rounds up; mmseg's rounds down.
         pretrained: A file of weights in the names of torchvision, or in those of the port
             kazuto1011/deeplab-pytorch (``layer2.block1.reduce.conv.weight``).
-        init_cfg: mmengine's; not used with ``pretrained``.
-        kwargs: Those of mmseg's ``ResNet``.
+        init_cfg: Initialisation config of mmengine; not used with ``pretrained``.
+        kwargs: Arguments of mmseg's ``ResNet``.
 
     Raises:
-        CheckpointError: Weights that cannot be read or do not fit.
+        CheckpointError: The weights cannot be read or do not fit.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DeepLabResNet(ResNet):
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # An empty init_cfg keeps mmseg from starting the loaded weights anew.
+        # An empty init_cfg keeps mmseg from re-initialising the loaded weights.
         super().__init__(init_cfg={} if pretrained else init_cfg, **kwargs)
         self.maxpool.ceil_mode = ceil_mode
         if pretrained:
