@@ -1,4 +1,4 @@
-"""Why a model says so: from a model and a photo to the maps of its classes."""
+"""Explanations of a classifier's prediction for a photo: a map for each class."""
 
 from wsss_plugins.explain.affinity import AffinityExplanation, explain_affinity
 from wsss_plugins.explain.affinity_sheet import draw_affinity

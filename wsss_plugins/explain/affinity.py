@@ -21,16 +21,16 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True)
 class AffinityExplanation:
-    """What the patches under some points of a photo take from all others.
+    """The affinity of the patches at some points of a photo to all other patches.
 
     Attributes:
         photo: ``(H, W, 3)`` uint8 RGB.
         points: ``(row, column)`` of each, in pixels of the photo.
-        patches: ``(row, column)`` of the patch under each.
+        patches: ``(row, column)`` of the patch at each point.
         maps: ``(K, H, W)`` float32: the row of the affinity of each point's patch, at
             the photo's size.
-        matrix: ``(n, n)`` float32, the affinity of all pairs of patches, row by row of
-            the grid; row = the patch that takes.
+        matrix: ``(n, n)`` float32, the affinity of all pairs of patches in row-major
+            order; row = the receiving patch.
         grid: ``(h, w)`` of the n patches.
     """
 
@@ -49,7 +49,7 @@ def explain_affinity(
     size: tuple[int, int] | None = None,
     weights: Path | str | bool = True,
 ) -> AffinityExplanation:
-    """Shows what affinity refinement takes for some places of a photo from all others.
+    """Shows how affinity refinement weights all places of a photo for chosen places.
 
     The affinity is the patch-to-patch attention, mean over heads and summed over all
     blocks, as ACR's maps are refined with it.
@@ -66,8 +66,8 @@ def explain_affinity(
         weights: See :func:`load_model`.
 
     Raises:
-        UserError: No point, a point outside the photo, a model without attention, or as
-            for :func:`explain`.
+        UserError: ``points`` is empty, a point is outside the photo, the model has no
+            attention, or :func:`explain` would refuse the arguments.
     """
     if not points:
         raise ConfigError(

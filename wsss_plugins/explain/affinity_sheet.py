@@ -25,7 +25,7 @@ def draw_affinity(rows: Sequence[tuple[str, AffinityExplanation]]) -> Image.Imag
     eX-ViT, zero is white.
 
     Args:
-        rows: For each photo its name and what there is to see.
+        rows: For each photo its name and its affinities.
 
     Returns:
         RGB picture.

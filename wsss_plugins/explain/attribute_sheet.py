@@ -1,4 +1,4 @@
-"""One photo taken apart into the attributes of an eX-ViT, as a picture."""
+"""Draws the attributes of an eX-ViT for one photo."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COLUMNS = 4
 def draw_attributes(
     rows: Sequence[tuple[str, AttributeExplanation]],
 ) -> Image.Image:
-    """Draws each photo and its class maps, where each attribute looks, and its parts.
+    """Draws each photo, its class maps, the weights of each attribute, and their parts.
 
-    Each class map and each attribute has a scale of its own; the parts of a class share
-    one, so that a pale part adds little. Where something speaks for and against a class,
-    zero is white.
+    Each class map and each attribute has its own colour scale. The parts of a class
+    share one scale, so that a pale part has a small contribution. Where a map has
+    positive and negative values, zero is white.
 
     Args:
-        rows: For each photo its name and what there is to see.
+        rows: For each photo its name and its attributes.
 
     Returns:
         RGB picture.

@@ -1,4 +1,4 @@
-"""What each attribute of an eX-ViT looks at in one photo."""
+"""The spatial weights and contributions of the attributes of an eX-ViT in one photo."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class AttributeExplanation:
     """The S attributes of K classes of one photo; all maps are of its size.
 
     Attributes:
-        whole: What the model says of each class; its maps are the sum of the parts and
-            the class's bias.
-        looks: ``(S, H, W)`` float32 in [0, 1], where each attribute looks, whatever the
-            class; their squares sum to 1 in every patch.
-        parts: ``(K, S, H, W)`` float32, what each attribute adds to a class's map, for
-            it (positive) or against it (negative).
+        whole: The explanation of each class; its maps are the sum of the parts and the
+            bias of the class.
+        looks: ``(S, H, W)`` float32 in [0, 1], the spatial weights of each attribute,
+            the same for all classes; their squares sum to 1 in every patch.
+        parts: ``(K, S, H, W)`` float32, the contribution of each attribute to the map
+            of a class, positive or negative.
     """
 
     whole: Explanation
@@ -44,7 +44,7 @@ def explain_attributes(
     weights: Path | str | bool = True,
     names: Sequence[str] | None = None,
 ) -> AttributeExplanation:
-    """Takes the class maps of an eX-ViT apart into its attributes.
+    """Splits the class maps of an eX-ViT into the contributions of its attributes.
 
     Source: Yu et al., eX-ViT, 2023, eqs. 7 to 11.
 
@@ -58,7 +58,8 @@ def explain_attributes(
         names: See :func:`explain`.
 
     Raises:
-        UserError: A model without attributes, or as for :func:`explain`.
+        UserError: The model has no attributes, or :func:`explain` would refuse the
+            arguments.
     """
     classifier = load_model(model, weights)
     AttributeCAM().check_model(classifier)

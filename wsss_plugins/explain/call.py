@@ -1,4 +1,4 @@
-"""One call: the maps of the classes that a model sees in a photo."""
+"""Explains a photo with one call: the maps of the classes that a model predicts."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from wsss_plugins.explain.models import load_model
 from wsss_plugins.seeds import SeedHead
 
 TRAINED_SIZE = (224, 224)
-"""``(H, W)`` that a backbone is taken to be for, when it does not say."""
+"""``(H, W)`` of the training images of a backbone that does not state it."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one method says of K classes of one photo.
+    """The maps of one method for K classes of one photo.
 
     Attributes:
-        maps: ``(K, H, W)`` float32 of the photo's size, relevance for (positive) and
-            against (negative) the class, on the method's own scale.
+        maps: ``(K, H, W)`` float32 of the photo's size, relevance of each pixel for the
+            class (positive) or against it (negative), on the scale of the method.
         classes: Ids.
         names: Of these classes.
-        logits: ``(K,)`` float32, what methods with gradients explain.
-        probabilities: ``(K,)`` float32 in [0, 1], what the model predicts.
+        logits: ``(K,)`` float32, the class logits that gradient methods differentiate.
+        probabilities: ``(K,)`` float32 in [0, 1], the predicted probabilities.
         photo: ``(H, W, 3)`` uint8 RGB.
         method: Name of the seed head in its registry.
     """
@@ -50,7 +50,7 @@ class Explanation:
     method: str
 
     def of(self, k: int) -> Explanation:
-        """What is said of the k-th class alone."""
+        """The explanation of the k-th class alone."""
         part = slice(k, k + 1)
         keys = ('maps', 'classes', 'names', 'logits', 'probabilities')
         return replace(self, **{key: getattr(self, key)[part] for key in keys})
@@ -58,7 +58,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Question:
-    """A photo as a model sees it, and the classes to explain.
+    """The input of a model for a photo, and the classes to explain.
 
     Attributes:
         images: ``(1, 3, H', W')``, normalised, on the model's device.
@@ -105,25 +105,27 @@ def explain(
     weights: Path | str | bool = True,
     names: Sequence[str] | None = None,
 ) -> Explanation:
-    """Shows which parts of a photo speak for a class.
+    """Computes which parts of a photo are relevant for a class.
 
     Args:
         model: See :func:`load_model`. For several photos load it once.
         image: A file, a Pillow image, or ``(H, W, 3)`` uint8 RGB.
         method: See :func:`build_method`.
         classes: Ids or names; by default the most probable.
-        top: How many of the most probable.
+        top: Number of the most probable classes.
         size: ``(H, W)`` of the input to the model, multiples of its stride. By default
             the photo keeps its aspect ratio and gets as many patches as in training.
         weights: See :func:`load_model`.
-        names: Names of all C classes; those of ImageNet and of a training are known.
+        names: Names of all C classes; not needed for ImageNet and for models trained
+            here.
 
     Returns:
         The maps, at the size of the photo.
 
     Raises:
-        ConfigError: An unknown method, model or class, or a model without attention.
-        CheckpointError: Weights that are missing, do not fit or are no numbers.
+        ConfigError: The method, model or class is unknown, or the model has no
+            attention.
+        CheckpointError: The weights are missing, do not fit or are not finite.
         DataError: An image that cannot be read, or a size that does not fit.
     """
     head = build_method(method)
@@ -143,7 +145,7 @@ def ask(
     size: tuple[int, int] | None = None,
     names: Sequence[str] | None = None,
 ) -> Question:
-    """Shows a photo to a model and chooses the classes to explain.
+    """Runs a model on a photo and chooses the classes to explain.
 
     Args:
         model: The classifier; its mode is left as it was.
@@ -154,7 +156,7 @@ def ask(
         names: See :func:`explain`.
 
     Raises:
-        ConfigError: An unknown class.
+        ConfigError: A class is unknown.
         DataError: An image that cannot be read, or a size that does not fit.
     """
     names = _names(model, names)
@@ -176,7 +178,7 @@ def read_photo(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
     """A photo as ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-        DataError: A file that cannot be decoded, or an array of another kind.
+        DataError: The file cannot be decoded, or the array is not ``(H, W, 3)`` uint8.
     """
     if isinstance(image, (str, Path)):
         return read_image(image)

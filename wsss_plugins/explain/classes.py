@@ -15,9 +15,9 @@ def class_names(model: WSSSClassifier) -> Sequence[str]:
     """The names of the classes of a model.
 
     Returns:
-        Those of the data set it was trained on. For a model of timm with as many classes
-        as a set of ImageNet its descriptions, such as ``'goldfish, Carassius auratus'``.
-        Else nothing.
+        The names of the data set that the model was trained on. For a timm model with
+        the number of classes of an ImageNet set, its descriptions, such as ``'goldfish,
+        Carassius auratus'``. An empty sequence for other models.
     """
     if model.class_names:
         return model.class_names
@@ -35,15 +35,15 @@ def choose_classes(
     """Ids of the classes to explain, without repetition.
 
     Args:
-        wanted: Ids, or names of which one of several synonyms is enough; None for the
-            ``top`` most probable.
-        top: How many.
+        wanted: Ids or names, of which one of several synonyms is enough; None for the
+            ``top`` most probable classes.
+        top: Number of classes if ``wanted`` is None.
         probabilities: ``(C,)``.
         names: Of all classes, or nothing; synonyms are separated by commas.
 
     Raises:
-        ConfigError: Nothing to explain, an id out of range, or a name that is unknown
-            or of several classes.
+        ConfigError: ``wanted`` is empty, an id is out of range, or a name is unknown or
+            belongs to several classes.
     """
     count = len(probabilities)
     if wanted is None:

@@ -39,7 +39,7 @@ def build_method(method: str | Mapping[str, Any] | SeedHead) -> SeedHead:
             and arguments, or a seed head.
 
     Raises:
-        ConfigError: Unknown, or of another kind; lists near names.
+        ConfigError: No seed head has this name; the message lists near names.
     """
     if isinstance(method, str):
         names = method_names()

@@ -1,4 +1,4 @@
-"""The classifier that a name, a file, a folder or a module means."""
+"""Loads a classifier by its name, file, folder or module."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ FILES = ('.py', '.pth', '.pt', '.safetensors', '.npz')
 def load_model(
     model: nn.Module | Path | str, weights: Path | str | bool = True
 ) -> WSSSClassifier:
-    """The classifier that ``model`` means, its weights checked.
+    """Loads a classifier and checks its weights.
 
     Args:
         model: The name of a vision transformer of timm; the folder of a training
             (``model.py`` and ``weights.safetensors``) or a checkpoint in it; the config
             of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
             vision transformer of timm, which is copied.
-        weights: A file; True for those that belong to ``model``; False for none, to try
-            things out.
+        weights: A file of weights; True for the weights that belong to ``model``; False
+            for random weights, to try things out.
 
     Returns:
         The classifier, in evaluation mode unless it was given.
 
     Raises:
-        ConfigError: Unknown name, or a model that is no vision transformer.
-        CheckpointError: Weights that are missing, do not fit or are no numbers.
+        ConfigError: The name is unknown, or the model is not a vision transformer.
+        CheckpointError: The weights are missing, do not fit or are not finite.
     """
     if isinstance(model, WSSSClassifier):
         found = model
@@ -90,7 +90,7 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
 
 
 def _model_config(path: Path, weights: str | bool) -> Config:
-    """What says how the model of a folder, a checkpoint or a config is built."""
+    """The config of the model in a folder, beside a checkpoint, or in a config file."""
     config = path if path.is_dir() else path.parent
     config = path if path.suffix == '.py' else config / MODEL_FILE
     if not config.is_file():

@@ -36,13 +36,13 @@ def draw_sheet(
     """Draws the photo and one overlay per method for every class.
 
     Each map has its own scale, so that colours compare places within a picture and not
-    pictures: from its lowest positive value to the one that :data:`BRIGHTEST` of the
-    pixels reach.
+    between pictures. The scale runs from the lowest positive value to the value that a
+    share :data:`BRIGHTEST` of the pixels reaches.
 
     Args:
-        rows: For each photo its name and what each method says of it, all of the same
+        rows: For each photo its name and one explanation per method, all of the same
             classes.
-        signed: Whether to show what speaks against a class, in blue; zero is white then.
+        signed: Whether to show negative relevance in blue; zero is white then.
 
     Returns:
         RGB picture.
@@ -94,11 +94,11 @@ def tile_band(
     """Pictures of one size side by side, each with a caption, under a heading.
 
     Args:
-        heading: In bold.
-        note: Behind it.
+        heading: Bold text above the pictures.
+        note: Text after the heading.
         tiles: The pictures.
-        captions: Below them.
-        columns: How many in a row; all by default.
+        captions: Text below each picture.
+        columns: Number of pictures in a row; by default all.
 
     Returns:
         RGB picture.
@@ -144,7 +144,7 @@ def fitted(photo: np.ndarray) -> np.ndarray:
 
 
 def scale(signed: bool) -> Image.Image:
-    """What the colours mean."""
+    """The legend of the colours."""
     low, high = ('against', 'for') if signed else ('low', 'high')
     steps = (SIGNED if signed else HEAT)(np.linspace(0, 1, TILE // 2), bytes=True)
     strip = np.repeat(steps[None, :, :3], CAPTION, 0)

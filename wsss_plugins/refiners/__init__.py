@@ -1,4 +1,4 @@
-"""Refiners: from one seed to a better one."""
+"""Refiners: improve the seed of an image."""
 
 from wsss_plugins.refiners.background import (
     BackgroundPolicy,

@@ -1,4 +1,4 @@
-"""Background policies: how strongly a pixel speaks for none of the classes."""
+"""Background policies: the score of the background at every pixel."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class BackgroundPolicy(Refiner):
     """Sets ``seed.background`` from the scores alone; a subclass gives the rule.
 
     Args:
-        normalise: Scale the scores of every class to [0, 1] first. Without it they
-            must be in that range already.
+        normalise: Whether to scale the scores of every class to [0, 1] first. If False,
+            they must be in that range already.
     """
 
     label_free: ClassVar[bool] = False
-    """Whether it follows from the seeds, rather than from a number that is given."""
+    """Whether the background is computed from the seeds rather than a given number."""
 
     def __init__(self, normalise: bool = True) -> None:
         self.normalise = normalise
@@ -82,7 +82,7 @@ class PowerBackground(BackgroundPolicy):
         normalise: See :class:`BackgroundPolicy`.
 
     Raises:
-        ConfigError: Alpha is not positive.
+        ConfigError: ``alpha`` is not positive.
     """
 
     def __init__(self, alpha: float = 16.0, normalise: bool = True) -> None:
@@ -100,10 +100,10 @@ class PowerBackground(BackgroundPolicy):
 class QuantileBackground(BackgroundPolicy):
     """The score that the same share of every image exceeds, constant over the image.
 
-    For objects of known size, and for seeds whose scores are not comparable between
-    images. Of a whole data set it is the criterion ``'foreground_share'`` of
-    :func:`label_free_threshold`, which lets objects be larger in one image than in
-    another.
+    The policy suits objects of known size and seeds whose scores are not comparable
+    between images. The criterion ``'foreground_share'`` of :func:`label_free_threshold`
+    applies the same rule to a whole data set, so that objects may be larger in one
+    image than in another.
 
     Source: Doyle, JACM 1962 (p-tile thresholding).
 
@@ -112,7 +112,7 @@ class QuantileBackground(BackgroundPolicy):
         normalise: See :class:`BackgroundPolicy`.
 
     Raises:
-        ConfigError: The share is out of range.
+        ConfigError: ``foreground_share`` is outside (0, 1).
     """
 
     label_free = True
@@ -139,7 +139,7 @@ class QuantileBackground(BackgroundPolicy):
 class OtsuBackground(BackgroundPolicy):
     """The threshold of each image that best separates its scores, see :func:`otsu`.
 
-    An image whose scores are all alike is background.
+    An image whose scores are all equal is background everywhere.
 
     Source: Otsu, IEEE SMC 1979.
 
@@ -150,7 +150,7 @@ class OtsuBackground(BackgroundPolicy):
     label_free = True
 
     def background(self, strongest: Tensor) -> Tensor:
-        """Otsu's threshold of the image, and its score where it has only one."""
+        """Otsu's threshold of the image, or its score if all scores are equal."""
         try:
             threshold = otsu(score_histogram(strongest[None].cpu().numpy()))
         except DataError:  # all scores fall into one bin

@@ -1,4 +1,4 @@
-"""What a refiner is, and how several make one."""
+"""The refiner interface, and the chain of several refiners."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from wsss_plugins.structures import Seed
 
 
 class Refiner(ABC):
-    """Makes a better seed of a seed and its image.
+    """Computes a better seed from a seed and its image.
 
     A subclass overrides :meth:`refine`; calling the object checks the input first.
     Inputs are never changed.
 
     Attributes:
-        stages: Names of the stages whose trained models it needs, see :meth:`bind`.
+        stages: Names of the stages whose trained models the refiner needs, see
+            :meth:`bind`.
     """
 
     stages: tuple[str, ...] = ()
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:  # noqa: B027 - most need none
-        """Takes the trained models it needs; called once, before any work.
+        """Stores the trained models that the refiner needs; called once, before work.
 
         Args:
-            models: The model of each stage of :attr:`stages`, perhaps of others too.
+            models: The model of each stage in :attr:`stages`; may hold models of other
+                stages.
 
         Raises:
             ConfigError: A model is of the wrong kind.
@@ -47,7 +49,8 @@ class Refiner(ABC):
             A seed of the same classes and size, on the device of ``seed``.
 
         Raises:
-            DataError: The image is of another type or size.
+            DataError: The image is not ``(3, H, W)`` uint8, or not of the size of the
+                seed.
         """
         check_batch([image], [seed])
         return self.refine(image, seed)
@@ -68,7 +71,7 @@ class Refiner(ABC):
             seeds: Their seeds, in order; the numbers of classes may differ.
 
         Returns:
-            What refining them one by one gives, in order.
+            The refined seeds, in order, equal to refining them one by one.
 
         Raises:
             DataError: The images do not fit the seeds or one another.
@@ -78,11 +81,11 @@ class Refiner(ABC):
 
 
 def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
-    """Refuses what :meth:`Refiner.refine_batch` cannot take.
+    """Refuses batches that :meth:`Refiner.refine_batch` cannot process.
 
     Args:
-        images: To be ``(3, H, W)`` uint8 RGB each, all of one size.
-        seeds: To be as many, at least one, and of that size.
+        images: Must be ``(3, H, W)`` uint8 RGB each, all of one size.
+        seeds: Must be as many as images, at least one, and of their size.
 
     Raises:
         DataError: The numbers of images and seeds differ, an image is not ``(3, H, W)``
@@ -118,7 +121,8 @@ class RefinerChain(Refiner):
     """Applies refiners one after the other.
 
     Args:
-        refiners: Refiners or their configs, in order; none leaves the seed as it is.
+        refiners: Refiners or their configs, in order; with an empty list the seed is
+            unchanged.
 
     Raises:
         ConfigError: An entry of ``refiners`` is not a refiner.
@@ -130,7 +134,7 @@ class RefinerChain(Refiner):
         self.stages = tuple(dict.fromkeys(names))
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:
-        """Hands the models to every refiner."""
+        """Passes the models to every refiner."""
         for refiner in self.refiners:
             refiner.bind(models)
 

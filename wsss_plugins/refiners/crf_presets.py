@@ -15,7 +15,7 @@ class CRFPreset:
         gaussian: Smoothness kernel: width in pixels, weight of the Potts term.
         bilateral: Appearance kernel: width in pixels, width in grey levels, weight.
         iterations: Mean-field steps.
-        source: Where the numbers are from.
+        source: Publication that the numbers are from.
         confidence: Probability given to the winning label when the unary term is made
             from labels; None when it is made from the scores.
     """

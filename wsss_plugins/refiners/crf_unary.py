@@ -14,7 +14,7 @@ def unary_from_scores(scores: Tensor, clip: float = 1e-5) -> Tensor:
 def unary_from_labels(
     labels: Tensor, num_labels: int, confidence: float = 0.7
 ) -> Tensor:
-    """Unary energy of a label map that is right with probability ``confidence``.
+    """Unary energy of a label map that is correct with probability ``confidence``.
 
     Args:
         labels: ``(H, W)`` integers in 0..num_labels - 1.

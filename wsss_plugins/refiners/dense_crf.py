@@ -27,7 +27,7 @@ from wsss_plugins.structures import Seed
 BACKENDS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     dict(auto=mean_field, torch=mean_field, pydensecrf=mean_field_by_pydensecrf)
 )
-"""How marginals are inferred, by name; 'auto' is this package's own way."""
+"""Implementations of the inference, by name; 'auto' is that of this package."""
 
 
 @torch.no_grad()
@@ -49,25 +49,25 @@ def dense_crf(
     Args:
         image: ``(C, H, W)`` or ``(B, C, H, W)`` in 0 to 255; RGB, or any number of
             channels.
-        unary: ``(L, H, W)`` or ``(B, L, H, W)`` energies; their dtype and device are
-            those of the work.
+        unary: ``(L, H, W)`` or ``(B, L, H, W)`` energies, whose dtype and device the
+            inference uses.
         gaussian: Width in pixels and weight ``w_g`` of the smoothness kernel.
         bilateral: Widths in pixels and in grey levels, and weight ``w_b``.
         iterations: Mean-field steps, >= 0.
         compatibility: ``mu`` ``(L, L)``: the energy that label l pays for a
             neighbour with label m. As in pydensecrf it enters with its sign and as
-            ``(mu + mu.T) / 2``. None is Potts: -1 for equal labels, else 0, which a
-            penalty of 1 for different labels is equivalent to.
+            ``(mu + mu.T) / 2``. None is the Potts model: -1 for equal labels, else 0,
+            which is equivalent to a penalty of 1 for different labels.
         backend: 'auto' or 'torch' for this package's own inference, or 'pydensecrf',
-            which must be installed and knows one CPU core and float32 only.
+            which must be installed and uses one CPU core and float32.
 
     Returns:
         Marginals in the shape of ``unary``, in [0, 1], summing to 1 over the labels.
 
     Raises:
         DataError: Image and unary differ in size, or a label has no energy.
-        ConfigError: An unknown backend, one that is not installed, or a
-            compatibility of another shape.
+        ConfigError: The backend is unknown or not installed, or the compatibility has
+            another shape.
     """
     single = unary.ndim == 3
     images, energies = (image[None], unary[None]) if single else (image, unary)
@@ -81,7 +81,7 @@ def dense_crf(
 
 
 def _check_energies(images: Tensor, energies: Tensor) -> None:
-    """Refuses what is no batch of images with as many energies."""
+    """Refuses images and energies whose shapes do not match."""
     pixels, wanted = tuple(images.shape), tuple(energies.shape)
     same = pixels[:1] + pixels[2:] == wanted[:1] + wanted[2:]
     if len(pixels) != 4 or len(wanted) != 4 or not same or not energies.numel():
@@ -120,26 +120,28 @@ def _backend(name: str) -> Callable[..., Tensor]:
 class DenseCRF(Refiner):
     """Replaces scores and background by the marginals of a dense CRF.
 
-    Only the background and the classes present are labels. The seed needs a
-    background: put a background policy before.
+    The labels are the background and the present classes. The seed needs a background:
+    put a background policy before this refiner.
 
     Args:
-        preset: Name of the published settings in :data:`PRESETS` that hold unless
-            given: 'psa', 'acr', 'mctformer', 'deeplab', 'irn' or 'ex_vit'.
+        preset: Name of the published settings in :data:`PRESETS` that are used for
+            arguments that are not given: 'psa', 'acr', 'mctformer', 'deeplab', 'irn' or
+            'ex_vit'.
         gaussian: Smoothness kernel: width in pixels, weight.
         bilateral: Appearance kernel: width in pixels, width in grey levels, weight.
         iterations: Mean-field steps.
         clip: Lower bound of the scores before their logarithm.
-        reference_size: When given, the widths in pixels are meant for images whose
-            longer side is this, and are multiplied by ``max(H, W) / reference_size``.
-            Photos of VOC have 500 pixels; without scaling, a width of 80 spans a
-            whole 64-pixel image. PSA's ``scale_factor`` divides by the same ratio.
+        reference_size: Longer side of the images that the widths in pixels are meant
+            for; the widths are multiplied by ``max(H, W) / reference_size``. Photos of
+            VOC have 500 pixels; without scaling, a width of 80 spans a whole 64-pixel
+            image. PSA's ``scale_factor`` divides by the same ratio.
         compatibility: Rows of a matrix ``(1 + C, 1 + C)`` over background and all C
             classes, see :func:`dense_crf`; None is Potts.
-        backend: Who infers: 'auto', 'torch' or 'pydensecrf', see :func:`dense_crf`.
+        backend: Implementation of the inference: 'auto', 'torch' or 'pydensecrf', see
+            :func:`dense_crf`.
 
     Raises:
-        ConfigError: An unknown preset or backend, or a number out of range.
+        ConfigError: ``preset`` or ``backend`` is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -197,7 +199,7 @@ class DenseCRF(Refiner):
     def refine_batch(
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
-        """Refines together the seeds with one number of labels."""
+        """Refines seeds with equal numbers of labels together."""
         check_batch(images, seeds)
         alike: dict[Any, list[int]] = defaultdict(list)
         for i, seed in enumerate(seeds):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsss_plugins.refiners.simplices import Simplices
 
-# On a GPU longer sums go in two steps, lest a flat region keep one thread busy alone.
+# On a GPU long sums are split in two steps, so that no thread sums a flat region alone.
 _LONGEST_SUM = 64
 
 
@@ -19,8 +19,8 @@ class WeightedSum(NamedTuple):
     """A sparse matrix: row i of the product is ``sum_k weights_k values[columns_k]``.
 
     Attributes:
-        columns: int32, those of the first row, then those of the second, and so on.
-        weights: As many.
+        columns: int32 column indices of the first row, then of the second, and so on.
+        weights: One weight for each entry of ``columns``.
         offsets: ``(R,)`` int32: where every row starts.
     """
 
@@ -126,7 +126,7 @@ def lattice_filter(simplices: Simplices, num_points: int) -> LatticeFilter:
 
 
 def _in_parts(splat: WeightedSum) -> tuple[WeightedSum, WeightedSum]:
-    """Its sums in parts that are not long, and the sums of those."""
+    """The matrix with long sums split into parts, and the matrix that adds them."""
     heads = splat.offsets.long()
     lengths = heads.diff(append=heads.new_tensor([len(splat.columns)]))
     parts = (lengths + _LONGEST_SUM - 1) // _LONGEST_SUM
@@ -182,7 +182,7 @@ def _neighbours(
         wanted = vertices + step
         ahead = _search(vertices, wanted).clamp_(max=count - 1)
         half = (vertices[ahead] == wanted).to(dtype) / 2
-        # Whoever has no neighbour ahead is written to the row that is cut off.
+        # Points without a next neighbour are written to a row that is cut off.
         target = torch.where(half > 0, ahead, count)
         behind = torch.zeros(count + 1, dtype=torch.int64, device=here.device)
         behind_half = half.new_zeros(count + 1)

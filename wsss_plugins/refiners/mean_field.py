@@ -1,9 +1,9 @@
-"""Mean field of a fully connected CRF with Gaussian edges, two ways.
+"""Mean field of a fully connected CRF with Gaussian edges, in two implementations.
 
 Sources: Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with
 Gaussian Edge Potentials", NIPS 2011 (algorithm 1), and 2013 (symmetric normalisation).
 
-Both ways take the same arguments:
+Both implementations take the same arguments:
 
 - ``images`` ``(B, C, H, W)`` and ``logits`` ``(B, L, H, W)``, the negative unary
   energies, of one dtype and device;
@@ -47,7 +47,7 @@ def mean_field(
     iterations: int,
     compatibility: Tensor | None = None,
 ) -> Tensor:
-    """Infers marginals by this package's lattice, on the device of ``logits``."""
+    """Infers marginals by the lattice filter, on the device of ``logits``."""
     # One after the other the images stay in the cache of a CPU.
     together = 1 if logits.device.type == 'cpu' else len(logits)
     used = (gaussian, bilateral) if iterations else ((1, 0), (1, 1, 0))
@@ -186,7 +186,7 @@ def mean_field_by_pydensecrf(
 
 
 def _array(values: Tensor) -> np.ndarray:
-    """As pydensecrf takes arrays."""
+    """The tensor as an array for pydensecrf."""
     return np.ascontiguousarray(values.cpu().numpy(), dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Pixel-adaptive refinement: scores are averaged over neighbours of like colour."""
+"""Pixel-adaptive refinement: averages scores over neighbours of similar colour."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wsss_plugins.structures import Seed
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 PIXELS_AT_ONCE = 2**19
-"""The most pixels whose kernels are held at a time, unless one image has more."""
+"""Maximum number of pixels whose kernels are in memory, unless one image has more."""
 
 
 def neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     """Views of maps moved by each offset of dilated 3x3 windows, without the centre.
 
     Args:
-        maps: ``(N, C, H, W)``; beyond the border it goes on as on the border.
+        maps: ``(N, C, H, W)``; outside the map the value of the border pixel is used.
         dilations: Pixels between the points of each window.
 
     Yields:
@@ -43,7 +43,7 @@ def neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 
 @REFINERS.register_module()
 class PAMR(Refiner):
-    """Averages scores over dilated neighbourhoods, weighted by likeness of colour.
+    """Averages scores over dilated neighbourhoods, weighted by colour similarity.
 
     ``s_i <- sum_j a_ij s_j`` with
     ``a_ij = softmax_j(-mean_c |I_ci - I_cj| / (width * sigma_ci))``, j over the
@@ -52,7 +52,7 @@ class PAMR(Refiner):
 
     Source: Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels",
     CVPR 2020, "Pixel-adaptive mask refinement"; settings of the released code. A pixel
-    whose neighbours all have its colour keeps its scores: the quotient is 0 / 0.
+    whose neighbours all have its colour keeps its scores, since the quotient is 0 / 0.
 
     Args:
         iterations: How often to average, >= 0.
@@ -98,7 +98,8 @@ class PAMR(Refiner):
             seeds: Their seeds, with backgrounds; the numbers of classes may differ.
 
         Raises:
-            DataError: A seed without background, or images that do not fit.
+            DataError: A seed has no background, or the sizes of images and seeds
+                differ.
         """
         check_batch(images, seeds)
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[0][0].numel()))
@@ -182,7 +183,7 @@ class PAR(PAMR):
         iterations: How often to average, >= 0.
         dilations: Pixels between the points of each 3x3 window.
         width: The factor of the standard deviation of colours.
-        position_width: That of the standard deviation of distances.
+        position_width: The factor of the standard deviation of distances.
         position_weight: Weight of the kernel of the position, >= 0.
 
     Raises:

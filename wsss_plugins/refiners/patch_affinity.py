@@ -1,4 +1,4 @@
-"""Spreads scores along the patch-to-patch attention of a trained transformer."""
+"""Propagates scores along the patch-to-patch attention of a trained transformer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def patch_transition(
     normalise: bool = False,
     residual: float = 0.0,
 ) -> Tensor:
-    """What each patch takes from every other one.
+    """The weight with which each patch receives the scores of every other patch.
 
     Args:
         trace: Attention of a batch.
@@ -35,11 +35,11 @@ def patch_transition(
         residual: Weight of the identity that is added last, >= 0.
 
     Returns:
-        ``(N, n, n)`` >= 0, row = the patch that takes. With the defaults it is
+        ``(N, n, n)`` >= 0, row = the receiving patch. With the defaults equal to
         :meth:`Trace.patch_affinity`.
 
     Raises:
-        ConfigError: The backbone has no such block.
+        ConfigError: The backbone has no block of an index in ``blocks``.
     """
     depth = len(trace.attn)
     wrong = [b for b in blocks or () if not -depth <= b < depth]
@@ -64,10 +64,10 @@ def spread(maps: Tensor, transition: Tensor, power: int = 1) -> Tensor:
 
 @REFINERS.register_module()
 class PatchAffinity(Refiner):
-    """Spreads scores, and the background if there is one, along attention.
+    """Propagates scores, and the background if there is one, along attention.
 
     Maps are mean-pooled to the patches of the image, multiplied ``power`` times by
-    :func:`patch_transition`, and brought back bilinearly. Rows that do not sum to 1
+    :func:`patch_transition`, and resized back bilinearly. Rows that do not sum to 1
     change the scale of the scores: put the background policy after it.
 
     Source: Xu et al., "Multi-class Token Transformer for WSSS" (MCTformer), CVPR 2022,
@@ -75,14 +75,14 @@ class PatchAffinity(Refiner):
     defaults are those of the released codes, a sum over all blocks.
 
     Args:
-        model: Stage that trained the classifier whose attention is read.
+        model: Name of the stage that trained the classifier whose attention is read.
         blocks: Which blocks to add up, negative ones counting from the end; None: all.
         power: How often to multiply, >= 1.
         direction: A key of :data:`~wsss_plugins.backbones.DIRECTIONS`.
         normalise: Divide each row by its sum.
         residual: Weight of the identity that is added, >= 0.
-        input_size: ``(H, W)`` images are resized to for the classifier; by default their
-            own size, rounded to the backbone's stride.
+        input_size: ``(H, W)`` of the classifier's input; by default the size of the
+            image, rounded to the stride of the backbone.
 
     Raises:
         ConfigError: A number out of range.
@@ -117,7 +117,7 @@ class PatchAffinity(Refiner):
         self._model: WSSSClassifier | None = None
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:
-        """Takes the classifier of its stage."""
+        """Stores the classifier of the stage ``model``."""
         model = models[self.stages[0]]
         if not isinstance(model, WSSSClassifier):
             raise ConfigError(
@@ -128,14 +128,14 @@ class PatchAffinity(Refiner):
         self._model = model
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Returns the seed with its scores spread."""
+        """Returns the seed with propagated scores."""
         return self.refine_batch([image], [seed])[0]
 
     @torch.no_grad()
     def refine_batch(
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
-        """Refines the seeds of images of one size by one forward pass.
+        """Refines the seeds of images of one size with one forward pass.
 
         Args:
             images: ``(3, H, W)`` uint8 RGB each.
@@ -176,7 +176,7 @@ class PatchAffinity(Refiner):
             model.train(training)
 
     def _refined(self, seed: Seed, transition: Tensor, grid: tuple[int, int]) -> Seed:
-        """The seed of one image, spread by its ``(n, n)`` transition."""
+        """The seed of one image, multiplied by its ``(n, n)`` transition."""
         if not len(seed.classes):  # there is nothing to spread
             return seed
         extra = [] if seed.background is None else [seed.background[None]]

@@ -23,22 +23,23 @@ class PermutohedralLattice:
     lattice, and the term ``i = j`` is part of it. Splat, blur and slice are sparse
     matrices that are built once; :meth:`filter` only multiplies by them.
 
-    Only vertices that a point touches exist: a missing neighbour counts 0 in the blur.
+    Only vertices of simplices with a point exist; a missing neighbour is 0 in the blur.
 
     Args:
         features: ``(N, d)`` float32 or float64, in units of the kernel's standard
             deviation. Every computation is in this dtype and on this device.
         pad_to_multiple: Appends ``-N mod pad_to_multiple`` points with zero features
-            when the vertices are made. These phantom points hold no mass, yet their
-            vertices around the origin pass mass on in the blur. pydensecrf works in
-            blocks of 4 points and so has them; 1 gives the lattice of the paper.
+            when the vertices are made. The values of these points are 0, but their
+            vertices around the origin take part in the blur. pydensecrf processes
+            blocks of 4 points and therefore adds such points; 1 gives the lattice of
+            the paper.
         groups: Point n belongs to group ``n mod groups``; points of different groups,
             say images, are infinitely far apart. Each group has its phantom points.
 
     Raises:
-        DataError: The features are not ``(N, d)`` floats, or not finite, or 1e6 and
-            more in size, or spread over more lattice cells than 63 bits can number,
-            or N is no multiple of ``groups``.
+        DataError: The features are not ``(N, d)`` floats, are not finite, reach 1e6 in
+            absolute value, or spread over more lattice cells than 63 bits can number;
+            or N is not a multiple of ``groups``.
     """
 
     def __init__(

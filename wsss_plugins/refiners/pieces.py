@@ -1,4 +1,4 @@
-"""Refiners on large photos: at a smaller size, or tile by tile."""
+"""Applies refiners to large photos at a smaller size, or tile by tile."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from wsss_plugins.structures.tiles import LargeImages
 
 @REFINERS.register_module()
 class InPieces(Refiner):
-    """Applies refiners to a smaller copy of a large photo, or to overlapping tiles of it.
+    """Applies refiners to a smaller copy of a large photo or to overlapping tiles.
 
-    A dense CRF needs 400 to 500 bytes a pixel, 5 GB for a photo of 12 million. A smaller
-    copy keeps what is far apart in sight, and the refined scores are enlarged; tiles keep
-    the finest detail, and are blended where they meet. A photo that is small enough is
-    refined as it is. Put the background policy before: it looks at the whole photo.
+    A dense CRF needs 400 to 500 bytes a pixel, 5 GB for a photo of 12 million. A
+    smaller copy keeps the context of the whole photo, and the refined scores are
+    upsampled. Tiles keep the full resolution, and are blended where they overlap. A
+    photo that is small enough is refined at its own size. Put the background policy
+    before this refiner, since the policy uses the whole photo.
 
     Args:
-        refiners: Refiners or their configs, in order; none leaves the seed as it is.
+        refiners: Refiners or their configs, in order; with an empty list the seed is
+            unchanged.
         max_side: Longest side of the copy in pixels; None keeps the photo's size.
-        tile: Longest side of a tile of the copy in pixels; None takes it as a whole.
-        overlap: By how many pixels tiles overlap at least.
+        tile: Longest side of a tile of the copy in pixels; None refines the copy as a
+            whole.
+        overlap: Minimum overlap of tiles in pixels.
 
     Raises:
-        ConfigError: A size is out of range, or one of the refiners is none.
+        ConfigError: A size is out of range, or an entry of ``refiners`` is not a
+            refiner.
     """
 
     def __init__(
@@ -46,18 +50,18 @@ class InPieces(Refiner):
         self.large = LargeImages(max_side, tile, overlap)
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:
-        """Hands the models to every refiner."""
+        """Passes the models to every refiner."""
         self.chain.bind(models)
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Refines a copy or tiles of the image, and brings the scores to its size."""
+        """Refines a copy or tiles of the image, and resizes the scores to its size."""
         small = self.large.copy_of(image)
         size = (small.shape[1], small.shape[2])
         refined = self._refined(small, seed.resized(size))
         return refined.resized(seed.size)
 
     def _refined(self, image: Tensor, seed: Seed) -> Seed:
-        """The seed of the copy, tile by tile where that is asked for."""
+        """The refined seed of the copy, tile by tile if ``tile`` is set."""
         if max(seed.size) <= (self.large.tile or max(seed.size)):
             return self.chain(image, seed)
         known = seed.scores if seed.background is None else seed.probabilities()

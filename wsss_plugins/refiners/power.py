@@ -1,4 +1,4 @@
-"""Scores that are raised to a power."""
+"""Raises the scores of a seed to a power."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from wsss_plugins.structures import Seed
 class PowerScores(Refiner):
     """Scales the scores of every class to [0, 1] and raises them to a power.
 
-    A power below 1 lifts weak scores over a background that follows from the scores;
-    put it before one. Explanations of transformers are peaked: Athanasiadis, Moschovis
-    and Tuoma, ReScience C 2022, take the cube root in their code.
+    A power below 1 raises weak scores; put this refiner before a background policy.
+    Relevance maps of transformers are peaked: Athanasiadis, Moschovis and Tuoma,
+    ReScience C 2022, take the cube root in their code.
 
     Args:
         power: The exponent, > 0.
@@ -33,6 +33,6 @@ class PowerScores(Refiner):
         self.power = power
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Returns the seed with other scores; a background is left as it is."""
+        """Returns the seed with new scores and the same background."""
         scores = seed.normalised().scores if len(seed.classes) else seed.scores
         return replace(seed, scores=scores**self.power)

@@ -1,4 +1,4 @@
-"""Spreads scores by a random walk along the affinities of pixels.
+"""Propagates scores by a random walk along the affinities of pixels.
 
 Sources: Ahn and Kwak (PSA), CVPR 2018, section 3.4; Ahn, Cho and Kwak (IRN), CVPR
 2019, section 3.4. The walk itself is :class:`wsss_plugins.affinity.Transition`.
@@ -34,14 +34,15 @@ Source = FeatureSource | BoundarySource
 def walk_maps(
     maps: Tensor, transition: Transition, share: Tensor, stride: int, steps: int
 ) -> Tensor:
-    """Walks maps on the grid of the stride, and brings them back to their size.
+    """Propagates maps on the grid of the stride, and resizes them to their own size.
 
     Zero-padded to a multiple of the stride, mean-pooled, walked, upsampled bilinearly
     with half-pixel centres, and cropped, as in PSA.
 
     Args:
         maps: ``(C, H, W)`` floats.
-        transition: Of a map ``(h, w)``: H and W divided by the stride, rounded up.
+        transition: Transition of a map ``(h, w)``: H and W divided by the stride,
+            rounded up.
         share: ``(h, w)`` in [0, 1]: factor of the maps before the walk.
         stride: Pixels per pixel of the grid.
         steps: See :meth:`Transition.walk`.
@@ -59,31 +60,31 @@ def walk_maps(
 
 @REFINERS.register_module()
 class RandomWalk(Refiner):
-    """Replaces every score by its mean over the places a random walk leads to.
+    """Replaces every score by its expectation after a random walk.
 
     Published settings: PSA beta 8 and ``log_steps=8`` after a power background of 16;
     MCTformer's copy ``log_steps=6`` after a constant background of 0.39; IRN
     ``beta=10, log_steps=8, border='irn', walk_background=False`` at stride 4, with the
-    background policy after the walk. The paper of ReScience gives beta 16 and ``T^t``
-    with t = 8; taken at its word that is ``steps=8``, but as PSA's option it is
-    ``log_steps=8``.
+    background policy after the walk. The ReScience paper gives beta 16 and ``T^t`` with
+    t = 8: literally ``steps=8``, but ``log_steps=8`` if t is the option of PSA.
 
     Args:
-        affinity: Where affinities come from: the name of a stage whose trained model
-            gives features (AffinityNet) or boundaries (IRN), or the config of a module
-            that needs no training. The default is ``dict(type='ColourFeatures')``.
+        affinity: The source of the affinities: the name of a stage whose trained model
+            computes features (AffinityNet) or boundaries (IRN), or the config of a
+            module that needs no training. The default is
+            ``dict(type='ColourFeatures')``.
         beta: Exponent of the affinities, > 0.
         steps: Steps of the walk, >= 0: the power of T.
-        log_steps: In place of ``steps``: the number of squarings of T, which are
-            ``2 ** log_steps`` steps. 8 if neither is given.
+        log_steps: Replaces ``steps``: the number of squarings of T, which are ``2 **
+            log_steps`` steps. If neither is given, ``log_steps`` is 8.
         border: 'irn': all pairs inside the image; 'psa': without those that start at
             the border, as PSA's code does. See :data:`BorderRule`.
-        walk_background: Whether the background walks as the classes do. Otherwise it is
-            left as it is, and may be absent.
+        walk_background: Whether the background is propagated like the classes. If
+            False, the background is unchanged and may be None.
 
     Raises:
-        ConfigError: A number out of range, both ``steps`` and ``log_steps``, or an
-            affinity of another kind.
+        ConfigError: A number is out of range, both ``steps`` and ``log_steps`` are
+            given, or ``affinity`` is of another kind.
     """
 
     def __init__(
@@ -121,16 +122,16 @@ class RandomWalk(Refiner):
             self._source = _as_source(build_as(MODELS, affinity, nn.Module))
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:
-        """Takes the affinities from the model of its stage."""
+        """Stores the model of the stage ``affinity`` as the source of affinities."""
         for stage in self.stages:
             self._source = _as_source(models[stage], f" of stage '{stage}'")
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Returns the seed with walked scores and background.
+        """Returns the seed with propagated scores and background.
 
         Raises:
             ConfigError: The model of the stage is not bound yet.
-            DataError: No background, or scores that are not finite.
+            DataError: The seed has no background, or its scores are not finite.
         """
         maps = seed.probabilities() if self.walk_background else seed.scores
         if not maps.isfinite().all():
@@ -147,7 +148,7 @@ class RandomWalk(Refiner):
         return replace(seed, background=walked[0], scores=walked[1:])
 
     def _bound_source(self) -> Source:
-        """Where affinities come from, which a stage may still owe."""
+        """The affinity source; raises if its stage's model has not been bound."""
         if self._source is None:
             stage = self.stages[0]
             raise ConfigError(

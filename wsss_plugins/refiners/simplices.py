@@ -1,4 +1,4 @@
-"""Where points lie on the permutohedral lattice.
+"""Finds the simplices of the permutohedral lattice that contain given points.
 
 Source: Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the
 Permutohedral Lattice", Eurographics 2010, section 3.1.
@@ -19,11 +19,11 @@ class Simplices(NamedTuple):
     """The simplex around every point, ``D = d + 1`` corners, corners first.
 
     Attributes:
-        keys: ``(D, N)`` integers >= 0, row r the corner with remainder r; equal keys
-            mean the same vertex.
+        keys: ``(D, N)`` integers >= 0, row r is the corner with remainder r; equal keys
+            are the same vertex.
         weights: ``(D, N)`` barycentric weights; they sum to 1 over the corners.
-        steps: What a step along each of the D axes adds to a key.
-        num_keys: All keys are below this.
+        steps: The increment of a key for a step along each of the D axes.
+        num_keys: Upper bound of the keys.
     """
 
     keys: Tensor
@@ -98,9 +98,9 @@ def _barycentric(offset: Tensor) -> Tensor:
 def _number(base: Tensor, order: Tensor, groups: int) -> tuple[Tensor, list[int], int]:
     """Numbers the corners of all simplices by one integer each.
 
-    The coordinates of a vertex are congruent modulo ``D``, so the first one and the
-    differences to it divided by ``D`` say it all. Packing them by mixed radix is a
-    linear map, hence a step along an axis adds a constant to the number.
+    The coordinates of a vertex are congruent modulo ``D``, so the first coordinate and
+    the differences to it divided by ``D`` determine the vertex. Packing them by mixed
+    radix is a linear map, hence a step along an axis adds a constant to the number.
 
     Args:
         base: ``(D, N)``: the remainder-0 corners, divided by D.

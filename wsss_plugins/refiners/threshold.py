@@ -1,9 +1,9 @@
-"""Background thresholds of a whole data set, chosen from the seeds: no mask is read.
+"""Background thresholds of a whole data set, chosen from the seeds without masks.
 
 All criteria read one histogram of the strongest class score of every pixel:
 ``label_free_threshold(sum(map(score_histogram, scores_of_the_seeds)), 'otsu')``.
-Evaluation stages measure what each criterion costs against the best threshold on
-ground truth.
+Evaluation stages measure how much mIoU each criterion loses against the best threshold
+on ground truth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NUM_BINS = 1000
 """Bins of a score histogram; a threshold is one of their edges."""
 
 FOREGROUND_SHARE = 0.3
-"""Share of the pixels that are taken to show objects where nothing else is said.
+"""Default share of the pixels that are assumed to show objects.
 
 Objects fill 27 % of Pascal VOC 2012 val; too small a share costs more than too large.
 """
@@ -47,7 +47,8 @@ def otsu(histogram: np.ndarray) -> float:
     """The threshold that best separates the means of its two sides.
 
     Source: Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE SMC
-    1979, eq. 18. It works where background and objects are of like size and spread.
+    1979, eq. 18. The criterion works where background and objects are of similar size
+    and spread.
 
     Args:
         histogram: ``(B,)`` counts over [0, 1].
@@ -60,11 +61,11 @@ def otsu(histogram: np.ndarray) -> float:
 
 
 def max_entropy(histogram: np.ndarray) -> float:
-    """The threshold whose two sides are spread most evenly, each within itself.
+    """The threshold that maximises the sum of the entropies of its two sides.
 
     Source: Kapur, Sahoo and Wong, "A New Method for Gray-Level Picture Thresholding
-    Using the Entropy of the Histogram", CVGIP 1985. Both sides count alike however
-    many pixels they have, so that a small foreground is not drowned.
+    Using the Entropy of the Histogram", CVGIP 1985. Both sides have equal weight
+    whatever their numbers of pixels, so that a small foreground is not neglected.
 
     Args:
         histogram: ``(B,)`` counts over [0, 1].
@@ -80,8 +81,9 @@ def foreground_share(histogram: np.ndarray, expected: float) -> float:
     """The threshold that an expected share of all pixels exceeds (p-tile).
 
     Source: Doyle, "Operations Useful for Similarity-Invariant Pattern Recognition",
-    JACM 1962. The share is what one knows of the data without any mask: how much of
-    a picture its objects fill. Seeds are blobs, so rather more than less.
+    JACM 1962. The share is prior knowledge of the data set that needs no mask: how much
+    of an image its objects fill. Seeds are blobs, so choose a larger rather than a
+    smaller share.
 
     Args:
         histogram: ``(B,)`` counts over [0, 1].
@@ -117,7 +119,7 @@ def label_free_threshold(
         share: Expected share of foreground pixels, read by ``'foreground_share'``.
 
     Returns:
-        A threshold in (0, 1): foreground is what exceeds it.
+        A threshold in (0, 1): pixels above it are foreground.
 
     Raises:
         ConfigError: An unknown criterion or a share out of range.
@@ -133,9 +135,9 @@ def label_free_threshold(
 
 
 def _sides(histogram: np.ndarray) -> tuple[np.ndarray, slice, np.ndarray]:
-    """Share of each bin, the bins with something above them, the share up to each.
+    """Share of each bin, the bins with pixels on both sides, cumulative shares.
 
-    An edge with nothing below or nothing above divides nothing and is left out.
+    Edges with no pixel below or no pixel above are left out.
     """
     used = np.flatnonzero(histogram)
     if len(used) < 2:

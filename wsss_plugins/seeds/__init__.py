@@ -1,4 +1,4 @@
-"""Seed heads: from a trained classifier to class localisation maps."""
+"""Seed heads: class localisation maps from a trained classifier."""
 
 from wsss_plugins.seeds.acr import ACRGradientMap
 from wsss_plugins.seeds.affinity import AffinityRefined, spread_along

@@ -29,14 +29,14 @@ CLAMPS = ('before', 'after')
 class ACRGradientMap(PerClassHead):
     """Positive gradients of a class logit by the class-to-patch attention.
 
-    The blocks from ``start_block`` on are summed. Optionally the map is spread along the
-    patch-to-patch attention, summed over blocks. All classes of all images share one
-    forward pass, whose graph begins at ``start_block``; blocks that nobody reads run
-    fused attention.
+    The blocks from ``start_block`` on are summed. Optionally the map is propagated
+    along the patch-to-patch attention, summed over blocks. All classes of all images
+    share one forward pass, whose graph begins at ``start_block``; blocks whose
+    attention is not read run fused attention.
 
     Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eqs. 7 and 8, and
-    the variants of its released code (``getam``). See docs/methods.md for what the two
-    do differently.
+    the variants of its released code (``getam``). docs/methods.md lists the differences
+    between the paper and the code.
 
     Args:
         start_block: First block that is read; negative counts from the end. The released
@@ -44,15 +44,17 @@ class ACRGradientMap(PerClassHead):
         variant: With G the gradient and A the attention: ``'grad'`` mean of G+ (the
             paper); ``'grad_s'`` its square; ``'cam_grad'`` mean of (G A)+;
             ``'cam_grad_s'`` mean of (G A)+ times mean of G+.
-        affinity: Whether to spread the map along the patch affinity.
+        affinity: Whether to propagate the map along the patch affinity.
         clamp: Whether negative values are removed per head, ``'before'`` the mean over
             heads (the released code), or ``'after'`` it.
-        affinity_blocks: The blocks whose attention the map is spread along, negative
-            ones counting from the end; all of them by default, as the released code.
+        affinity_blocks: The blocks whose attention the map is propagated along;
+            negative indices count from the end. By default all blocks, as in the
+            released code.
         kwargs: See :class:`PerClassHead`.
 
     Raises:
-        ConfigError: Unknown variant or clamp, or no block to spread along.
+        ConfigError: ``variant`` or ``clamp`` is unknown, or ``affinity_blocks`` is
+            empty.
     """
 
     needs_class_token = True
@@ -89,7 +91,7 @@ class ACRGradientMap(PerClassHead):
     def look(
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
-        """See :meth:`SeedHead.look`; attention only of the blocks that are read."""
+        """See :meth:`SeedHead.look`; captures only the attention that is read."""
         depth = len(model.backbone.attention_modules())
         start = block_index(self.start_block, depth)
         read = range(start, depth)
@@ -135,7 +137,7 @@ class ACRGradientMap(PerClassHead):
         tokens: Tensor,
         first: int,
     ) -> Tensor:
-        """One slot's sum over the blocks, ``(N, n)``; ``tokens`` ``(N,)`` are the rows."""
+        """The sum over the blocks for one class of each image, ``(N, n)``."""
         total = attention[0].new_zeros(())
         for gradient, attn in zip(gradients, attention, strict=True):
             row, looks = (
@@ -156,7 +158,7 @@ class ACRGradientMap(PerClassHead):
         return weighted if self.variant == 'cam_grad' else weighted * positive
 
     def _positive_mean(self, values: Tensor) -> Tensor:
-        """Mean over the heads of ``(N, heads, n)``, without what is negative."""
+        """Mean over the heads of ``(N, heads, n)``, without the negative part."""
         if self.clamp == 'after':
             return values.mean(1).clamp(min=0)
         return values.clamp(min=0).mean(1)

@@ -1,4 +1,4 @@
-"""Any seed head's maps, spread along the patch-to-patch attention of the same model."""
+"""The maps of any seed head, propagated along the model's patch-to-patch attention."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ class AffinityRefined(SeedHead):
     The affinity is the patch-to-patch attention, mean over heads and summed over blocks.
     It is applied to the patches of each scale and each mirrored copy, as ACR and
     MCTformer do; the refiner ``PatchAffinity`` does the same to finished seeds, once and
-    on the image's own pixels. The cost is one product, and a second forward pass where
-    the head's own does not show all attention (relevance propagation, GradCAM).
+    on the image's own pixels. The cost is one matrix product, and a second forward pass
+    if the forward pass of the head does not capture all attention (relevance
+    propagation, GradCAM).
 
     Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eq. 8.
 
     Args:
         head: The head or its config; :class:`GenericAttentionRelevance` by default, the
             row 'Generic' with affinity of the paper's table 5.
-        power: How often to multiply, >= 1.
-        direction: Whether patches take from those that they attend to, as in the paper,
-            or give to them: a key of :data:`~wsss_plugins.backbones.DIRECTIONS`.
+        power: Number of multiplications, >= 1.
+        direction: A key of :data:`~wsss_plugins.backbones.DIRECTIONS`: whether a patch
+            receives the scores of the patches that it attends to, as in the paper, or
+            passes its score to them.
 
     Raises:
-        ConfigError: ``power`` is less than 1, or an unknown direction.
+        ConfigError: ``power`` is less than 1, or ``direction`` is unknown.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class AffinityRefined(SeedHead):
         return capture(model.backbone, images, gradients=self.head.needs_grad)
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """The spread maps, ``(N, C, h, w)``.
+        """The propagated maps, ``(N, C, h, w)``.
 
         Raises:
             DataError: The head's maps are not on the patch grid.
@@ -98,6 +100,6 @@ class AffinityRefined(SeedHead):
 
 
 def spread_along(maps: Tensor, affinity: Tensor) -> Tensor:
-    """Maps ``(N, C, h, w)`` times an affinity ``(N, n, n)``, row = the patch that takes."""
+    """Maps ``(N, C, h, w)`` times an affinity ``(N, n, n)``, row = receiving patch."""
     flat = torch.einsum('nij,ncj->nci', affinity.to(maps), maps.flatten(2))
     return flat.unflatten(2, maps.shape[2:])

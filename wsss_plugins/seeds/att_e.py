@@ -15,23 +15,23 @@ from wsss_plugins.seeds.cam import CAM
 
 @SEED_HEADS.register_module()
 class AttributeCAM(CAM):
-    """The attribute-guided feature map, put through the classification layer.
+    """The attribute-guided feature map, passed through the classification layer.
 
     Each patch's class logit from ``M = F^ * G``, the sum over the attributes. The paper
-    says how M becomes the image's prediction and not how it becomes maps; the
-    classification layer on each patch is what makes both agree.
+    defines the prediction of the image from M and does not define maps. Applying the
+    classification layer to each patch makes both consistent.
 
     Source: Yu et al., eX-ViT, 2023, eqs. 7 to 12.
 
     Args:
-        fuse_blocks: K, how many of the last blocks ``F^`` is the mean of (eq. 10, figure
-            8); by default as in training.
-        attribute: Only what this attribute, 0 to S - 1, adds to the logits, without the
-            bias; by default all.
+        fuse_blocks: K, the number of last blocks that ``F^`` is the mean of (eq. 10,
+            figure 8); by default as in training.
+        attribute: Index 0 to S - 1 of the attribute whose contribution to the logits,
+            without the bias, is the map; by default all attributes.
         floor: See :class:`CAM`.
 
     Raises:
-        ConfigError: Numbers below their range, or an unknown floor.
+        ConfigError: A number is out of range, or ``floor`` is unknown.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AttributeCAM(CAM):
             )
 
     def logits(self, model: WSSSClassifier, trace: Trace) -> Tensor:
-        """What the attributes say of each patch, ``(N, C, h, w)``."""
+        """The logits of each patch from the attributes, ``(N, C, h, w)``."""
         tokens = trace.tokens
         if self.fuse_blocks is not None:
             backbone = model.backbone

@@ -21,12 +21,12 @@ class CAM(SeedHead):
     eq. 2, on patch tokens or the last feature map of a CNN.
 
     Args:
-        floor: What counts as nothing: ``'zero'``, so that the map is the positive part
-            of the logit, as the field does; or the image's own ``'minimum'``. A model
-            that doubts a class has negative logits everywhere, and an empty map then.
+        floor: Lower bound that is subtracted: ``'zero'``, so that the map is the
+            positive part of the logit, as usual; or the ``'minimum'`` of the image.
+            With ``'zero'`` the map is empty if all logits of a class are negative.
 
     Raises:
-        ConfigError: Unknown floor.
+        ConfigError: ``floor`` is unknown.
     """
 
     needs_attention = False

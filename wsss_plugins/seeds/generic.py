@@ -16,8 +16,9 @@ class GenericAttentionRelevance(PerClassHead):
     """Rollout of the positive part of gradient times attention.
 
     ``R = (I + A_L) ... (I + A_1)`` with ``A`` the mean over heads of ``(G * attention)+``;
-    the row of the class token, of the class's own where it has one, is the map. Where the
-    logits come from the patch tokens, it is the mean of their rows of ``R - I``.
+    The map is the row of the class token, or of the token of the class where each class
+    has one. Where the logits come from the patch tokens, the map is the mean of their
+    rows of ``R - I``.
 
     Source: Chefer et al., Generic Attention-model Explainability, 2021, eqs. 5 and 6.
     """

@@ -10,7 +10,7 @@ from wsss_plugins.seeds.acr import ACRGradientMap
 
 @SEED_HEADS.register_module()
 class GETAM(ACRGradientMap):
-    """Attention coupled twice with its gradient, summed over the last blocks.
+    """Attention times gradient times gradient, summed over the last blocks.
 
     Per block ``mean((G A)+) * mean(G+)`` with means over heads: the variant
     'cam_grad_s' of ACR's released function of that name, on its default blocks.

@@ -26,17 +26,17 @@ from wsss_plugins.seeds.base import (
 class GradCAM(PerClassHead):
     """Channels of a feature map, weighted by the mean gradient of the class's logit.
 
-    Of a CNN the feature map is the last one, of a transformer the patch tokens after a
-    block. Where the logits are a linear layer on the mean of the last feature map, it is
-    CAM without the bias, divided by the number of places.
+    The feature map of a CNN is the last one, that of a transformer the patch tokens
+    after a block. Where the logits are a linear layer on the mean of the last feature
+    map, GradCAM equals CAM without the bias, divided by the number of positions.
 
     Source: Selvaraju et al., Grad-CAM, 2017, eqs. 1 and 2.
 
     Args:
         block: The transformer block whose output is the feature map; negative counts from
-            the end. By default the last one that the logits depend on: the tokens that the
-            head reads, where these are patches, else the last block but one, after which
-            the class token reads patches once more.
+            the end. By default the last output whose patch tokens influence the logits:
+            the last block where the head reads patch tokens, else the last block but
+            one, since the class token reads the patch tokens in the last block.
         kwargs: See :class:`PerClassHead`.
     """
 
@@ -47,7 +47,7 @@ class GradCAM(PerClassHead):
         self.block = block
 
     def check_model(self, model: WSSSClassifier) -> None:
-        """Refuses a head that reads other tokens beside the last patch tokens.
+        """Refuses a head that also reads other tokens than the last patch tokens.
 
         Raises:
             UserError: The model has an :class:`AttributeHead`, and ``block`` is None.
@@ -119,8 +119,8 @@ def _weighted(features: Tensor, gradient: Tensor) -> Tensor:
 class AttentionGradCAM(PerClassHead):
     """Class-to-patch attention of the heads, weighted by their mean gradient.
 
-    The mean over heads is taken before negative values are removed. Maps may be all
-    zero where every head speaks against the class.
+    The mean over heads is taken before negative values are removed. A map is zero where
+    the weighted mean over the heads is negative.
 
     Source: Selvaraju et al., Grad-CAM, 2017, eqs. 1 and 2, on attention as the baseline of
     Chefer et al., Transformer Interpretability Beyond Attention Visualization, 2021.

@@ -30,7 +30,7 @@ class InputXGradient(PerClassHead):
     def look(
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
-        """A forward pass that goes back to the pixels."""
+        """A forward pass with a graph from the pixels on."""
         images = images.detach().requires_grad_()
         return capture(model.backbone, images, gradients=True, attention=False)
 
@@ -45,18 +45,19 @@ class InputXGradient(PerClassHead):
 class IntegratedGradients(InputXGradient):
     """The input times its gradient, averaged on the way from a black image; signed.
 
-    The way goes straight from ``baseline`` to the image in the middles of equal steps.
-    With many steps the map sums to the difference of the logits at both ends.
+    The integral runs along the straight line from ``baseline`` to the image and is
+    approximated by the midpoints of equal steps. With many steps the map sums to the
+    difference of the logits at both ends.
 
     Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, 2017, eq. 3.
 
     Args:
-        steps: How many points on the way.
-        baseline: Value of the normalised pixels at its beginning.
+        steps: Number of points on the line.
+        baseline: Value of the normalised pixels at the start of the line.
         kwargs: See :class:`PerClassHead`.
 
     Raises:
-        ConfigError: No step.
+        ConfigError: ``steps`` is less than 1.
     """
 
     def __init__(self, steps: int = 20, baseline: float = 0.0, **kwargs: Any) -> None:
@@ -81,6 +82,6 @@ class IntegratedGradients(InputXGradient):
 def _pixel_gradients(
     model: WSSSClassifier, trace: Trace, slots: Tensor
 ) -> list[Tensor]:
-    """The gradient ``(N, 3, H, W)`` of each slot's logits by the image."""
+    """The gradients ``(N, 3, H, W)`` of the logits by the image, class by class."""
     scores = model.class_logits(trace.tokens)
     return [g for (g,) in trace.backward(scores, slots, [trace.images])]

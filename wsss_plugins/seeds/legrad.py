@@ -30,7 +30,7 @@ class LeGrad(PerClassHead):
         kwargs: See :class:`PerClassHead`.
 
     Raises:
-        UserError: The backbone does not show its blocks.
+        UserError: The tokens between the blocks of the backbone cannot be captured.
     """
 
     def __init__(self, start_block: int = 0, **kwargs: Any) -> None:

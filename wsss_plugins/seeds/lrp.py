@@ -77,7 +77,8 @@ class PartialLRP(RelevanceHead):
     'partial LRP' of Chefer et al., 2021.
 
     Args:
-        block: The block; -1 the last one, as the paper, 1 its 'second layer'.
+        block: Index of the block: -1 is the last block, as in the paper, 1 is its
+            'second layer'.
         ablation: Whether the relevance is multiplied by the gradient of the class's
             logit before negative values are removed.
         rules: See :class:`RelevanceHead`.
@@ -106,7 +107,7 @@ class PartialLRP(RelevanceHead):
 
     @staticmethod
     def _gradients(model: WSSSClassifier, trace: Trace, slots: Tensor) -> list[Tensor]:
-        """The class token's row of the gradient by the block's attention, per slot."""
+        """The class token's rows of the gradient by the attention of the block."""
         with capture(model.backbone, trace.images, gradients=True) as plain:
             attn = plain.attn[-len(trace.attn)]
             logits = model.class_logits(plain.tokens)

@@ -29,21 +29,22 @@ class MCTformerMap(SeedHead):
     (either)     ``'patchcam'``: CAM+ alone
     ===========  ==============================================  =========================
 
-    The attention is the mean over heads, CAM+ the positive patch logits. The
-    maps are then spread along the patch-to-patch attention of all blocks.
+    The attention is the mean over heads, CAM+ the positive patch logits. The maps are
+    then propagated along the patch-to-patch attention of all blocks.
 
     Source: Xu et al., Multi-class Token Transformer for Weakly Supervised Semantic
-    Segmentation, 2022, and Xu et al., MCTformer+, 2023, as their released codes have
-    them: the affinity is a sum over blocks, which the papers average.
+    Segmentation, 2022, and Xu et al., MCTformer+, 2023, in the version of their
+    released codes, where the affinity is a sum over blocks; the papers take the mean.
 
     Args:
         fuse: See above.
-        layers: How many of the last blocks' attention is read.
-        reduce: Whether these are added (V1, V2) or averaged (plus); a matter of scale.
-        refine: Whether to spread the maps.
+        layers: Number of last blocks whose attention is read.
+        reduce: Whether the attention of these blocks is added (V1, V2) or averaged
+            (plus), which only changes the scale.
+        refine: Whether to propagate the maps along the attention.
 
     Raises:
-        ConfigError: An unknown word, or no layer.
+        ConfigError: ``fuse`` or ``reduce`` is unknown, or ``layers`` is less than 1.
     """
 
     needs_class_token = True

@@ -1,4 +1,4 @@
-"""Maps of several scales and of the mirrored image, added up. One place for all heads."""
+"""Averages the maps of a seed head over several scales and flips of the image."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class MultiScaleFlip:
         scales: Factors of the input's sides; sides are rounded to multiples of the
             backbone's stride.
         flip: Whether to add the mirrored image.
-        align_corners: How maps are brought to the output size; True is ACR's way.
+        align_corners: Convention of the resizing of maps to the output size; True as in
+            ACR.
 
     Raises:
-        ConfigError: No scale, or one that is not positive.
+        ConfigError: ``scales`` is empty, or a scale is not positive.
     """
 
     def __init__(

@@ -12,10 +12,10 @@ from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 
 @SEED_HEADS.register_module()
 class RawAttention(SeedHead):
-    """How the class token attends to the patches in one block, mean over heads.
+    """Attention of the class token to the patches in one block, averaged over heads.
 
-    It does not tell classes apart: each present class gets the same map, unless every
-    class has a token of its own.
+    The map does not depend on the class: every present class gets the same map, unless
+    the model has one class token per class.
 
     Source: the baseline 'raw attention' of Chefer et al., Transformer Interpretability
     Beyond Attention Visualization, 2021.

@@ -1,4 +1,4 @@
-"""What the heads that propagate relevance share."""
+"""The base class of the seed heads that propagate relevance."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from wsss_plugins.seeds.base import PerClassHead, block_index
 
 
 class RelevanceHead(PerClassHead):
-    """A seed head whose trace goes back with relevance instead of gradients.
+    """A seed head whose backward pass propagates relevance instead of gradients.
 
     Relevance starts as 1 at the logit of the class.
 
     Args:
         rules: The composite, or its name in ``lrp.COMPOSITES``.
-        start_block: First block that relevance passes; negative counts from the end.
-            None lets it reach the image.
+        start_block: First block that relevance is propagated through; negative counts
+            from the end. None propagates it to the image.
         kwargs: See :class:`PerClassHead`.
 
     Raises:
-        ConfigError: Unknown composite.
+        ConfigError: No published composite has the name ``rules``.
     """
 
     needs_class_token = True
@@ -43,7 +43,7 @@ class RelevanceHead(PerClassHead):
 
     @contextmanager
     def look(self, model: WSSSClassifier, images: Tensor) -> Iterator[Trace]:
-        """The forward pass under the rules."""
+        """The forward pass with the rules of the composite."""
         start = self.start_block
         if start is not None:
             start = block_index(start, len(model.backbone.attention_modules()))
@@ -51,13 +51,13 @@ class RelevanceHead(PerClassHead):
             yield trace
 
     def scores(self, model: WSSSClassifier, trace: Trace) -> Tensor:
-        """Class logits ``(N, C)`` of the trace, from which relevance can go back."""
+        """Class logits ``(N, C)``, from which relevance can be propagated."""
         with self.rules(model.head):
             return model.class_logits(trace.tokens)
 
 
 def spread_class_token(blocks: Iterable[Tensor], like: Tensor) -> Tensor:
-    """The class token's row of ``(I + A_L) ... (I + A_1)``, without the whole product.
+    """The class token's row of ``(I + A_L) ... (I + A_1)``, without the full product.
 
     Args:
         blocks: ``(N, T, T)`` of each block, the *last* block first.

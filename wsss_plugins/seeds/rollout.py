@@ -14,11 +14,11 @@ from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
 
 @SEED_HEADS.register_module()
 class AttentionRollout(SeedHead):
-    """How much of each patch reaches the class token through all blocks.
+    """Attention of the class token to each patch, propagated through all blocks.
 
     Each block's head-averaged attention plus the identity, rows divided by their sum,
-    multiplied from the first block on. It does not tell classes apart: each present
-    class gets the same map, unless every class has a token of its own.
+    multiplied from the first block on. The map does not depend on the class: every
+    present class gets the same map, unless the model has one class token per class.
 
     Source: Abnar & Zuidema, Quantifying Attention Flow in Transformers, 2020, eq. 1, as
     the baseline of Chefer et al., 2021, computes it.
@@ -38,7 +38,7 @@ class AttentionRollout(SeedHead):
         """The rollout of the class token, ``(N, C, h, w)``.
 
         Raises:
-            UserError: Attention with negative values.
+            UserError: The attention has negative values.
         """
         start = block_index(self.start_block, len(trace.attn))
         attn = trace.head_mean(start)

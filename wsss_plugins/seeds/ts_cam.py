@@ -1,4 +1,4 @@
-"""TS-CAM: attention says where something is, the patch logits what."""
+"""TS-CAM: the attention of the class token times the patch logits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class TSCAM(SeedHead):
     """The class token's attention, the same for all classes, times each patch's logit.
 
     The attention is the mean over heads, summed over all blocks. The paper's classifier
-    reads the patch tokens alone (:class:`ConvHead`), so that nothing but the blocks in
-    between trains the class token; any head with patch logits will do here.
+    reads the patch tokens alone (:class:`ConvHead`), so that the class token is trained
+    only through its influence on the patch tokens. Here any head with patch logits can
+    be used.
 
     Source: Gao et al., TS-CAM: Token Semantic Coupled Attention Map for Weakly Supervised
-    Object Localization, 2021, as its released code has it: a sum over blocks of the
-    attention itself, without rollout.
+    Object Localization, 2021, in the version of its released code: a sum of the
+    attention over blocks, without rollout.
     """
 
     def check_model(self, model: WSSSClassifier) -> None:
