@@ -50,6 +50,29 @@ def test_reads_bases_and_remembers_its_file(config) -> None:
     assert cfg.head.type is CAM
 
 
+def test_a_helper_of_a_config_is_no_part_of_it(config) -> None:
+    """It edits what it names, and reaches the configs that read the file."""
+    helped = config.with_name('helped.py')
+    helped.write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .mine import *\n'
+        '    from .base.data import batch as _batch\n'
+        '_, _val = data\n'
+        '_val.batch = _batch\n'
+    )
+    further = config.with_name('further.py')
+    further.write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .helped import *\n'
+        'twice = 2 * _batch\n'
+    )
+    cfg = load_config(further)
+    assert cfg.data[1] == dict(split='val', batch=4) and cfg.twice == 8
+    assert set(cfg.to_dict()) == {'data_root', 'batch', 'head', 'data', 'twice'}
+
+
 def test_overrides_reach_into_dicts_and_lists(config) -> None:
     options = {'data.1.split': 'test', 'head.new': 3, 'seed': 7, 'data.0': dict(a=1)}
     cfg = load_config(config, options)

@@ -36,6 +36,10 @@ BUILDER_KEYS = frozenset(
 def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
     """Reads a Python config.
 
+    A name that begins with an underscore is a helper of the files that use it, such as
+    ``_load, _resize, _crop = val_dataloader.dataset.pipeline``; it is no part of the
+    config.
+
     Args:
         path: The file.
         overrides: Dotted keys and their values, as ``--cfg-options`` gives them; a
@@ -61,6 +65,8 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
         lines = [f for f in extract_tb(error.__traceback__) if f.name == '<module>']
         place = f'{lines[-1].filename}:{lines[-1].lineno}: ' if lines else ''
         raise ConfigError(f'{place}config {path} cannot be read: {reason}') from error
+    for name in [name for name in cfg if name.startswith('_')]:
+        cfg.pop(name)
     for key, value in (overrides or {}).items():
         _override(cfg, key, value)
     return cfg
