@@ -1,40 +1,33 @@
 """128 real COCO photos as a segmentor sees them."""
 
-from mmcv.transforms import RandomFlip, RandomResize
-from mmengine.dataset import DefaultSampler
-from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion, RandomCrop
+from mmengine.config import read_base
+from mmseg.datasets.transforms import PhotoMetricDistortion
 
-from wsss_plugins.datasets import COCO14, LoadImage, LoadLabelMap
+from wsss_plugins.datasets import COCO14
 
-data_root = '../shared/data/coco128'
-split = 'train2014'
+with read_base():
+    from .coco128_data import data_root, split
+    from .voc_segmentation import train_dataloader
+
 num_classes = 81
 
-train_dataloader = dict(
-    batch_size=16,
-    num_workers=1,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    drop_last=True,
-    dataset=dict(
-        type=COCO14,
-        data_root=data_root,
-        split=split,
-        label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
-        pipeline=[
-            dict(type=LoadImage),
-            dict(type=LoadLabelMap),
-            dict(
-                type=RandomResize,
-                scale=(192, 192),
-                ratio_range=(0.75, 1.5),
-                keep_ratio=True,
-            ),
-            dict(type=RandomCrop, crop_size=(128, 128)),
-            dict(type=RandomFlip, prob=0.5),
-            dict(type=PhotoMetricDistortion),
-            dict(type=PackSegInputs),
-        ],
-    ),
+_load, _labels, _resize, _crop, _flip, _pack = train_dataloader.dataset.pipeline
+_resize.update(scale=(192, 192), ratio_range=(0.75, 1.5))
+_crop.crop_size = (128, 128)
+train_dataloader.update(batch_size=16, num_workers=1, drop_last=True)
+train_dataloader.dataset.update(
+    type=COCO14,
+    data_root=data_root,
+    split=split,
+    pipeline=[
+        _load,
+        _labels,
+        _resize,
+        _crop,
+        _flip,
+        dict(type=PhotoMetricDistortion),
+        _pack,
+    ],
 )
 val_dataloader = None  # the pipeline scores the photos, see EvaluateLabelStage
 val_evaluator = None

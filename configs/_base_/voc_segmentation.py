@@ -1,56 +1,42 @@
 """Pascal VOC 2012 as DeepLabV2 sees it: pseudo labels of train_aug in, val to score."""
 
 from mmcv.transforms import RandomFlip, RandomResize
-from mmengine.dataset import DefaultSampler
+from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.evaluation.metrics import IoUMetric
 
-from wsss_plugins.datasets import VOC12, LoadImage, LoadLabelMap
+from wsss_plugins.datasets import LoadImage, LoadLabelMap
 from wsss_plugins.refiners import DenseCRF
 
-data_root = 'data/VOCdevkit/VOC2012'
+with read_base():
+    from .voc_data import data_root, train_dataloader, val_dataloader
+
 num_classes = 21
 
-train_dataloader = dict(
-    batch_size=10,
-    num_workers=4,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    dataset=dict(
-        type=VOC12,
-        data_root=data_root,
-        split='train_aug',
-        label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
-        pipeline=[
-            dict(type=LoadImage),
-            dict(type=LoadLabelMap),
-            dict(
-                type=RandomResize,
-                scale=(500, 500),
-                ratio_range=(0.5, 1.5),
-                keep_ratio=True,
-            ),
-            dict(type=RandomCrop, crop_size=(321, 321)),
-            dict(type=RandomFlip, prob=0.5),
-            dict(type=PackSegInputs),
-        ],
-    ),
+train_dataloader.batch_size = 10
+train_dataloader.dataset.update(
+    label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
+    pipeline=[
+        dict(type=LoadImage),
+        dict(type=LoadLabelMap),
+        dict(
+            type=RandomResize,
+            scale=(500, 500),
+            ratio_range=(0.5, 1.5),
+            keep_ratio=True,
+        ),
+        dict(type=RandomCrop, crop_size=(321, 321)),
+        dict(type=RandomFlip, prob=0.5),
+        dict(type=PackSegInputs),
+    ],
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    dataset=dict(
-        type=VOC12,
-        data_root=data_root,
-        split='val',
-        label_maps='SegmentationClass',
-        test_mode=True,
-        pipeline=[
-            dict(type=LoadImage),
-            dict(type=LoadLabelMap),
-            dict(type=PackSegInputs),
-        ],
-    ),
+val_dataloader.dataset.update(
+    label_maps='SegmentationClass',
+    pipeline=[
+        dict(type=LoadImage),
+        dict(type=LoadLabelMap),
+        dict(type=PackSegInputs),
+    ],
 )
 val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
 
