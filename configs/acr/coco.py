@@ -6,11 +6,13 @@ with read_base():
     from .voc import *
     from .._base_.coco_data import *
 
-train_dataloader.batch_size = 4
-train_dataloader.dataset.pipeline[3].pad = [128, 128, 128]
-val_dataloader.dataset.pipeline[2].pad = [128, 128, 128]
 model.head.num_classes = num_classes
+train_dataloader.batch_size = 4
+_, _, _, _crop, _ = train_dataloader.dataset.pipeline
+_, _, _val_crop, _ = val_dataloader.dataset.pipeline
+_crop.pad = _val_crop.pad = [128, 128, 128]
 
 max_epochs = 5
 train_cfg.max_epochs = max_epochs
-param_scheduler[0].end = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs

@@ -12,5 +12,6 @@ model.drop_patches = 0.0
 
 max_epochs = 150
 train_cfg.update(max_epochs=max_epochs, val_interval=1000)
-param_scheduler[0].end = 5
-param_scheduler[1].update(begin=5, T_max=max_epochs - 5)
+_warm_up, _cosine = param_scheduler
+_warm_up.end = 5
+_cosine.update(begin=5, T_max=max_epochs - 5)

@@ -3,15 +3,15 @@
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.normalisation import imagenet as _imagenet
     from .voc import *
 
 model.backbone.name = 'deit_small_patch16_224'
-# What DeiT's weights were trained with.
-model.update(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-train_dataloader.dataset.pipeline[3].pad = [124, 116, 104]
-val_dataloader.dataset.pipeline[2].pad = [124, 116, 104]
+model.update(_imagenet)  # what DeiT's weights were trained with
 # The shares of the crop that 345, 438 and 384 are of 384 px.
-train_dataloader.dataset.pipeline[1].update(low=201, high=256)
-train_dataloader.dataset.pipeline[3].size = 224
-val_dataloader.dataset.pipeline[1].update(low=224, high=224)
-val_dataloader.dataset.pipeline[2].size = 224
+_, _resize, _, _crop, _ = train_dataloader.dataset.pipeline
+_resize.update(low=201, high=256)
+_crop.update(size=224, pad=[124, 116, 104])
+_, _val_resize, _val_crop, _ = val_dataloader.dataset.pipeline
+_val_resize.update(low=224, high=224)
+_val_crop.update(size=224, pad=[124, 116, 104])

@@ -3,9 +3,11 @@
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.normalisation import half as _half
     from .voc_deit import *
 
 model.backbone.name = 'vit_base_patch16_224'
-model.update(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
-train_dataloader.dataset.pipeline[3].pad = [128, 128, 128]
-val_dataloader.dataset.pipeline[2].pad = [128, 128, 128]
+model.update(_half)
+_, _, _, _crop, _ = train_dataloader.dataset.pipeline
+_, _, _val_crop, _ = val_dataloader.dataset.pipeline
+_crop.pad = _val_crop.pad = [128, 128, 128]

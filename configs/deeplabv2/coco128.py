@@ -15,4 +15,5 @@ max_epochs = 60
 train_cfg.max_epochs = max_epochs
 val_cfg = None
 optim_wrapper.optimizer.lr = 1e-3
-param_scheduler[0].end = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs

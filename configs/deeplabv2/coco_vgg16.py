@@ -10,4 +10,5 @@ model.decode_head.num_classes = num_classes
 
 max_epochs = 12  # about 100,000 steps of 10 images over 82,081
 train_cfg.max_epochs = max_epochs
-param_scheduler[0].end = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs

@@ -27,7 +27,8 @@ model.decode_head = dict(
 
 max_epochs = 30
 train_cfg.max_epochs = max_epochs
-param_scheduler[0].end = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs
 train_dataloader.batch_size = 4
 train_dataloader.dataset.pipeline[2].ratio_range = (0.7, 1.3)
 optim_wrapper.optimizer.update(

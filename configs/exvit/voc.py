@@ -5,24 +5,17 @@ Weights of DeiT-S are fetched by timm; without a network give the file:
 docs/methods.md.
 """
 
-from mmcv.transforms import RandomFlip
 from mmengine.config import read_base
-from mmengine.optim import OptimWrapper, PolyLR
-from mmengine.runner import EpochBasedTrainLoop, ValLoop
+from mmengine.optim import OptimWrapper
 from torch.optim import AdamW
 
 from wsss_plugins.backbones import ExViT
 from wsss_plugins.classifiers import AttributeHead, ExViTClassifier, MomentumHook
-from wsss_plugins.datasets import (
-    LoadImage,
-    PackClassInputs,
-    RandomCropPad,
-    ResizeLongSide,
-    TwoViews,
-)
+from wsss_plugins.datasets import TwoViews
 from wsss_plugins.losses import AttributeLoss
 
 with read_base():
+    from .._base_.sgd_poly import *
     from .._base_.voc_data import *
 
 model = dict(
@@ -40,34 +33,19 @@ model = dict(
 custom_hooks = [dict(type=MomentumHook, momentum=0.999)]
 
 train_dataloader.batch_size = 16
+_load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
+_resize.update(low=250, high=1000)  # 0.5 to 2.0 of 500 px
 train_dataloader.dataset.pipeline = [
-    dict(type=LoadImage),
-    dict(
-        type=TwoViews,
-        pipeline=[
-            dict(type=ResizeLongSide, low=250, high=1000),  # 0.5 to 2.0 of 500 px
-            dict(type=RandomFlip, prob=0.5),
-            dict(type=RandomCropPad, size=384),
-            dict(type=PackClassInputs),
-        ],
-    ),
+    _load,
+    dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack]),
 ]
 
 max_epochs = 61  # 40,000 steps of 16 images over 10,582
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=1000)
-val_cfg = dict(type=ValLoop)
+train_cfg.max_epochs = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),  # 5e-5
 )
-param_scheduler = [
-    dict(
-        type=PolyLR,
-        power=0.9,
-        eta_min=0.0,
-        begin=0,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    )
-]

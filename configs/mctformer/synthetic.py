@@ -6,21 +6,11 @@ from wsss_plugins.backbones import MultiClassTokenViT
 from wsss_plugins.classifiers import MCTHead, WSSSClassifier
 
 with read_base():
-    from ..acr.synthetic import *
+    from .._base_.synthetic_classifier import *
 
 model = dict(
     type=WSSSClassifier,
-    backbone=dict(
-        type=MultiClassTokenViT,
-        num_classes=num_classes,
-        stem='conv',
-        img_size=64,
-        patch_size=8,
-        embed_dim=128,
-        depth=4,
-        num_heads=4,
-        mlp_ratio=3,
-    ),
+    backbone=dict(model.backbone, type=MultiClassTokenViT, num_classes=num_classes),
     head=dict(type=MCTHead, num_classes=num_classes),
 )
 custom_hooks = []

@@ -14,4 +14,5 @@ train_dataloader.dataset.update(
 
 max_epochs = 2  # as many steps as 8 epochs of VOC, twice over
 train_cfg.max_epochs = max_epochs
-param_scheduler[0].end = max_epochs
+[_rate] = param_scheduler
+_rate.end = max_epochs
