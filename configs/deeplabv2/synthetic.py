@@ -1,30 +1,19 @@
 """DeepLabV2 with a small ResNet-18 on the synthetic data set, from scratch."""
 
 from mmengine.config import read_base
-from mmengine.optim import OptimWrapper, PolyLR
-from mmengine.runner import EpochBasedTrainLoop, ValLoop
+from mmengine.optim import OptimWrapper
 from mmseg.models.backbones import ResNetV1c
-from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
-from mmseg.models.segmentors import EncoderDecoder
 from torch.optim import AdamW
 
 from wsss_plugins.segmentors import DeepLabV2Head
 
 with read_base():
+    from .._base_.deeplab_segmentation import *
     from .._base_.synthetic_segmentation import *
 
-model = dict(
-    type=EncoderDecoder,
-    data_preprocessor=dict(
-        type=SegDataPreProcessor,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=False,  # LoadImage gives RGB
-        size=(64, 64),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+model.data_preprocessor.size = (64, 64)
+model.update(
     backbone=dict(
         type=ResNetV1c,
         depth=18,
@@ -48,24 +37,13 @@ model = dict(
             class_weight=[0.4, 1, 1, 1, 1, 1, 1],
         ),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )
 
 max_epochs = 16
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=100)
-val_cfg = dict(type=ValLoop)
+train_cfg.update(max_epochs=max_epochs, val_interval=100)
+[_rate] = param_scheduler
+_rate.update(eta_min=1e-5, end=max_epochs)
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.05),
 )
-param_scheduler = [
-    dict(
-        type=PolyLR,
-        power=0.9,
-        eta_min=1e-5,
-        begin=0,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    )
-]

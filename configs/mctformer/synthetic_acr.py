@@ -2,17 +2,11 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import ACRClassifier, AttentionEntropyHook
-from wsss_plugins.losses import AttentionConsistencyLoss
+from wsss_plugins.classifiers import ACRClassifier
 
 with read_base():
     from .synthetic import *
+    from ..acr.synthetic import custom_hooks
+    from ..acr.synthetic import model as _acr
 
-model.update(
-    type=ACRClassifier,
-    # The weights of ../acr/synthetic.py.
-    consistency=dict(
-        type=AttentionConsistencyLoss, activation_weight=0.1, affinity_weight=0.1
-    ),
-)
-custom_hooks = [dict(type=AttentionEntropyHook)]
+model.update(type=ACRClassifier, consistency=_acr.consistency)

@@ -6,23 +6,14 @@ in all; stochastic depth 0.1. Not released, but near: the augmentation. Theirs i
 (random resized crop, RandAugment, random erasing); here a random scale, crop and colours.
 """
 
-from mmcv.transforms import RandomFlip
 from mmengine.config import read_base
-from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, ValLoop
-from torch.optim import AdamW
 
 from wsss_plugins.backbones import MultiClassTokenViT
 from wsss_plugins.classifiers import MCTHead, WSSSClassifier
-from wsss_plugins.datasets import (
-    ColorJitter,
-    LoadImage,
-    PackClassInputs,
-    RandomCropPad,
-    ResizeLongSide,
-)
+from wsss_plugins.datasets import ColorJitter
 
 with read_base():
+    from .._base_.adamw_cosine import *
     from .._base_.voc_data import *
 
 model = dict(
@@ -36,39 +27,26 @@ model = dict(
     ),
     head=dict(type=MCTHead, num_classes=num_classes),
 )
-train_dataloader.update(batch_size=64)
-train_dataloader.dataset.pipeline = [
-    dict(type=LoadImage),
-    dict(type=ResizeLongSide, low=224, high=512),
-    dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0),
-    dict(type=RandomCropPad, size=224),
-    dict(type=PackClassInputs),
-]
-val_dataloader.dataset.pipeline[1].update(low=224, high=224)
-val_dataloader.dataset.pipeline[2].size = 224
+
+_load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
+_resize.update(low=224, high=512)
+_jitter = dict(type=ColorJitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0)
+_crop.size = 224
+train_dataloader.batch_size = 64
+train_dataloader.dataset.pipeline = [_load, _resize, _flip, _jitter, _crop, _pack]
+_, _val_resize, _val_crop, _ = val_dataloader.dataset.pipeline
+_val_resize.update(low=224, high=224)
+_val_crop.size = 224
 
 max_epochs, warm_up = 60, 5
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=1000)
-val_cfg = dict(type=ValLoop)
-optim_wrapper = dict(
-    type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=6.25e-5, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0,
-        bias_decay_mult=0,
-        custom_keys=dict(
-            cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
-        ),
-    ),
+train_cfg.update(max_epochs=max_epochs, val_interval=1000)
+optim_wrapper.optimizer.lr = 6.25e-5
+optim_wrapper.pop('clip_grad')
+optim_wrapper.paramwise_cfg = dict(
+    norm_decay_mult=0,
+    bias_decay_mult=0,
+    custom_keys=dict(cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)),
 )
-param_scheduler = [
-    dict(type=LinearLR, start_factor=0.016, end=warm_up, convert_to_iter_based=True),
-    dict(
-        type=CosineAnnealingLR,
-        begin=warm_up,
-        T_max=max_epochs - warm_up,
-        eta_min=1e-5,
-        convert_to_iter_based=True,
-    ),
-]
+_warm_up, _cosine = param_scheduler
+_warm_up.update(start_factor=0.016, end=warm_up)
+_cosine.update(begin=warm_up, T_max=max_epochs - warm_up, eta_min=1e-5)

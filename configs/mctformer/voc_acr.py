@@ -2,18 +2,13 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import ACRClassifier, AttentionEntropyHook
-from wsss_plugins.losses import AttentionConsistencyLoss
+from wsss_plugins.classifiers import ACRClassifier
 
 with read_base():
+    from ..acr.voc import custom_hooks
+    from ..acr.voc import model as _acr
     from .voc import *
 
 # The paper says that ACR joins the training of MCTformer and not with which weights:
 # these are its own.
-model.update(
-    type=ACRClassifier,
-    consistency=dict(
-        type=AttentionConsistencyLoss, activation_weight=100.0, affinity_weight=100.0
-    ),
-)
-custom_hooks = [dict(type=AttentionEntropyHook)]
+model.update(type=ACRClassifier, consistency=_acr.consistency)

@@ -9,7 +9,9 @@ with read_base():
 
 model.backbone.img_size = 448
 model.head.update(pool='rank', contrast=dict(type=ClassContrastLoss))
-train_dataloader.dataset.pipeline[1].update(low=448, high=1024)
-train_dataloader.dataset.pipeline[4].size = 448
-val_dataloader.dataset.pipeline[1].update(low=448, high=448)
-val_dataloader.dataset.pipeline[2].size = 448
+_, _resize, _, _, _crop, _ = train_dataloader.dataset.pipeline
+_resize.update(low=448, high=1024)
+_crop.size = 448
+_, _val_resize, _val_crop, _ = val_dataloader.dataset.pipeline
+_val_resize.update(low=448, high=448)
+_val_crop.size = 448

@@ -1,18 +1,10 @@
 """AffinityNet of PSA on Pascal VOC 2012: on WideResNet38, with its released settings."""
 
-from mmcv.transforms import RandomFlip
 from mmengine.config import read_base
-from mmseg.datasets.transforms import PackSegInputs
 
 from wsss_plugins.affinity import AffinityNet
 from wsss_plugins.backbones import WideResNet38
-from wsss_plugins.datasets import (
-    ColorJitter,
-    LoadConfidentScores,
-    LoadImage,
-    PoolConfidentLabels,
-    RandomCropPad,
-)
+from wsss_plugins.datasets import RandomCropPad
 
 with read_base():
     from .voc_affinity import *
@@ -31,19 +23,22 @@ model = dict(
 
 pretrained_supervision = 'ImageNet labels'
 
+_load, _scores, _, _jitter, _flip, _pool, _pack = train_dataloader.dataset.pipeline
+_crop = dict(type=RandomCropPad, size=448, seg_pad=0)  # no score in the padding
 train_dataloader.dataset.pipeline = [
-    dict(type=LoadImage),
-    dict(type=LoadConfidentScores),
-    dict(type=ColorJitter),
-    dict(type=RandomCropPad, size=448, seg_pad=0),  # no score in the padding
-    dict(type=RandomFlip, prob=0.5),
-    dict(type=PoolConfidentLabels, stride=8),
-    dict(type=PackSegInputs),
+    _load,
+    _scores,
+    _jitter,
+    _crop,
+    _flip,
+    _pool,
+    _pack,
 ]
 
 max_epochs = 8
 train_cfg.max_epochs = max_epochs
-param_scheduler[0].update(power=0.9, end=max_epochs)
+[_rate] = param_scheduler
+_rate.update(power=0.9, end=max_epochs)
 optim_wrapper.optimizer.update(
     momentum=5e-4,  # released: the weight decay is passed in the place of the momentum
     weight_decay=5e-4,
