@@ -1,10 +1,11 @@
 """What the DeepLab networks share: preprocessing, learning rates, schedule.
 
-A config adds `backbone`, `decode_head` and, where it is another, `max_epochs`.
+A config adds the `backbone`, the type and sizes of the `decode_head`, and its epochs.
 """
 
 from mmengine.config import read_base
 from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
 
 from wsss_plugins.segmentors import DeepLabRates
@@ -23,6 +24,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
+    decode_head=dict(loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )

@@ -13,30 +13,25 @@ with read_base():
     from .._base_.synthetic_segmentation import *
 
 model.data_preprocessor.size = (64, 64)
-model.update(
-    backbone=dict(
-        type=ResNetV1c,
-        depth=18,
-        stem_channels=24,
-        base_channels=24,
-        strides=(1, 2, 1, 1),  # output stride 8, as DeepLabV2
-        dilations=(1, 1, 2, 4),
-        out_indices=(3,),
-        norm_cfg=dict(type='BN'),
-        contract_dilation=True,
-    ),
-    decode_head=dict(
-        type=DeepLabV2Head,
-        in_channels=192,
-        in_index=0,
-        num_classes=num_classes,
-        dilations=(1, 2, 3, 4),  # an 8x8 grid has no room for rates of 6 to 24
-        # Nine pixels in ten are background.
-        loss_decode=dict(
-            type=CrossEntropyLoss,
-            class_weight=[0.4, 1, 1, 1, 1, 1, 1],
-        ),
-    ),
+model.backbone = dict(
+    type=ResNetV1c,
+    depth=18,
+    stem_channels=24,
+    base_channels=24,
+    strides=(1, 2, 1, 1),  # output stride 8, as DeepLabV2
+    dilations=(1, 1, 2, 4),
+    out_indices=(3,),
+    norm_cfg=dict(type='BN'),
+    contract_dilation=True,
+)
+model.decode_head = dict(
+    type=DeepLabV2Head,
+    in_channels=192,
+    in_index=0,
+    num_classes=num_classes,
+    dilations=(1, 2, 3, 4),  # an 8x8 grid has no room for rates of 6 to 24
+    # Nine pixels in ten are background.
+    loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]),
 )
 
 max_epochs = 16

@@ -3,10 +3,10 @@
 from mmengine.config import read_base
 
 from wsss_plugins.backbones import WideResNet38
-from wsss_plugins.segmentors import LargeFOVHead
 
 with read_base():
     from .synthetic import *
+    from .voc_resnet38 import model as _wide
 
 model.backbone = dict(
     type=WideResNet38,
@@ -15,9 +15,8 @@ model.backbone = dict(
     norm_eval=False,  # there are no statistics to keep
 )
 model.decode_head = dict(
-    type=LargeFOVHead,
+    _wide.decode_head,
     in_channels=256,
-    in_index=2,
     channels=32,
     dilation=3,  # an 8x8 grid has no room for a rate of 12
     num_classes=num_classes,

@@ -1,12 +1,12 @@
 """DeepLab-LargeFOV with a narrow VGG16 on the synthetic data set, from scratch."""
 
 from mmengine.config import read_base
-from mmseg.models.decode_heads import FCNHead
 
 from wsss_plugins.backbones import VGG16LargeFOV
 
 with read_base():
     from .synthetic import *
+    from .voc_vgg16 import model as _wide
 
 model.backbone = dict(
     type=VGG16LargeFOV,
@@ -15,14 +15,9 @@ model.backbone = dict(
     dilation=3,  # an 8x8 grid has no room for a rate of 12
 )
 model.decode_head = dict(
-    type=FCNHead,  # fc8: one 1x1 convolution
+    _wide.decode_head,
     in_channels=64,
     channels=64,
-    in_index=0,
-    num_convs=0,
-    kernel_size=1,
-    concat_input=False,
-    dropout_ratio=0.0,  # the backbone has its own
     num_classes=num_classes,
     loss_decode=model.decode_head.loss_decode,
 )

@@ -1,7 +1,6 @@
 """DeepLabV2 with ResNet-101 on pseudo labels of Pascal VOC 2012, from ImageNet's weights."""
 
 from mmengine.config import read_base
-from mmseg.models.losses import CrossEntropyLoss
 
 from wsss_plugins.segmentors import DeepLabResNet, DeepLabV2Head
 
@@ -24,10 +23,6 @@ model.backbone = dict(
     pretrained='data/pretrained/resnet101.pth',
 )
 pretrained_supervision = 'ImageNet labels'
-model.decode_head = dict(
-    type=DeepLabV2Head,
-    in_channels=2048,
-    in_index=0,
-    num_classes=num_classes,
-    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
+model.decode_head.update(
+    type=DeepLabV2Head, in_channels=2048, in_index=0, num_classes=num_classes
 )

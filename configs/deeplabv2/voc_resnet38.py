@@ -1,7 +1,6 @@
 """DeepLab-LargeFOV with ResNet38 on pseudo labels of VOC 2012, as MCTformer trains it."""
 
 from mmengine.config import read_base
-from mmseg.models.losses import CrossEntropyLoss
 
 from wsss_plugins.backbones import WideResNet38
 from wsss_plugins.refiners import DenseCRF
@@ -17,29 +16,23 @@ model.backbone = dict(
     pretrained='data/pretrained/resnet38_ilsvrc.pth',
 )
 pretrained_supervision = 'ImageNet labels'
-model.decode_head = dict(
-    type=LargeFOVHead,
-    in_channels=4096,
-    in_index=2,
-    num_classes=num_classes,
-    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
+model.decode_head.update(
+    type=LargeFOVHead, in_channels=4096, in_index=2, num_classes=num_classes
 )
 
+_, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
+_resize.ratio_range = (0.7, 1.3)
+train_dataloader.batch_size = 4
 max_epochs = 30
 train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
 _rate.end = max_epochs
-train_dataloader.batch_size = 4
-train_dataloader.dataset.pipeline[2].ratio_range = (0.7, 1.3)
 optim_wrapper.optimizer.update(
     lr=7e-4,
     momentum=1e-5,  # released: the weight decay is passed in the place of the momentum
     weight_decay=0.0,
 )
 optim_wrapper.paramwise_cfg.update(bias=1.0, bias_decay=1.0)
-prediction = dict(
-    scales=(0.5, 0.75, 1.0, 1.25, 1.5),
-    flip=False,
-    merge='max',
-    refiners=[dict(type=DenseCRF, preset='mctformer')],
+prediction.update(
+    flip=False, merge='max', refiners=[dict(type=DenseCRF, preset='mctformer')]
 )

@@ -2,7 +2,6 @@
 
 from mmengine.config import read_base
 from mmseg.models.decode_heads import FCNHead
-from mmseg.models.losses import CrossEntropyLoss
 
 from wsss_plugins.backbones import VGG16LargeFOV
 
@@ -16,7 +15,7 @@ model.backbone = dict(
     pretrained='data/pretrained/vgg16.pth',
 )
 pretrained_supervision = 'ImageNet labels'
-model.decode_head = dict(
+model.decode_head.update(
     type=FCNHead,  # fc8: one 1x1 convolution
     in_channels=1024,
     channels=1024,
@@ -26,6 +25,5 @@ model.decode_head = dict(
     concat_input=False,
     dropout_ratio=0.0,  # the backbone has its own
     num_classes=num_classes,
-    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
 )
 optim_wrapper.optimizer.lr = 1e-3

@@ -3,20 +3,16 @@
 For 50 photos and more, of any size; how many classes there are is counted in the table.
 """
 
-from mmcv.transforms import RandomFlip
 from mmengine.config import read_base
-from mmengine.dataset import DefaultSampler
-from mmengine.optim import CosineAnnealingLR, OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, ValLoop
-from torch.optim import AdamW
 
 from wsss_plugins.backbones import TimmViT
 from wsss_plugins.classifiers import TokenHead, WSSSClassifier
-from wsss_plugins.datasets import LoadCrop, PackClassInputs
-from wsss_plugins.metrics import MultiLabelAP
+from wsss_plugins.datasets import LoadCrop
 
 with read_base():
+    from .._base_.adamw_cosine import *
     from .._base_.folder_data import images, long_side, val_images
+    from .._base_.voc_data import train_dataloader, val_dataloader, val_evaluator
 
 model = dict(
     type=WSSSClassifier,
@@ -28,48 +24,19 @@ model = dict(
     head=dict(type=TokenHead, num_classes=None, pool_fraction=0.2),  # as many as tags
 )
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    dataset=dict(
-        images,
-        pipeline=[
-            dict(type=LoadCrop, size=224, low=224, high=long_side),
-            dict(type=RandomFlip, prob=0.5),
-            dict(type=PackClassInputs),
-        ],
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    dataset=dict(
-        val_images,
-        test_mode=True,
-        pipeline=[
-            dict(type=LoadCrop, size=320, low=320, high=320),
-            dict(type=PackClassInputs),
-        ],
-    ),
-)
-val_evaluator = dict(type=MultiLabelAP)
+_, _, _flip, _, _pack = train_dataloader.dataset.pipeline
+_crop = dict(type=LoadCrop, size=224, low=224, high=long_side)
+_val_crop = dict(type=LoadCrop, size=320, low=320, high=320)
+train_dataloader.update(batch_size=8, num_workers=2)
+train_dataloader.dataset = dict(images, pipeline=[_crop, _flip, _pack])
+val_dataloader.update(batch_size=8, num_workers=2)
+val_dataloader.dataset = dict(val_images, test_mode=True, pipeline=[_val_crop, _pack])
 
 max_epochs = 40
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=max_epochs, val_interval=1000)
-val_cfg = dict(type=ValLoop)
-optim_wrapper = dict(
-    type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=5e-5, weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=10)}),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [
-    dict(
-        type=CosineAnnealingLR,
-        T_max=max_epochs,
-        eta_min=1e-6,
-        convert_to_iter_based=True,
-    )
-]
+train_cfg.update(max_epochs=max_epochs, val_interval=1000)
+optim_wrapper.optimizer.lr = 5e-5
+optim_wrapper.paramwise_cfg = dict(custom_keys={'head': dict(lr_mult=10)})
+_, _cosine = param_scheduler
+_cosine.pop('begin')
+_cosine.T_max = max_epochs
+param_scheduler = [_cosine]

@@ -2,10 +2,10 @@
 
 from mmengine.config import read_base
 from mmseg.models.backbones import VisionTransformer
-from mmseg.models.decode_heads import SegmenterMaskTransformerHead
 
 with read_base():
     from ..deeplabv2.synthetic import *
+    from .voc_segmenter import model as _large
 
 model.backbone = dict(
     type=VisionTransformer,
@@ -18,14 +18,12 @@ model.backbone = dict(
     with_cls_token=True,
 )
 model.decode_head = dict(
-    type=SegmenterMaskTransformerHead,
+    _large.decode_head,
     in_channels=96,
     channels=96,
-    in_index=-1,
     num_layers=1,
     num_heads=3,
     embed_dims=96,
-    dropout_ratio=0.0,
     num_classes=num_classes,
     loss_decode=model.decode_head.loss_decode,
 )

@@ -8,7 +8,6 @@ from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from mmseg.models.backbones import MixVisionTransformer
 from mmseg.models.decode_heads import SegformerHead
-from mmseg.models.losses import CrossEntropyLoss
 from torch.optim import AdamW
 
 with read_base():
@@ -29,7 +28,7 @@ model.backbone = dict(
     qkv_bias=True,
     drop_path_rate=0.1,
 )
-model.decode_head = dict(
+model.decode_head.update(
     type=SegformerHead,
     in_channels=[64, 128, 320, 512],
     in_index=[0, 1, 2, 3],
@@ -37,14 +36,14 @@ model.decode_head = dict(
     dropout_ratio=0.1,
     num_classes=num_classes,
     norm_cfg=dict(type='BN'),
-    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
 )
 
 # ImageNet in mmsegmentation's names: mit_b1_*.pth of its SegFormer.
 pretrained = dict(backbone='data/pretrained/mit_b1.pth')
 pretrained_supervision = 'ImageNet labels'
 
-train_dataloader.dataset.pipeline[3].crop_size = (512, 512)
+_, _, _, _crop, _, _ = train_dataloader.dataset.pipeline
+_crop.crop_size = (512, 512)
 train_dataloader.batch_size = 16
 optim_wrapper = dict(
     type=OptimWrapper,
@@ -56,4 +55,5 @@ optim_wrapper = dict(
         }
     ),
 )
-param_scheduler[0].power = 1.0
+[_rate] = param_scheduler
+_rate.power = 1.0

@@ -7,16 +7,14 @@ from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from mmseg.models.backbones import VisionTransformer
 from mmseg.models.decode_heads import SegmenterMaskTransformerHead
-from mmseg.models.losses import CrossEntropyLoss
 from torch.optim import SGD
 
 with read_base():
+    from .._base_.normalisation import half as _half
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
 
-model.data_preprocessor.update(
-    mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], size=(512, 512)
-)
+model.data_preprocessor.update(_half, size=(512, 512))
 model.backbone = dict(
     type=VisionTransformer,
     img_size=(512, 512),
@@ -30,7 +28,7 @@ model.backbone = dict(
     with_cls_token=True,
     interpolate_mode='bicubic',
 )
-model.decode_head = dict(
+model.decode_head.update(
     type=SegmenterMaskTransformerHead,
     in_channels=384,
     channels=384,
@@ -40,7 +38,6 @@ model.decode_head = dict(
     embed_dims=384,
     dropout_ratio=0.0,
     num_classes=num_classes,
-    loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
 )
 model.test_cfg = dict(mode='slide', crop_size=(512, 512), stride=(480, 480))
 
@@ -48,7 +45,8 @@ model.test_cfg = dict(mode='slide', crop_size=(512, 512), stride=(480, 480))
 pretrained = dict(backbone='data/pretrained/vit_small_p16_384.pth')
 pretrained_supervision = 'ImageNet-21k labels'
 
-train_dataloader.dataset.pipeline[3].crop_size = (512, 512)
+_, _, _, _crop, _, _ = train_dataloader.dataset.pipeline
+_crop.crop_size = (512, 512)
 train_dataloader.batch_size = 8
 optim_wrapper = dict(
     type=OptimWrapper,
