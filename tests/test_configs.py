@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,30 @@ def test_file_names_are_identifiers(path) -> None:
         part.isidentifier() for part in path.relative_to(CONFIGS).with_suffix('').parts
     )
     assert path.read_text().startswith('"""'), 'says what it is'
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda p: p.stem)
+def test_a_helper_is_made_in_the_file_that_uses_it(path) -> None:
+    """``_crop`` of a base is no part of the base's lists any more: they were copied."""
+    made, used = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.alias):
+            made.add(node.asname or node.name)
+        elif isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+    assert {name for name in used - made if name.startswith('_')} == set()
+
+
+def test_loaded_again_it_is_fresh(cfg) -> None:
+    """What is edited in a config reaches no other one, by no shared base."""
+    first, second = (load_config(cfg.filename) for _ in range(2))
+    before = plain(second.to_dict())
+    for node in list(typed_nodes(first._cfg_dict)):
+        node['edited'] = True
+    for key in list(first):
+        first[key] = None
+    assert plain(second.to_dict()) == before
+    assert plain(load_config(cfg.filename).to_dict()) == before
 
 
 def test_types_and_arguments_are_right(cfg) -> None:

@@ -12,23 +12,21 @@ from wsss_plugins.seeds import (
 
 # Table 4: region activation and region affinity consistency. The baseline classifies two
 # views as the others do.
+_no_activation = {'model.consistency.activation_weight': 0.0}
+_no_affinity = {'model.consistency.affinity_weight': 0.0}
+_baseline = _no_activation | _no_affinity
 regularisations = {
-    'baseline': {
-        'model.consistency.activation_weight': 0.0,
-        'model.consistency.affinity_weight': 0.0,
-    },
-    'act': {'model.consistency.affinity_weight': 0.0},
-    'aff': {'model.consistency.activation_weight': 0.0},
+    'baseline': _baseline,
+    'act': _no_affinity,
+    'aff': _no_activation,
     'both': {},
 }
 
 # Figure 1: SEAM*, consistency of class maps alone, on a transformer.
 trainings = {
-    'baseline': regularisations['baseline'],
-    'seam': {
-        **regularisations['baseline'],
-        'model.equivariance': dict(type=MapEquivarianceLoss, weight=1.0),
-    },
+    'baseline': _baseline,
+    'seam': _baseline
+    | {'model.equivariance': dict(type=MapEquivarianceLoss, weight=1.0)},
     'acr': {},
 }
 
@@ -46,7 +44,7 @@ heads = {
 
 # Table 7: what makes the second view. A list is a composition, from left to right.
 views = {
-    'baseline': regularisations['baseline'],
+    'baseline': _baseline,
     'resize': {'model.view': 'resize'},
     'rotation': {'model.view': 'rotation'},
     'hflip_resize': {'model.view': ['hflip', 'resize']},

@@ -17,9 +17,7 @@ _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=144, high=208)
 _crop.size = 128
 train_dataloader.update(batch_size=16, num_workers=1)
-train_dataloader.dataset.update(
-    _photos, pipeline=[_load, _resize, _crop, _flip, _pack]
-)
+train_dataloader.dataset.update(_photos, pipeline=[_load, _resize, _crop, _flip, _pack])
 
 _, _val_resize, _val_crop, _ = val_dataloader.dataset.pipeline
 _val_resize.update(low=224, high=224)

@@ -12,6 +12,7 @@ with read_base():
 num_classes = 81
 
 _load, _labels, _resize, _crop, _flip, _pack = train_dataloader.dataset.pipeline
+_colours = dict(type=PhotoMetricDistortion)
 _resize.update(scale=(192, 192), ratio_range=(0.75, 1.5))
 _crop.crop_size = (128, 128)
 train_dataloader.update(batch_size=16, num_workers=1, drop_last=True)
@@ -19,15 +20,7 @@ train_dataloader.dataset.update(
     type=COCO14,
     data_root=data_root,
     split=split,
-    pipeline=[
-        _load,
-        _labels,
-        _resize,
-        _crop,
-        _flip,
-        dict(type=PhotoMetricDistortion),
-        _pack,
-    ],
+    pipeline=[_load, _labels, _resize, _crop, _flip, _colours, _pack],
 )
 val_dataloader = None  # the pipeline scores the photos, see EvaluateLabelStage
 val_evaluator = None

@@ -29,10 +29,9 @@ model = dict(
     test_cfg=dict(mode='whole'),
 )
 
-max_epochs = 19  # 20,000 steps of 10 images over 10,582
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+# 20,000 steps of 10 images over 10,582
+max_epochs = train_cfg.max_epochs = _rate.end = 19
 optim_wrapper.optimizer.lr = 2.5e-4
 optim_wrapper.update(
     constructor=DeepLabRates,

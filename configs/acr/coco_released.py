@@ -14,7 +14,5 @@ _, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _, _, _val_crop, _ = val_dataloader.dataset.pipeline
 _crop.pad = _val_crop.pad = [124, 116, 104]
 
-max_epochs = 5
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+max_epochs = train_cfg.max_epochs = _rate.end = 5

@@ -21,7 +21,5 @@ _crop.pad = _val_crop.pad = [124, 116, 104]
 
 # The weight decay is passed in the place of the momentum.
 optim_wrapper.optimizer.update(lr=0.05, momentum=5e-4, weight_decay=0.0)
-max_epochs = 10
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+max_epochs = train_cfg.max_epochs = _rate.end = 10

@@ -13,9 +13,7 @@ model.decode_head.update(
 )
 model.decode_head.loss_decode.class_weight = [0.3] + [1.0] * 80
 
-max_epochs = 60
-train_cfg.max_epochs = max_epochs
+[_rate] = param_scheduler
+max_epochs = train_cfg.max_epochs = _rate.end = 60
 val_cfg = None
 optim_wrapper.optimizer.lr = 1e-3
-[_rate] = param_scheduler
-_rate.end = max_epochs

@@ -8,7 +8,6 @@ with read_base():
 
 model.decode_head.num_classes = num_classes
 
-max_epochs = 12  # about 100,000 steps of 10 images over 82,081
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+# about 100,000 steps of 10 images over 82,081
+max_epochs = train_cfg.max_epochs = _rate.end = 12

@@ -17,7 +17,6 @@ views = [
 ]
 train_dataloader.dataset.pipeline = views
 
-max_epochs = 8  # 80,000 steps of 8 images over 82,081
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+# 80,000 steps of 8 images over 82,081
+max_epochs = train_cfg.max_epochs = _rate.end = 8

@@ -40,10 +40,9 @@ train_dataloader.dataset.pipeline = [
     dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack]),
 ]
 
-max_epochs = 61  # 40,000 steps of 16 images over 10,582
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+# 40,000 steps of 16 images over 10,582
+max_epochs = train_cfg.max_epochs = _rate.end = 61
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4),

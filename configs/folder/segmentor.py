@@ -36,24 +36,21 @@ model.decode_head.update(
     norm_cfg=dict(type='GN', num_groups=16),
 )
 
+_crop = dict(type=LoadCrop, size=256, low=256, high=long_side)
 *_, _flip, _pack = train_dataloader.dataset.pipeline
 train_dataloader.update(batch_size=8, num_workers=2)
 train_dataloader.dataset = dict(
     images,
     label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
-    pipeline=[
-        dict(type=LoadCrop, size=256, low=256, high=long_side),
-        _flip,
-        dict(type=PhotoMetricDistortion),
-        _pack,
-    ],
+    pipeline=[_crop, _flip, dict(type=PhotoMetricDistortion), _pack],
 )
 val_dataloader = None  # EvaluateLabelStage scores the predictions where there are masks
 val_evaluator = None
 val_cfg = None
 
-max_epochs = 40
-train_cfg.max_epochs = max_epochs
+[_rate] = param_scheduler
+_rate.eta_min = 1e-6
+max_epochs = train_cfg.max_epochs = _rate.end = 40
 train_cfg.pop('val_interval')
 optim_wrapper = dict(
     type=OptimWrapper,
@@ -61,5 +58,3 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'decode_head': dict(lr_mult=10)}),
     clip_grad=dict(max_norm=1.0),
 )
-[_rate] = param_scheduler
-_rate.update(eta_min=1e-6, end=max_epochs)

@@ -12,7 +12,6 @@ train_dataloader.dataset.update(
     type=COCO14, data_root=data_root, split='train2014', drop_unlabelled=True
 )
 
-max_epochs = 2  # as many steps as 8 epochs of VOC, twice over
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+# as many steps as 8 epochs of VOC, twice over
+max_epochs = train_cfg.max_epochs = _rate.end = 2

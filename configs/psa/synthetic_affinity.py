@@ -39,7 +39,5 @@ _pool.stride = stride
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader.dataset.update(data_root=data_root, split='train')
 
-max_epochs = 3
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.end = max_epochs
+max_epochs = train_cfg.max_epochs = _rate.end = 3

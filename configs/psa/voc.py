@@ -24,19 +24,13 @@ model = dict(
 )
 
 resize = dict(type=Resize, scale=(448, 448), keep_ratio=False)
+_jitter = dict(type=ColorJitter)
 _load, _, _flip, _, _pack = train_dataloader.dataset.pipeline
 train_dataloader.batch_size = 8
-train_dataloader.dataset.pipeline = [
-    _load,
-    resize,
-    _flip,
-    dict(type=ColorJitter),
-    _pack,
-]
+train_dataloader.dataset.pipeline = [_load, resize, _flip, _jitter, _pack]
 val_dataloader.dataset.pipeline = [_load, resize, _pack]
 
-max_epochs = 20
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.update(power=1.0, end=max_epochs)
+_rate.power = 1.0
+max_epochs = train_cfg.max_epochs = _rate.end = 20
 optim_wrapper.optimizer.update(lr=5e-3, weight_decay=1e-4)

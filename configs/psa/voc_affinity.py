@@ -53,9 +53,8 @@ train_dataloader.dataset.update(
     ],
 )
 
-max_epochs = 7
-train_cfg.max_epochs = max_epochs
-train_cfg.pop('val_interval')  # an AffinityNet has no validation
 [_rate] = param_scheduler
-_rate.update(power=1.0, end=max_epochs)
+_rate.power = 1.0
+max_epochs = train_cfg.max_epochs = _rate.end = 7
+train_cfg.pop('val_interval')  # an AffinityNet has no validation
 optim_wrapper.optimizer.update(lr=0.1, weight_decay=1e-4)

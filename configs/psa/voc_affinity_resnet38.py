@@ -23,22 +23,13 @@ model = dict(
 
 pretrained_supervision = 'ImageNet labels'
 
-_load, _scores, _, _jitter, _flip, _pool, _pack = train_dataloader.dataset.pipeline
+_load, _scores, _, _jitter, *_others = train_dataloader.dataset.pipeline
 _crop = dict(type=RandomCropPad, size=448, seg_pad=0)  # no score in the padding
-train_dataloader.dataset.pipeline = [
-    _load,
-    _scores,
-    _jitter,
-    _crop,
-    _flip,
-    _pool,
-    _pack,
-]
+train_dataloader.dataset.pipeline = [_load, _scores, _jitter, _crop, *_others]
 
-max_epochs = 8
-train_cfg.max_epochs = max_epochs
 [_rate] = param_scheduler
-_rate.update(power=0.9, end=max_epochs)
+_rate.power = 0.9
+max_epochs = train_cfg.max_epochs = _rate.end = 8
 optim_wrapper.optimizer.update(
     momentum=5e-4,  # released: the weight decay is passed in the place of the momentum
     weight_decay=5e-4,
