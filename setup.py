@@ -36,6 +36,7 @@ setup(
     packages=find_packages(include=['wsss_plugins*']),
     package_data={
         'wsss_plugins': ['py.typed', 'pretrained/*'],
+        'wsss_plugins.engine': ['revisions.json'],
         'wsss_plugins.report': ['*.html', '*.css'],
     },
     python_requires='>=3.10',

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
+from wsss_plugins.cli import (
+    add_redo_options,
+    config_parser,
+    default_work_dir,
+    run_config_tool,
+)
 
 if TYPE_CHECKING:
     from wsss_plugins.experiment.matrix import MatrixRun, Table
@@ -54,6 +59,7 @@ def main() -> None:
     parser.add_argument(
         '--no-run', action='store_true', help='only write the table of what is done'
     )
+    add_redo_options(parser)
     run_config_tool(parser, run)
 
 
@@ -73,7 +79,16 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     out = _table_name(args.out, work_dir)
     say = _say if rank() == 0 else lambda line: None
-    runs = MatrixRun(matrix, args.config, work_dir, args.data_root, args.strict, say)
+    runs = MatrixRun(
+        matrix,
+        args.config,
+        work_dir,
+        data_root=args.data_root,
+        strict=args.strict,
+        say=say,
+        accept_code=args.accept_code,
+        redo=args.redo,
+    )
     if not args.mix:
         runs.refuse_unlike()
     if args.dry_run:
@@ -151,16 +166,17 @@ def _finish(table: Table, out: Path) -> None:
 
 def _show_plan(runs: MatrixRun) -> None:
     """Which cells are done, and how much there is to run."""
-    states = {seed: runs.states(seed) for seed in runs.seeds}
+    found = {seed: runs.examine(seed) for seed in runs.seeds}
+    states = {s: {name: f.state for name, f in of.items()} for s, of in found.items()}
     plan = runs.plan
     grid = Grid('classifier', 'seed head', *plan.columns)
     for choice in plan.choices:
         shown = []
         for column in plan.columns:
             cell = plan.cells[choice, column]
-            found = [states[seed].get(cell.score, '-') for seed in runs.seeds]
-            counted = Counter(found).items()
-            several = len(set(found)) > 1
+            known = [states[seed].get(cell.score, '-') for seed in runs.seeds]
+            counted = Counter(known).items()
+            several = len(set(known)) > 1
             shown.append(', '.join(f'{n} {s}' if several else s for s, n in counted))
         grid.add_row(choice.classifier, choice.head, *shown)
     console = Console()
@@ -176,6 +192,9 @@ def _show_plan(runs: MatrixRun) -> None:
             f'seed {seed}: {len(todo)} of {len(of_seed)} stages to run'
             + (f', with the training of {", ".join(trained)}' if trained else '')
         )
+        for name, stage in found[seed].items():
+            if stage.why:
+                print(f'seed {seed}: {name} has changed: {"; ".join(stage.why)}')
 
 
 def _say(line: str) -> None:

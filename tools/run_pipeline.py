@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Runs the stages of a pipeline: tools/run_pipeline.py configs/acr/synthetic_pipeline.py.
 
-What is done already is skipped, a stage whose config was edited runs again with those
-that read it, and an interrupted run goes on where it stopped.
+What is done already is skipped, a stage whose config or plug-ins were edited runs again
+with those that read it, and an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
+from wsss_plugins.cli import (
+    add_redo_options,
+    config_parser,
+    default_work_dir,
+    run_config_tool,
+)
 
 
 def main() -> None:
@@ -28,6 +33,7 @@ def main() -> None:
         help='end with an error after a stage that went on without broken images',
     )
     parser.add_argument('--dry-run', action='store_true', help='show what would run')
+    add_redo_options(parser)
     run_config_tool(parser, run)
 
 
@@ -36,7 +42,13 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment import Pipeline
 
-    pipeline = Pipeline(cfg, data_root=args.data_root, strict=args.strict)
+    pipeline = Pipeline(
+        cfg,
+        data_root=args.data_root,
+        strict=args.strict,
+        accept_code=args.accept_code,
+        redo=args.redo,
+    )
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     if args.dry_run:
         steps = pipeline.select(args.start, args.stop)
@@ -49,14 +61,17 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def _show_plan(pipeline, work_dir: Path, steps) -> None:
+    found = pipeline.examine(work_dir)
     table = Table('stage', 'kind', 'reads', 'state')
     for step in steps:
         stage = step.stage
         reads = ', '.join(stage.inputs)
-        table.add_row(
-            stage.name, type(stage).__name__, reads, pipeline.state(step, work_dir)
-        )
+        table.add_row(stage.name, type(stage).__name__, reads, found[stage.name].state)
     Console().print(table)
+    for step in steps:
+        why = found[step.stage.name].why
+        if why:
+            print(f'{step.stage.name} has changed: {"; ".join(why)}')
 
 
 def _show_records(records, work_dir: Path) -> None:

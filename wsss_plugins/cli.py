@@ -126,6 +126,22 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_redo_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options on results that are there: ``--redo`` and ``--accept-code``."""
+    parser.add_argument(
+        '--redo',
+        action='append',
+        default=[],
+        metavar='STAGE',
+        help='do this stage again, and with it those that read it; may be repeated',
+    )
+    parser.add_argument(
+        '--accept-code',
+        action='store_true',
+        help='keep results of which only the code has changed; their cards say so',
+    )
+
+
 def parse_options(pairs: list[str]) -> dict[str, Any]:
     """Reads ``KEY=VALUE`` pairs; values are Python literals, or else strings.
 

@@ -16,7 +16,7 @@ from wsss_plugins.datasets import VOC12
 from wsss_plugins.engine import Stage, StageRecord
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.experiment import Pipeline
-from wsss_plugins.provenance.renew import note_code
+from wsss_plugins.provenance.renew import renew_code
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages import (
     EvaluateLabelStage,
@@ -352,12 +352,20 @@ def test_a_pipeline_renews_the_cards_of_done_stages(
 def test_a_remark_on_code_is_put_into_record_and_scores(run, images, masks, tmp_path):
     score = dict(type=EvaluateSeedStage, name='score', seeds='seeds', dataset=masks)
     run(folder(tmp_path), score)
-    out = tmp_path / 'work/score'
-    for state in (CodeState.UNRECORDED, CodeState.ACCEPTED):
-        note_code(out, state)
+    out, names = tmp_path / 'work/score', ['seeds', 'score']
+    for known, state in (
+        (dict(code=None), CodeState.UNRECORDED),
+        (dict(code={}, accepted={'heads:Head': '1'}), CodeState.ACCEPTED),
+        (dict(code={'notebook': 'unknown'}, accepted=None), CodeState.UNKNOWN),
+    ):
+        replace(StageRecord.load(out), **known).save(out)
+        renew_code(out, [tmp_path / 'work/seeds'], names)
         card = StageRecord.load(out).supervision
         assert card.code == (Code('score', state),)
         assert card_from_json(load_json(out / 'scores.json')['card']) == card
+    replace(StageRecord.load(out), code={}).save(out)
+    renew_code(out, [tmp_path / 'work/seeds'], names)
+    assert StageRecord.load(out).supervision.code == ()
 
 
 def test_a_stage_that_only_exports_keeps_the_history(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from wsss_plugins.config import plain
+from wsss_plugins.config import find_type, plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import config_before_training, dataset_configs
 from wsss_plugins.registry import DATASETS, MOVED, build_as
@@ -29,17 +29,17 @@ def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    said = _by_former_paths(plain(config))
+    said = by_former_paths(plain(config))
     content = json.dumps([said, seed, inputs], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _by_former_paths(node: Any) -> Any:
+def by_former_paths(node: Any) -> Any:
     """``node`` with moved plug-ins under their former paths: a move changes no result."""
     if isinstance(node, dict):
-        return {key: _by_former_paths(value) for key, value in node.items()}
+        return {key: by_former_paths(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_by_former_paths(value) for value in node]
+        return [by_former_paths(value) for value in node]
     return _FORMER.get(node, node) if isinstance(node, str) else node
 
 
@@ -79,3 +79,16 @@ class DataDigests:
                 self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
             digests.append(self.known[key])
         return digests
+
+    def named(
+        self, config: dict[str, Any], images: bool = True
+    ) -> tuple[tuple[str, str], ...]:
+        """The same with what each data set is called for people; the arguments likewise."""
+        names = [_name(n) for n in dataset_configs(config)]
+        return tuple(zip(names, self(config, images), strict=False))
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    kind = find_type(node['type'])
+    where = (node.get('data_root'), node.get('split'))
+    return ' '.join(str(word) for word in (kind.__name__, *where) if word is not None)

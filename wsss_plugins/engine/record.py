@@ -40,6 +40,14 @@ class StageRecord:
         environment: Versions, commit, machine and number of workers.
         card: The supervision card of the metrics, as JSON knows it; None for a stage that
             measures nothing, and in records of versions without cards.
+        code: The code that made the result, see
+            :class:`~wsss_plugins.engine.code_digests.CodeDigests`; None in records of
+            versions that did not record it.
+        accepted: Other code for which the result is kept nevertheless: the user said
+            ``--accept-code``, or the code that made it is not known.
+        result: Name of the result, which those who read it note; '' in such records.
+        reads: Result of each stage it read, by its name; empty in such records.
+        redone: How often it was done again with ``--redo``.
     """
 
     stage: str
@@ -54,6 +62,21 @@ class StageRecord:
     finished: str = ''
     environment: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] | None = None
+    code: dict[str, str] | None = None
+    accepted: dict[str, str] | None = None
+    result: str = ''
+    reads: dict[str, str] = field(default_factory=dict)
+    redone: int = 0
+
+    @property
+    def result_name(self) -> str:
+        """Name of the result; of an earlier version's, the fingerprint."""
+        return self.result or self.fingerprint
+
+    @property
+    def results_read(self) -> dict[str, str]:
+        """Name of the result of each stage it read."""
+        return self.reads if self.result else self.inputs
 
     @property
     def supervision(self) -> SupervisionCard | None:

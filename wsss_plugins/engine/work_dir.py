@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.engine.wanted import Wanted
 from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.layout import FAILURES_FILE, IDENTITY_FILE
 
 PREVIOUS = '.previous'
+REDO_FILE = '.redo.json'
+"""In a work dir: what ``--redo`` asked for, while it is being done."""
 
 
 def claim(work_dir: Path, experiment: str) -> None:
@@ -55,16 +60,76 @@ def refuse_failures(stage: Path) -> None:
     )
 
 
-def make_room(out: Path, wanted: str) -> None:
-    """Moves the result of another config aside; brings back the wanted one if it is there."""
+def make_room(out: Path, wanted: Wanted, restore: bool = True) -> None:
+    """Moves another result of a stage aside; brings the wanted one back if it is there.
+
+    Args:
+        out: Folder of the stage.
+        wanted: What its result must be of.
+        restore: Whether an earlier result will do; not for one that is done again.
+    """
     aside = out.parent / PREVIOUS
     record = StageRecord.load(out) if out.is_dir() else None
     if record is not None:
         aside.mkdir(exist_ok=True)
-        place = aside / f'{out.name}-{record.fingerprint}'
+        place = aside / '-'.join(
+            filter(None, [out.name, record.fingerprint, record.result])
+        )
         shutil.rmtree(place, ignore_errors=True)
         out.rename(place)
-    earlier = aside / f'{out.name}-{wanted}'
-    if earlier.is_dir():
-        earlier.rename(out)
+    found = {
+        folder: earlier
+        for folder in aside.glob(f'{out.name}-{wanted.fingerprint}*')
+        if (earlier := StageRecord.load(folder)) and wanted.is_met_by(earlier)
+    }
+    if restore and found and not out.exists():
+        max(found, key=lambda folder: found[folder].redone).rename(out)
     out.mkdir(parents=True, exist_ok=True)
+
+
+def asked_again(work_dir: Path) -> dict[str, int]:
+    """Stages that ``--redo`` asked for and that may be due still: which run of each."""
+    path = work_dir / REDO_FILE
+    if not path.is_file():
+        return {}
+    content = load_json(path)
+    return {str(name): int(number) for name, number in content.items()}
+
+
+@contextmanager
+def doing_again(work_dir: Path, names: Collection[str]) -> Iterator[None]:
+    """Notes the stages of ``--redo`` until the block ends without an error.
+
+    A run that was killed then goes on where it stopped when its command is given again:
+    what it has done again already is not done once more. Every worker calls it.
+
+    Args:
+        work_dir: Folder of the experiment.
+        names: Stages to do again.
+
+    Yields:
+        Nothing.
+    """
+    asked = asked_again(work_dir)
+    for name in set(names) - set(asked):
+        record = StageRecord.load(work_dir / name)
+        # One that was interrupted is not there to be done again: it goes on.
+        asked[name] = record.redone + record.done if record is not None else 0
+    barrier()
+    if rank() == 0 and asked:
+        save_json(work_dir / REDO_FILE, asked)
+    barrier()
+    yield
+    barrier()
+    if rank() == 0 and asked:
+        due = {
+            name: number
+            for name, number in asked.items()
+            if (record := StageRecord.load(work_dir / name)) is None
+            or record.redone < number
+        }
+        if due:
+            save_json(work_dir / REDO_FILE, due)
+        else:
+            (work_dir / REDO_FILE).unlink(missing_ok=True)
+    barrier()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,30 @@ from wsss_plugins.config import (
     plain,
     set_everywhere,
 )
+from wsss_plugins.engine.code_digests import CodeDigests, settled
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
 from wsss_plugins.engine.record import StageRecord, environment
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.work_dir import claim, make_room, refuse_failures
+from wsss_plugins.engine.wanted import CONFIG_FILE
+from wsss_plugins.engine.work_dir import (
+    claim,
+    doing_again,
+    make_room,
+    refuse_failures,
+)
 from wsss_plugins.engine.workers import barrier, gather, rank, world_size
 from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.experiment.step import (
+    Found,
+    Step,
+    examine,
+    refuse_unequal_code,
+)
 from wsss_plugins.experiment.trial import refuse_mistakes
 from wsss_plugins.provenance import CardMaker, Ran, sign
 from wsss_plugins.provenance.images import ImageRegister
 from wsss_plugins.provenance.maker import session_of
-from wsss_plugins.provenance.renew import renew
+from wsss_plugins.provenance.renew import renew, renew_code
 from wsss_plugins.provenance.training import begun_network
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.structures import PART_FILES
@@ -35,15 +47,6 @@ from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
 from wsss_plugins.structures.masks_read import watch_masks
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage, the config it was built from, and the hash of what it follows from."""
-
-    stage: Stage
-    config: dict[str, Any]
-    fingerprint: str
 
 
 class Pipeline:
@@ -59,10 +62,14 @@ class Pipeline:
         data_root: Replaces every ``data_root`` of the config.
         strict: Ends with an error after a stage that went on without some images.
         digests: Of data sets that another pipeline has looked at.
+        sources: Of code that another pipeline has read.
+        accept_code: Keeps results that only the code has changed of; their cards say so.
+        redo: Stages to do again, and with them those that read them.
 
     Raises:
         ConfigError: A mistake in the config.
         DataError: A mistake in the data.
+        UserError: The workers have different code.
     """
 
     def __init__(
@@ -71,6 +78,9 @@ class Pipeline:
         data_root: str | None = None,
         strict: bool = False,
         digests: DataDigests | None = None,
+        sources: CodeDigests | None = None,
+        accept_code: bool = False,
+        redo: Sequence[str] = (),
     ) -> None:
         if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
             raise ConfigError(
@@ -80,6 +90,8 @@ class Pipeline:
         self.experiment = experiment_name(Path(cfg.filename))
         self.seed = int(cfg.get('seed', 0))
         self.strict = strict
+        self.accept_code = accept_code
+        self.redo = tuple(redo)
         configs = [
             _with_training_config(c, Path(cfg.filename))
             for c in cfg.to_dict()['pipeline']
@@ -88,6 +100,7 @@ class Pipeline:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
         digests = DataDigests() if digests is None else digests
+        sources = CodeDigests() if sources is None else sources
         self.images = ImageRegister()
         self.steps: list[Step] = []
         for config in configs:
@@ -96,10 +109,18 @@ class Pipeline:
             made = {step.stage.name: step.fingerprint for step in self.steps}
             _check_name(stage, list(made))
             inputs = {name: made[name] for name in stage.inputs}
-            data = digests(config, stage.needs_every_image)
-            says = without_remarks(config, stage.arguments_of_speed)
-            mark = fingerprint([plain(says), data], self.seed, inputs)
-            self.steps.append(Step(stage, config, mark))
+            data = digests.named(config, stage.needs_every_image)
+            says = plain(without_remarks(config, stage.arguments_of_speed))
+            content = [says, [digest for _, digest in data]]
+            mark = fingerprint(content, self.seed, inputs)
+            code = sources(config, type(stage))
+            self.steps.append(Step(stage, config, mark, inputs, code, says, data))
+        refuse_unequal_code(self.steps)
+        for name in self.redo:
+            if name not in self.names:
+                raise ConfigError(
+                    f"--redo: no stage '{name}': {near_names(name, self.names)}"
+                )
 
     @property
     def names(self) -> list[str]:
@@ -123,12 +144,11 @@ class Pipeline:
 
     def state(self, step: Step, work_dir: Path) -> str:
         """``'done'``, ``'interrupted'``, ``'changed'`` or ``'new'``."""
-        record = StageRecord.load(work_dir / step.stage.name)
-        if record is None:
-            return 'new'
-        if record.fingerprint != step.fingerprint:
-            return 'changed'
-        return 'done' if record.done else 'interrupted'
+        return self._found(step, work_dir).state
+
+    def examine(self, work_dir: Path) -> dict[str, Found]:
+        """What a work dir has of each step, by name: its state, and why it changed."""
+        return examine(self.steps, work_dir, self.redo, self.accept_code)
 
     def refuse_mistakes(self, steps: Sequence[Step], work_dir: Path) -> None:
         """Tries what is not done: networks are built, and seed heads see one image.
@@ -160,26 +180,59 @@ class Pipeline:
         work_dir = Path(work_dir)
         claim(work_dir, self.experiment)
         selected = self.select(start, stop)
-        for step in self.steps[: self.steps.index(selected[0])]:
-            if self.state(step, work_dir) != 'done':
-                raise UserError(
-                    f"--start {start}: the earlier stage '{step.stage.name}' is "
-                    f'{self.state(step, work_dir)}; start there'
-                )
+        self._refuse_start(selected, work_dir)
         self.refuse_mistakes(selected, work_dir)
-        networks = self._networks()
-        for step in selected:
-            if rank() == 0 and self.state(step, work_dir) in ('new', 'changed'):
-                make_room(work_dir / step.stage.name, step.fingerprint)
-            barrier()
-            if self.state(step, work_dir) != 'done':
-                self._run(step, work_dir)
-            elif rank() == 0:
-                renew(work_dir / step.stage.name, networks)
-            if self.strict:
-                refuse_failures(work_dir / step.stage.name)
+        with doing_again(work_dir, self.redo):
+            self.run_steps(selected, work_dir)
+        self.redo = ()
         records = [StageRecord.load(work_dir / name) for name in self.names]
         return {r.stage: r for r in records if r is not None and r.done}
+
+    def run_steps(self, selected: Sequence[Step], work_dir: Path) -> None:
+        """Runs what is not done of some steps, see :meth:`run`."""
+        networks = self._networks()
+        for step in selected:
+            out = work_dir / step.stage.name
+            found = self._found(step, work_dir)
+            if rank() == 0 and found.record is None:
+                make_room(out, found.wanted, restore=not found.again)
+            barrier()
+            found = self._found(step, work_dir)
+            if found.state != 'done':
+                self._run(step, found, work_dir)
+            elif rank() == 0:
+                renew(out, networks)
+                self._renew_code(step, found, work_dir)
+            if self.strict:
+                refuse_failures(out)
+
+    def _found(self, step: Step, work_dir: Path) -> Found:
+        """What a work dir has of one step."""
+        needed = {step.stage.name}
+        for each in reversed(self.steps):
+            if each.stage.name in needed:
+                needed.update(each.stage.inputs)
+        steps = [each for each in self.steps if each.stage.name in needed]
+        found = examine(steps, work_dir, self.redo, self.accept_code)
+        return found[step.stage.name]
+
+    def _refuse_start(self, selected: Sequence[Step], work_dir: Path) -> None:
+        """Refuses to begin where an earlier stage is missing, or to redo one left out."""
+        names = [step.stage.name for step in selected]
+        for name in self.redo:
+            if name not in names:
+                raise UserError(
+                    f"--redo {name}: the stages that run are '{names[0]}' to "
+                    f"'{names[-1]}': leave out --start or --stop"
+                )
+        found = self.examine(work_dir)
+        for step in self.steps[: self.steps.index(selected[0])]:
+            name = step.stage.name
+            if found[name].state != 'done':
+                raise UserError(
+                    f"--start {names[0]}: the earlier stage '{name}' is "
+                    f'{found[name].state}; start there'
+                )
 
     def _networks(self) -> dict[str, Network]:
         """What the config says of the weights that networks begin with, by stage."""
@@ -189,24 +242,33 @@ class Pipeline:
             if isinstance(step.config.get('config'), Mapping)
         }
 
-    def _run(self, step: Step, work_dir: Path) -> None:
+    def _renew_code(self, step: Step, found: Found, work_dir: Path) -> None:
+        """Notes today's code where a result of other or unknown code is kept."""
+        out = work_dir / step.stage.name
+        record, code = StageRecord.load(out), dict(step.code)
+        if record is None:
+            return
+        known = None if record.code is None else settled(record.code)
+        accepted = None if known == code else code
+        if accepted != record.accepted:
+            record.accepted = accepted
+            record.save(out)
+        if not (out / CONFIG_FILE).is_file():
+            found.wanted.keep_copy(out)
+        inputs = [work_dir / name for name in step.stage.inputs]
+        renew_code(out, inputs, self.names)
+
+    def _run(self, step: Step, found: Found, work_dir: Path) -> None:
         stage = step.stage
         out = work_dir / stage.name
-        marks = {s.stage.name: s.fingerprint for s in self.steps}
-        record = StageRecord(
-            stage=stage.name,
-            kind=type(stage).__name__,
-            fingerprint=step.fingerprint,
-            inputs={name: marks[name] for name in stage.inputs},
-            seed=self.seed,
-            environment=environment(world_size()),
-        )
+        record = found.begin(stage, environment(world_size()))
         session = _session(record, StageRecord.load(out))
         barrier()
         if rank() == 0:
             for part in out.rglob(PART_FILES):
                 part.unlink()  # of a run that was killed
             record.save(out)
+            found.wanted.keep_copy(out)
         begin = time.monotonic()
         folders = {name: work_dir / name for name in stage.inputs}
         with watch_masks() as read:
@@ -228,6 +290,7 @@ class Pipeline:
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
             record.save(out)
+            renew_code(out, list(folders.values()), self.names)
         barrier()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from wsss_plugins.engine.code_digests import UNKNOWN
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.provenance.files import sign
+from wsss_plugins.provenance.initial import card_of_folder
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Code, CodeState, Network
@@ -43,17 +45,40 @@ def renew(folder: Path, networks: Mapping[str, Network]) -> None:
         _replace(folder, record, card, renewed(card, networks))
 
 
-def note_code(folder: Path, state: CodeState) -> None:
-    """Puts a remark on the code of the stage in ``folder`` into its card.
+def renew_code(folder: Path, inputs: Sequence[Path], names: Collection[str]) -> None:
+    """Brings the remarks on code in the card of a stage up to date.
 
-    An earlier remark on the same stage is replaced. A stage without a card is left alone.
+    They follow from its record and from the cards of the stages it read. A stage without
+    a card is left alone.
+
+    Args:
+        folder: Of the stage, which has run.
+        inputs: Folders of the stages it read.
+        names: Names of all stages of the experiment; remarks on others stay, which came
+            with weights from elsewhere.
     """
     record = StageRecord.load(folder)
     card = record.supervision if record is not None else None
-    if record is not None and card is not None:
-        others = (each for each in card.code if each.stage != record.stage)
-        code = (*others, Code(record.stage, state))
-        _replace(folder, record, card, replace(card, code=code))
+    if record is None or card is None:
+        return
+    code = [each for each in card.code if each.stage not in names]
+    for path in inputs:
+        earlier = card_of_folder(path)
+        code += earlier.code if earlier is not None else ()
+    state = code_state(record)
+    if state is not None:
+        code.append(Code(record.stage, state))
+    now = replace(card, code=tuple(dict.fromkeys(code)))
+    _replace(folder, record, card, now)
+
+
+def code_state(record: StageRecord) -> CodeState | None:
+    """What there is to remark on the code of a stage; None where all is known."""
+    if record.code is None:
+        return CodeState.UNRECORDED
+    if record.accepted is not None:
+        return CodeState.ACCEPTED
+    return CodeState.UNKNOWN if UNKNOWN in record.code.values() else None
 
 
 def _replace(

@@ -131,6 +131,9 @@ class CodeState(str, Enum):
     UNRECORDED = 'unrecorded'
     """The result is of a version that did not record the code it ran."""
 
+    UNKNOWN = 'unknown'
+    """The source of a plug-in could not be found, so a change of it goes unnoticed."""
+
 
 @dataclass(frozen=True)
 class Code:

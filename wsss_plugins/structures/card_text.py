@@ -49,6 +49,7 @@ CODE_WORDS: Mapping[CodeState, str] = MappingProxyType(
     {
         CodeState.ACCEPTED: 'changed after this stage ran; accepted by --accept-code',
         CodeState.UNRECORDED: 'not recorded by the version that ran this stage',
+        CodeState.UNKNOWN: 'without a source file, so its changes are not noticed',
     }
 )
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import DataDigests
 from wsss_plugins.engine.record import StageRecord
-from wsss_plugins.engine.work_dir import claim
+from wsss_plugins.engine.work_dir import claim, doing_again
 from wsss_plugins.engine.workers import barrier, rank, world_size
-from wsss_plugins.errors import UserError
+from wsss_plugins.errors import ConfigError, UserError, near_names
 from wsss_plugins.experiment.matrix.plan import Plan
 from wsss_plugins.experiment.matrix.results import REMEDY, Table
 from wsss_plugins.experiment.matrix.wanted import Matrix
-from wsss_plugins.experiment.pipeline import Pipeline, Step, experiment_name
+from wsss_plugins.experiment.pipeline import Pipeline, experiment_name
+from wsss_plugins.experiment.step import Found, Step
 from wsss_plugins.experiment.trial import refusals
 from wsss_plugins.provenance.compare import Row, refuse_unlike
 from wsss_plugins.stages.train import TrainStage
@@ -39,6 +41,8 @@ class MatrixRun:
         data_root: Replaces every ``data_root`` of the configs.
         strict: A stage that went on without some images has failed.
         say: Takes lines on what is done.
+        accept_code: See :class:`Pipeline`.
+        redo: Stages to do again in every random seed, by name.
 
     Attributes:
         plan: The stages.
@@ -57,15 +61,20 @@ class MatrixRun:
         data_root: str | None = None,
         strict: bool = False,
         say: Callable[[str], None] = lambda line: None,
+        accept_code: bool = False,
+        redo: Sequence[str] = (),
     ) -> None:
         self.plan = Plan(matrix)
         self.filename, self.work_dir = filename, Path(work_dir)
         self.data_root, self.strict, self.say = data_root, strict, say
         self.seeds = list(matrix.seeds)
         self._digests = DataDigests()  # the data are looked at once for all seeds
+        self._sources = CodeDigests()
+        self.accept_code, self.redo = accept_code, list(redo)
         whole = self._pipeline(self.seeds[0], ())
         assert whole is not None
         self.refused = refusals(step.stage for step in whole.steps)
+        self._refuse_redo(whole)
         self.failed: dict[int, dict[str, str]] = {seed: {} for seed in self.seeds}
         self._pipelines = {s: self._pipeline(s, self.refused) for s in self.seeds}
 
@@ -86,9 +95,12 @@ class MatrixRun:
 
     def states(self, seed: int) -> dict[str, str]:
         """State of every stage that can be, see :meth:`Pipeline.state`."""
-        pipeline, folder = self._pipelines[seed], self.folder(seed)
-        steps = pipeline.steps if pipeline else []
-        return {s.stage.name: pipeline.state(s, folder) for s in steps if pipeline}
+        return {name: found.state for name, found in self.examine(seed).items()}
+
+    def examine(self, seed: int) -> dict[str, Found]:
+        """What there is of every stage that can be, see :meth:`Pipeline.examine`."""
+        pipeline = self._pipelines[seed]
+        return pipeline.examine(self.folder(seed)) if pipeline else {}
 
     def run(self, seed: int) -> None:
         """Runs what is not done of a random seed.
@@ -101,12 +113,15 @@ class MatrixRun:
         claim(self.work_dir, experiment_name(Path(self.filename)))
         failed = self.failed[seed]
         failed.clear()
-        pipeline = self._pipelines[seed]
-        while pipeline is not None:
-            broken = self._run(pipeline, seed)
-            if broken is None:
-                return
-            pipeline = self._pipeline(seed, {*self.refused, *failed})
+        whole = self._pipelines[seed]
+        if whole is None:
+            return
+        claim(self.folder(seed), whole.experiment)
+        left: Pipeline | None = whole
+        with doing_again(self.folder(seed), whole.redo):
+            while left is not None and self._run(left, seed) is not None:
+                left = self._pipeline(seed, {*self.refused, *failed})
+        whole.redo = ()
 
     def table(self) -> Table:
         """The numbers that are there."""
@@ -123,7 +138,29 @@ class MatrixRun:
         cfg = self.plan.config(self.filename, seed, without)
         if not cfg.pipeline:
             return None
-        return Pipeline(cfg, self.data_root, self.strict, self._digests)
+        names = [stage['name'] for stage in cfg.pipeline]
+        return Pipeline(
+            cfg,
+            data_root=self.data_root,
+            strict=self.strict,
+            digests=self._digests,
+            sources=self._sources,
+            accept_code=self.accept_code,
+            redo=[name for name in self.redo if name in names],
+        )
+
+    def _refuse_redo(self, whole: Pipeline) -> None:
+        """Refuses to do a stage again that is not there or cannot be.
+
+        Raises:
+            ConfigError: Names it, and near names.
+        """
+        names = [name for name in whole.names if name not in self.refused]
+        for name in self.redo:
+            if name not in names:
+                raise ConfigError(
+                    f"--redo: no stage '{name}': {near_names(name, names)}"
+                )
 
     def _run(self, pipeline: Pipeline, seed: int) -> str | None:
         """Runs stage after stage; the name of one that failed, which ends it."""
@@ -134,7 +171,8 @@ class MatrixRun:
                 self.say(f'seed {seed}, stage {i} of {len(pipeline.steps)}: {name}')
             barrier()
             try:
-                pipeline.run(folder, start=name, stop=name)
+                pipeline.refuse_mistakes([step], folder)
+                pipeline.run_steps([step], folder)
             except Exception as error:
                 if world_size() > 1 or _ends_all(error):
                     raise

@@ -1,0 +1,73 @@
+#!/usr/bin/env python
+"""Says of edited modules of this package whether they compute the same as before.
+
+Results made with an earlier version stay valid while the revisions of the code that made
+them do. Without an option, lists the modules that were edited since they were last
+declared, and fails if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from wsss_plugins.cli import run_tool
+
+
+def main() -> None:
+    """Lists edited modules, or declares them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--same',
+        action='store_true',
+        help='edited modules compute the same as before: results stay valid',
+    )
+    parser.add_argument(
+        '--different',
+        nargs='+',
+        default=[],
+        metavar='MODULE',
+        help='these compute something else: a new revision, results are made anew',
+    )
+    declare(parser.parse_args())
+
+
+def declare(args: argparse.Namespace) -> None:
+    """Writes the revisions as the options say.
+
+    Raises:
+        UserError: Modules were edited and not declared, or one has no revision.
+    """
+    from wsss_plugins.engine.code_digests import (
+        package_digests,
+        read_revisions,
+        write_revisions,
+    )
+    from wsss_plugins.errors import UserError, near_names
+
+    now, known = package_digests(), read_revisions()
+    for module in args.different:
+        if module not in now:
+            raise UserError(
+                f"--different: no module '{module}' that changes results: "
+                f'{near_names(module, now)}'
+            )
+    edited = [m for m, said in now.items() if known.get(m, (1, ''))[1] != said]
+    edited += [module for module in known if module not in now]
+    left = [m for m in edited if m not in args.different and not args.same]
+    if left:
+        raise UserError(
+            f'{len(left)} modules were edited: {", ".join(left)}. Do they compute the same '
+            'as before? Say --same, or name those that do not: --different MODULE'
+        )
+    for module in edited:
+        print(f'{module}: {"different" if module in args.different else "the same"}')
+    write_revisions(
+        {
+            module: (known.get(module, (1, ''))[0] + (module in args.different), said)
+            for module, said in now.items()
+        }
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main)

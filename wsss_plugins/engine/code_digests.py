@@ -1,0 +1,322 @@
+"""Which code the result of a stage follows from."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property, partial
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from wsss_plugins.config import find_type
+from wsss_plugins.engine.module_source import ModuleSource, read_source
+from wsss_plugins.structures import atomic_path
+
+PACKAGE = __name__.partition('.')[0]
+FOLDER = Path(__file__).parents[1]
+REVISIONS_FILE = Path(__file__).with_name('revisions.json')
+UNKNOWN = 'unknown'
+EDITED = ', edited: '
+BASE_LIBRARIES = frozenset(
+    {'torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmseg', 'numpy'}
+)
+"""Libraries that every result rests on; the supervision card has their versions."""
+
+WITHOUT_RESULTS = frozenset(
+    {
+        'cli',
+        'config',
+        'datasets.preparation',
+        'doctor',
+        'engine.code_digests',
+        'engine.fingerprint',
+        'engine.module_source',
+        'engine.record',
+        'engine.stage',
+        'engine.wanted',
+        'engine.work_dir',
+        'environment',
+        'errors',
+        'experiment',
+        'explain',
+        'progress',
+        'provenance',
+        'registry',
+        'structures.card',
+        'structures.card_json',
+        'structures.card_parts',
+        'structures.card_text',
+        'structures.masks_read',
+    }
+)
+"""Rooms and files of this package that change no artefact: messages, checks and cards."""
+
+
+class CodeDigests:
+    """What the code says that a stage's config names; each module is read once.
+
+    Counted are the module of every class and function in the config, those of its base
+    classes, and the modules that these import, and so on:
+
+    - of a *user's module* every function and class that it defines, as a hash of what
+      the source says (see :func:`~wsss_plugins.engine.module_source.read_source`);
+    - of a *module of this package* its revision in ``revisions.json`` where that is above
+      1, and a hash of the source where it is not the one that the revision is of: it was
+      edited here;
+    - of *another installed library* that a class of the config is from, its version.
+
+    A module whose source cannot be found, such as that of a notebook, is ``'unknown'``.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, ModuleSource | None] = {}
+        self._reached: dict[str, frozenset[str]] = {}
+
+    def __call__(self, config: Any, kind: type) -> dict[str, str]:
+        """The code of a stage.
+
+        Args:
+            config: Its config, with the training config that it names.
+            kind: Its class.
+
+        Returns:
+            A digest, revision or version by ``module:definition``, module or library; the
+            part of a user's module outside of its functions and classes is ``module:``.
+        """
+        found: dict[str, str] = {}
+        modules = {
+            module for each in (kind, *_callables(config)) for module in _modules(each)
+        }
+        for module in sorted(modules):
+            if _place(module) == 'library':
+                found.update(_version(module))
+            for reached in sorted(self.reached_from(module)):
+                found.update(self._digests(reached))
+        return found
+
+    def reached_from(self, module: str) -> frozenset[str]:
+        """The modules of users and of this package that a module relies on, and itself."""
+        if module not in self._reached:
+            seen: set[str] = set()
+            pending = [module]
+            while pending:
+                name = pending.pop()
+                if name in seen or not _counts(name):
+                    continue
+                seen.add(name)
+                source = self.read(name)
+                for target, word in source.imports if source else ():
+                    pending += self._origins(target, word)
+            self._reached[module] = frozenset(seen)
+        return self._reached[module]
+
+    def read(self, module: str) -> ModuleSource | None:
+        """The source of a module; None where it cannot be found."""
+        if module not in self._read:
+            self._read[module] = None
+            found = _find_source(module)
+            if found is not None:
+                # One that cannot be parsed was edited since its import.
+                with suppress(SyntaxError, RecursionError):
+                    self._read[module] = read_source(*found)
+        return self._read[module]
+
+    def _origins(self, module: str, word: str | None) -> Iterator[str]:
+        """The modules that define what ``from module import word`` gives."""
+        if not _counts(module):
+            return
+        seen: set[tuple[str, str]] = set()
+        while word not in (None, '*') and (module, word) not in seen:
+            assert word is not None
+            seen.add((module, word))
+            if _is_module(f'{module}.{word}'):
+                yield f'{module}.{word}'
+                return
+            source = self.read(module)
+            if source is None or word not in source.exported:
+                break
+            module, word = source.exported[word]
+        yield module
+
+    def _digests(self, module: str) -> Mapping[str, str]:
+        source = self.read(module)
+        if _place(module) != 'package':
+            if source is None:
+                return {module: UNKNOWN}
+            return {f'{module}:{name}': said for name, said in source.digests.items()}
+        revision, digest = self._revisions.get(module, (1, ''))
+        if source is not None and source.digest != digest:
+            return {module: f'revision {revision}{EDITED}{source.digest}'}
+        return {module: f'revision {revision}'} if revision > 1 else {}
+
+    @cached_property
+    def _revisions(self) -> Mapping[str, tuple[int, str]]:
+        return read_revisions()
+
+
+def read_revisions() -> dict[str, tuple[int, str]]:
+    """Revision and digest of each module of this package, see :class:`CodeDigests`."""
+    if not REVISIONS_FILE.is_file():
+        return {}
+    content = json.loads(REVISIONS_FILE.read_text('utf-8'))
+    return {
+        name: (int(revision), str(said)) for name, (revision, said) in content.items()
+    }
+
+
+def write_revisions(revisions: Mapping[str, tuple[int, str]]) -> None:
+    """Writes what :func:`read_revisions` reads, a line for each module."""
+    lines = (
+        f'{json.dumps(module)}: [{revision}, {json.dumps(said)}]'
+        for module, (revision, said) in sorted(revisions.items())
+    )
+    with atomic_path(REVISIONS_FILE) as part:
+        part.write_text('{\n' + ',\n'.join(lines) + '\n}\n', 'utf-8')
+
+
+def package_digests() -> dict[str, str]:
+    """Digest of every module of this package that changes results, as it is now."""
+    found, sources = {}, CodeDigests()
+    for path in sorted(FOLDER.rglob('*.py')):
+        parts = path.relative_to(FOLDER.parent).with_suffix('').parts
+        module = '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+        source = sources.read(module) if _counts(module) else None
+        if source is not None:
+            found[module] = source.digest
+    return found
+
+
+def settled(code: Mapping[str, str]) -> dict[str, str]:
+    """The code of a record in today's words.
+
+    A module of this package that was edited when the record was made may have been given
+    a revision since, without another edit: it is the same code.
+    """
+    words = dict(code)
+    edited = {m: said for m, said in code.items() if EDITED in said}
+    revisions = read_revisions() if edited else {}
+    for module, said in edited.items():
+        revision, digest = revisions.get(module, (1, ''))
+        if said.endswith(f'{EDITED}{digest}') and digest:
+            del words[module]
+            words |= {module: f'revision {revision}'} if revision > 1 else {}
+    return words
+
+
+def _callables(node: Any) -> Iterator[Any]:
+    """Every class and function in a config, and those that its ``type`` strings name."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get('type'), str):
+            yield find_type(node['type'])
+        for value in node.values():
+            yield from _callables(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _callables(value)
+    elif isinstance(node, partial):
+        yield node.func
+    elif inspect.isclass(node) or inspect.isroutine(node):
+        yield node
+
+
+def _modules(given: Any) -> Iterator[str]:
+    """Names of the modules that a class and its bases, or a function, are from."""
+    for each in inspect.getmro(given) if inspect.isclass(given) else (given,):
+        module = getattr(each, '__module__', None)
+        if isinstance(module, str):
+            yield module
+
+
+def _counts(module: str) -> bool:
+    """Whether a module is a user's, or one of this package that changes results."""
+    place = _place(module)
+    if place != 'package':
+        return place == 'user'
+    parts = module.split('.')[1:]
+    names = ('.'.join(parts[: i + 1]) for i in range(len(parts)))
+    return bool(parts) and WITHOUT_RESULTS.isdisjoint(names)
+
+
+def _place(module: str) -> str:
+    """``'package'``, ``'library'``, ``'user'``, or ``'nowhere'`` for what counts nothing."""
+    root = module.partition('.')[0]
+    if root == PACKAGE:
+        return 'package'
+    if root in sys.stdlib_module_names:
+        return 'nowhere'
+    path = _file(root)
+    if path is None:  # a notebook; or an optional module that is not installed
+        return 'user' if root in sys.modules else 'nowhere'
+    paths = sysconfig.get_paths()
+    libraries = [Path(paths[name]).resolve() for name in ('purelib', 'platlib')]
+    site = {'site-packages', 'dist-packages'}
+    if not site.isdisjoint(path.parts) or any(p in path.parents for p in libraries):
+        return 'library'
+    standard = Path(paths['stdlib']).resolve()
+    return 'nowhere' if standard in path.parents else 'user'
+
+
+def _spec(module: str) -> Any:
+    """How Python finds a module; None where it does not."""
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, '__spec__', None) is not None:
+        return loaded.__spec__
+    if loaded is not None:
+        return None
+    try:
+        return util.find_spec(module)
+    except Exception:  # of a package of the user, which is imported for it
+        return None
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module, or the folder of a package without one."""
+    spec = _spec(module)
+    if spec is None:
+        given = getattr(sys.modules.get(module), '__file__', None)
+        return None if given is None else Path(given).resolve()
+    if spec.origin and spec.origin not in ('built-in', 'frozen', 'namespace'):
+        return Path(spec.origin).resolve()
+    places = list(spec.submodule_search_locations or ())
+    return Path(places[0]).resolve() if places else None
+
+
+def _is_module(name: str) -> bool:
+    if name.startswith(f'{PACKAGE}.'):
+        path = FOLDER.joinpath(*name.split('.')[1:])
+        return path.with_suffix('.py').is_file() or (path / '__init__.py').is_file()
+    return name in sys.modules or _spec(name) is not None
+
+
+def _find_source(module: str) -> tuple[str, str] | None:
+    """The text of a module and the package that its relative imports start from."""
+    outer = module.rpartition('.')[0]
+    if module.startswith(f'{PACKAGE}.'):
+        file = FOLDER.joinpath(*module.split('.')[1:])
+        if (file / '__init__.py').is_file():
+            return (file / '__init__.py').read_text('utf-8'), module
+        file = file.with_suffix('.py')
+        return (file.read_text('utf-8'), outer) if file.is_file() else None
+    spec, path = _spec(module), _file(module)
+    with suppress(ImportError, OSError, UnicodeDecodeError, SyntaxError):
+        if spec is not None and hasattr(spec.loader, 'get_source'):
+            text = spec.loader.get_source(spec.name)
+            inside = module if spec.submodule_search_locations is not None else outer
+            return None if text is None else (text, inside)
+        if path is not None and path.suffix == '.py':
+            return path.read_text('utf-8'), outer
+    return None
+
+
+def _version(module: str) -> dict[str, str]:
+    """Name and version of the distribution that a module of a library is from."""
+    root = module.partition('.')[0]
+    if root in BASE_LIBRARIES:
+        return {}
+    names: Iterable[str] = metadata.packages_distributions().get(root, ())
+    return {f'library {name}': metadata.version(name) for name in sorted(set(names))}

@@ -1,0 +1,174 @@
+"""What the result of a stage must be of to be kept, and what speaks against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss_plugins.engine.code_digests import settled
+from wsss_plugins.engine.fingerprint import by_former_paths
+from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.errors import DataError
+from wsss_plugins.structures import load_json, save_json
+
+CONFIG_FILE = 'config.json'
+"""In the folder of a stage: the config and the data that its result follows from."""
+
+NO_COPY = 'config or data (the version that ran it kept no copy of them)'
+MOST = 3
+"""Of how many differences of one kind each is told."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stage's result follows from, as of now.
+
+    Attributes:
+        fingerprint: Hash of its config, the seed, the data and its inputs.
+        seed: Random seed of the experiment.
+        inputs: Fingerprint of each stage it reads.
+        reads: Name of the result of each stage it reads.
+        code: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
+        config: Its config as plain values.
+        data: Digest of each data set, with its name.
+    """
+
+    fingerprint: str
+    seed: int
+    inputs: Mapping[str, str]
+    reads: Mapping[str, str]
+    code: Mapping[str, str]
+    config: Any
+    data: tuple[tuple[str, str], ...]
+
+    def result(self, redone: int) -> str:
+        """Name of the result that a run gives, the same for whoever runs it."""
+        content = [self.fingerprint, dict(self.reads), dict(self.code), redone]
+        said = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def is_met_by(self, record: StageRecord, any_code: bool = False) -> bool:
+        """Whether the result of a record is the wanted one, or an unfinished part of it.
+
+        Args:
+            record: Of the stage.
+            any_code: Whether the code is no matter.
+        """
+        return (
+            record.fingerprint == self.fingerprint
+            and record.results_read == self.reads
+            and (any_code or self.has_code(record))
+        )
+
+    def has_code(self, record: StageRecord) -> bool:
+        """Whether the code is what made the result, or what it was accepted for.
+
+        A record of a version that did not record the code counts as unchanged.
+        """
+        known = [settled(c) for c in (record.code, record.accepted) if c is not None]
+        return not known or dict(self.code) in known
+
+    def against(self, record: StageRecord, folder: Path) -> list[str]:
+        """Why the result of a record in ``folder`` is not the wanted one, in words."""
+        found = []
+        if record.seed != self.seed:
+            found.append(f'seed: {record.seed} → {self.seed}')
+        copy = _copy(folder)
+        if record.fingerprint != self.fingerprint and copy is not None:
+            found += _config_changes(copy['config'], self._copy['config'])
+            found += _data_changes(copy['data'], self._copy['data'])
+        if not self.has_code(record):
+            found += code_changes(record.accepted or record.code or {}, self.code)
+        found += [
+            f"reads '{name}', which is not the one that it read"
+            for name in self.reads
+            if record.inputs.get(name) != self.inputs[name]
+            or record.results_read.get(name) != self.reads[name]
+        ]
+        return found or [NO_COPY if copy is None else 'config or data']
+
+    def keep_copy(self, folder: Path) -> None:
+        """Writes the config and the data beside the record, to tell differences later."""
+        save_json(folder / CONFIG_FILE, self._copy)
+
+    @property
+    def _copy(self) -> dict[str, Any]:
+        content = dict(config=by_former_paths(self.config), data=self.data)
+        copy: dict[str, Any] = json.loads(json.dumps(content, default=str))
+        return copy
+
+
+def code_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What of the code differs, a text for each module of several functions.
+
+    Args:
+        before: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
+        now: The same.
+    """
+    words: dict[str, list[str]] = {}
+    modules = [{key.partition(':')[0] for key in code} for code in (before, now)]
+    for key in sorted({*before, *now}):
+        module, colon, name = key.partition(':')
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        said = words.setdefault(module, [])
+        if colon and module not in modules[1]:
+            words[module] = ['no longer imported']
+        elif colon and module not in modules[0]:
+            words[module] = ['newly imported']
+        elif colon:
+            said.append(name or 'what is outside of functions and classes')
+        else:
+            said.append(f'{old or "revision 1"} → {new or "revision 1"}')
+    return [f'code: {module} ({_few(said)})' for module, said in words.items()]
+
+
+def _copy(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = load_json(folder / CONFIG_FILE)
+    except DataError:
+        return None
+    whole = isinstance(content, dict) and {'config', 'data'} <= content.keys()
+    return content if whole else None
+
+
+def _config_changes(before: Any, now: Any) -> list[str]:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    said = [
+        f'{key} {_short(old, key)} → {_short(new, key)}'
+        for key in dict.fromkeys([*new, *old])
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+    return [f'config: {_few(said)}'] if said else []
+
+
+def _data_changes(before: list[Any], now: list[Any]) -> list[str]:
+    old = {tuple(each) for each in before}
+    names = dict.fromkeys(name for name, digest in now if (name, digest) not in old)
+    known = {name for name, _ in old}
+    return [f'images or labels of {name}' for name in names if name in known]
+
+
+def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of all that is neither a dict nor a list of dicts."""
+    nested = isinstance(node, list) and any(isinstance(v, dict | list) for v in node)
+    if not (isinstance(node, dict) or nested) or not node:
+        yield path, node
+        return
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(value, f'{path}.{key}' if path else str(key))
+
+
+def _short(values: Mapping[str, Any], key: str) -> str:
+    text = repr(values[key]) if key in values else 'nothing'
+    return text if len(text) <= 40 else f'{text[:37]}...'
+
+
+def _few(words: list[str]) -> str:
+    more = len(words) - MOST
+    return ', '.join(words[:MOST]) + (f' and {more} more' if more > 0 else '')
