@@ -14,9 +14,7 @@ from wsss_plugins.engine.fingerprint import by_former_paths
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import load_json, save_json
-
-CONFIG_FILE = 'config.json'
-"""In the folder of a stage: the config and the data that its result follows from."""
+from wsss_plugins.structures.layout import CONFIG_FILE
 
 NO_COPY = 'config or data (the version that ran it kept no copy of them)'
 MOST = 3

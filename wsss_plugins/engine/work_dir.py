@@ -12,11 +12,12 @@ from wsss_plugins.engine.wanted import Wanted
 from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.structures import load_json, save_json
-from wsss_plugins.structures.layout import FAILURES_FILE, IDENTITY_FILE
-
-PREVIOUS = '.previous'
-REDO_FILE = '.redo.json'
-"""In a work dir: what ``--redo`` asked for, while it is being done."""
+from wsss_plugins.structures.layout import (
+    FAILURES_FILE,
+    IDENTITY_FILE,
+    PREVIOUS,
+    REDO_FILE,
+)
 
 
 def claim(work_dir: Path, experiment: str) -> None:

@@ -20,7 +20,6 @@ from wsss_plugins.engine.code_digests import CodeDigests, settled
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
 from wsss_plugins.engine.record import StageRecord, environment
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.wanted import CONFIG_FILE
 from wsss_plugins.engine.work_dir import (
     claim,
     doing_again,
@@ -46,6 +45,7 @@ from wsss_plugins.structures import PART_FILES
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
+from wsss_plugins.structures.layout import CONFIG_FILE
 from wsss_plugins.structures.masks_read import watch_masks
 
 

@@ -10,9 +10,15 @@ from pathlib import Path
 
 IDENTITY_FILE = 'experiment.json'
 """In a work dir: the experiment that it belongs to."""
+PREVIOUS = '.previous'
+"""In a work dir: folder with the results that were set aside."""
+REDO_FILE = '.redo.json'
+"""In a work dir: what ``--redo`` asked for, while it is being done."""
 
 RECORD_FILE = 'record.json'
 """Of every stage: what it ran with, what it measured, and whether it is done."""
+CONFIG_FILE = 'config.json'
+"""Of every stage: the config and the data that its result follows from."""
 FAILURES_FILE = 'failures.json'
 """The images that a stage went on without, and why."""
 
