@@ -28,7 +28,7 @@ def main() -> None:
         metavar='MODULE',
         help='these compute something else: a new revision, results are made anew',
     )
-    declare(parser.parse_args())
+    run_tool(parser, declare)
 
 
 def declare(args: argparse.Namespace) -> None:
@@ -70,4 +70,4 @@ def declare(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    main()
