@@ -7,7 +7,7 @@ import re
 import pytest
 
 from wsss_plugins import progress
-from wsss_plugins.progress import ProgressBar, track
+from wsss_plugins.progress import ProgressBar, duration, track
 
 
 @pytest.fixture
@@ -49,6 +49,53 @@ def test_what_an_earlier_run_did_counts_but_not_for_the_rate(capsys, clock) -> N
         'seeds: 100/100, 2.0/s, 0 s left',
         'seeds: 100/100, in 10.0 s, 2.0/s',
     ]
+
+
+def test_no_time_left_before_it_can_be_told(capsys, clock) -> None:
+    with ProgressBar('train', total=2000, every=1) as bar:
+        clock.now += 60  # the first step loads and compiles
+        bar.advance()
+        for _ in range(2):
+            clock.now += 1
+            bar.advance()
+        bar.advance(7)
+        clock.now += 2
+        bar.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == [
+        'train: 1/2000, 0.0/s',
+        'train: 2/2000, 0.0/s',
+        'train: 3/2000, 0.0/s',
+    ]
+    assert lines[3] == 'train: 11/2000, 0.2/s, 3 h 13 min left'
+
+
+def test_a_short_loop_tells_sooner_but_not_at_once(capsys, clock) -> None:
+    with ProgressBar('seeds', total=4, every=1) as bar:
+        for _ in range(2):
+            clock.now += 4
+            bar.advance()
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        'seeds: 1/4, 0.2/s',
+        'seeds: 2/4, 0.2/s, 8 s left',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'words'),
+    [
+        (0, '0 s'),
+        (99.4, '99 s'),
+        (100, '2 min'),
+        (3599, '1 h'),
+        (60775, '16 h 53 min'),
+        (7500, '2 h 5 min'),
+        (86400, '1 d'),
+        (273600, '3 d 4 h'),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_nothing_left_to_do(capsys, clock) -> None:

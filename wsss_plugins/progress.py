@@ -15,10 +15,16 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 
 T = TypeVar('T')
+
+STEPS_TO_TELL = 10
+"""Steps after which the time that is left is estimated; fewer where there are few."""
+SHARE_TO_TELL = 0.05
+"""Share of a short loop after which its time is estimated."""
+SECONDS_TO_TELL = 5.0
+"""No estimate is made earlier."""
 
 
 class ProgressBar:
@@ -52,13 +58,13 @@ class ProgressBar:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn('{task.fields[rate]}'),
-                TimeRemainingColumn(),
+                TextColumn('{task.fields[left]}'),
                 TextColumn('{task.fields[note]}'),
                 console=console,
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                self.description, total=self.total, rate='', note=''
+                self.description, total=self.total, rate='', left='', note=''
             )
         return self
 
@@ -72,13 +78,17 @@ class ProgressBar:
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(
-                self._task, completed=self.done, rate=self._rate(now), note=note
+                self._task,
+                completed=self.done,
+                rate=self._rate(now),
+                left=self._left(now),
+                note=note,
             )
         elif now - self._last >= self.every:
             self._last = now
-            left = (now - self._start) / max(self.done - self._begin, 1)
-            left *= self.total - self.done
-            self._line(f'{self._rate(now)}, {left:.0f} s left', note)
+            left = self._left(now)
+            text = self._rate(now)
+            self._line(f'{text}, {left}' if left else text, note)
 
     def say(self, text: str) -> None:
         """Writes a line of its own above the bar, also when the bar is quiet."""
@@ -103,10 +113,44 @@ class ProgressBar:
         seconds = max(now - self._start, 1e-9)
         return f'{(self.done - self._begin) / seconds:.1f}/s'
 
+    def _left(self, now: float) -> str:
+        """How long the rest takes; empty before the first steps can tell.
+
+        The first steps hold what happens once, such as loading a model and filling
+        caches. So there is no estimate before :data:`STEPS_TO_TELL` steps, or a
+        :data:`SHARE_TO_TELL` of the loop, after :data:`SECONDS_TO_TELL`.
+        """
+        made, seconds = self.done - self._begin, now - self._start
+        enough = min(STEPS_TO_TELL, SHARE_TO_TELL * (self.total - self._begin))
+        if made < max(enough, 1) or seconds < SECONDS_TO_TELL:
+            return ''
+        return f'{duration(seconds / made * (self.total - self.done))} left'
+
     def _line(self, text: str, note: str) -> None:
         if not self.quiet:
             line = f'{self.description}: {self.done}/{self.total}, {text}'
             print(f'{line}, {note}' if note else line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, with two units at most.
+
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        Such as '40 s', '5 min', '2 h 5 min' or '3 d 4 h'.
+    """
+    if seconds < 99.5:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f'{minutes} min'
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f'{hours} h {minutes} min' if minutes else f'{hours} h'
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f'{days} d {hours} h' if hours else f'{days} d'
 
 
 def track(

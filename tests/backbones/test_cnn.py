@@ -161,6 +161,7 @@ def test_weights_of_timm_are_asked_for_once(monkeypatch) -> None:
         return create(name, **kwargs)
 
     monkeypatch.setattr(timm, 'create_model', offline)
+    monkeypatch.setattr('wsss_plugins.backbones.timm_weights.answers', lambda _: True)
     with pytest.raises(CheckpointError) as error:
         TimmCNN(TINY, pretrained=True)
     assert str(error.value) == (

@@ -250,6 +250,7 @@ def test_mistakes(arguments, message) -> None:
 
 
 def test_nothing_is_fetched_for_a_cnn(monkeypatch) -> None:
+    monkeypatch.setattr('wsss_plugins.backbones.timm_weights.answers', lambda _: True)
     asked = []
     create = timm.create_model
     monkeypatch.setattr(

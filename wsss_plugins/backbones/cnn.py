@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.backbones.timm_weights import create_timm_model
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
-from wsss_plugins.errors import CheckpointError, ConfigError, DataError, near_names
+from wsss_plugins.errors import ConfigError, DataError, near_names
 from wsss_plugins.registry import MODELS, build_as
 
 STRIDES = (8, 16, 32)
@@ -272,12 +273,4 @@ def build_cnn(name: str, output_stride: int, pretrained: bool) -> nn.Module:
 
 
 def _create(name: str, pretrained: bool, **options: Any) -> Any:
-    try:
-        return timm.create_model(name, pretrained, features_only=True, **options)
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise CheckpointError(
-            f'the timm weights of {name} could not be downloaded: fetch them where there '
-            'is a network and give the file as the weights (pretrained=FILE)'
-        ) from error
+    return create_timm_model(name, pretrained, features_only=True, **options)

@@ -21,6 +21,7 @@ from wsss_plugins.backbones.explicit import ExplicitViT
 from wsss_plugins.backbones.recompute import run_and_forget, run_stem_and_forget
 from wsss_plugins.backbones.std_conv import divide_by_deviation
 from wsss_plugins.backbones.stem import STEMS
+from wsss_plugins.backbones.timm_weights import create_timm_model
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError, near_names
 from wsss_plugins.registry import MODELS
@@ -335,16 +336,9 @@ def build_vit(
     if name.split('.')[0] not in timm.list_models():
         allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))
         raise ConfigError(f"timm has no model '{name}': {allowed}", token=name)
-    try:
-        pretrained = pretrained and is_model_in_modules(name.split('.')[0], MODULES)
-        vit = timm.create_model(name, pretrained, **{'num_classes': 0, **arch})
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise CheckpointError(
-            f'the timm weights of {name} could not be downloaded: fetch them where there '
-            'is a network and give the file as the weights (pretrained=FILE)'
-        ) from error
+    # What is no plain ViT is refused below, before its weights are fetched.
+    pretrained = pretrained and is_model_in_modules(name.split('.')[0], MODULES)
+    vit = create_timm_model(name, pretrained, **{'num_classes': 0, **arch})
     if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
         raise ConfigError(
             f"timm's '{name}' is a {type(vit).__name__}, not a plain vision transformer "

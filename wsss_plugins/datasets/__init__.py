@@ -13,6 +13,7 @@ from wsss_plugins.datasets.files import read_image
 from wsss_plugins.datasets.folder import FolderWSSS
 from wsss_plugins.datasets.imagenet import ImageNet
 from wsss_plugins.datasets.imagenet_seg import ImageNetSeg
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.datasets.sample_seeds import SeededSamples
 from wsss_plugins.datasets.tiles import LoadCrop
 from wsss_plugins.datasets.transforms import (
@@ -32,6 +33,7 @@ __all__ = [
     'FolderWSSS',
     'ImageNet',
     'ImageNetSeg',
+    'Listing',
     'LoadConfidentScores',
     'LoadCrop',
     'LoadImage',

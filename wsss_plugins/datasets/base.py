@@ -18,10 +18,14 @@ from wsss_plugins.datasets.files import (
     read_image_size,
     require_files,
 )
-from wsss_plugins.errors import DataError
+from wsss_plugins.datasets.listing import Listing
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import TRANSFORMS, build_as
 from wsss_plugins.structures import load_label_map, voc_palette
 from wsss_plugins.structures.masks_read import note_mask
+
+FORMER_METHODS = ('find_classes', 'find_images', 'find_labels')
+"""What :meth:`WSSSDataset.read_split` took the place of."""
 
 
 class WSSSDataset(BaseDataset, ABC):
@@ -34,9 +38,12 @@ class WSSSDataset(BaseDataset, ABC):
     'background', which is label 0; class c of ``gt_label`` is label c + 1.
 
     Training never sees ground truth: a folder of :attr:`ground_truth_folders`
-    is refused unless ``test_mode`` is set. A subclass says where its images and
-    labels are (:meth:`find_classes`, :meth:`find_images`, :meth:`find_labels`).
-    Everything but the pixels is checked at once, when the data set is made.
+    is refused unless ``test_mode`` is set. Everything but the pixels is checked at
+    once, when the data set is made.
+
+    The contract of a subclass: it overrides :meth:`read_split`, which returns a
+    :class:`Listing`, and names its folders of masks in :attr:`ground_truth_folders`.
+    Arguments of its own are set before it calls ``super().__init__``.
 
     Args:
         data_root: The folder of the data set.
@@ -91,29 +98,37 @@ class WSSSDataset(BaseDataset, ABC):
                 + self.how_to_get.format(root=self.root)
             )
         self.label_map_folder = self._label_map_folder(label_maps, allow_ground_truth)
-        classes = ('background', *self.find_classes())
         super().__init__(
-            metainfo=dict(
-                classes=classes,
-                palette=np.resize(voc_palette(), (len(classes), 3)).tolist(),
-            ),
             data_root=str(self.root),
             pipeline=[build_as(TRANSFORMS, cfg, BaseTransform) for cfg in pipeline],
             test_mode=test_mode,
             indices=indices,
         )
 
-    @abstractmethod
-    def find_classes(self) -> Sequence[str]:
-        """Names of the C foreground classes, in the order of ``gt_label``."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        former = [name for name in FORMER_METHODS if name in cls.__dict__]
+        if former:
+            raise ConfigError(
+                f'data set {cls.__name__} has {", ".join(former)}, which nothing calls '
+                'any more: return what they found from one method read_split(), as '
+                'Listing(classes, ids, images, labels, source); see '
+                'docs/how-to/add_a_data_set.md',
+                token=cls.__name__,
+            )
 
     @abstractmethod
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids and image files of the split in its order, and the file that lists them."""
+    def read_split(self) -> Listing:
+        """Reads the images of :attr:`split` and their labels from :attr:`root`.
 
-    @abstractmethod
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
-        """Image-level labels of ``ids``, ``(N, C)`` in {0, 1}."""
+        It is called once, when the data set is made. :attr:`root`, :attr:`split`,
+        :attr:`test_mode` and :attr:`label_map_folder` are set by then; the classes are
+        not, since they come from here. Pixels need not be read, and the base class
+        checks the rest: see :meth:`Listing.check`.
+
+        Raises:
+            DataError: The split cannot be read; names the file and what to do.
+        """
 
     @property
     def foreground_classes(self) -> tuple[str, ...]:
@@ -177,16 +192,14 @@ class WSSSDataset(BaseDataset, ABC):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Checks the data set and lists its samples; called by mmengine."""
-        ids, images, source = self.find_images()
-        check_ids(ids, source)
-        if self.require_images:
-            needed = (
-                path
-                for name, path in zip(ids, images, strict=True)
-                if name not in self.leave_out
-            )
-            require_files(needed, 'image', f'it is listed in {source}')
-        labels = np.asarray(self.find_labels(ids), dtype=np.float32)
+        listing = self.read_split()
+        listing.check()
+        ids, images = listing.ids, listing.images
+        self.check_images(ids, images, listing.source)
+        classes = ('background', *listing.classes)
+        palette = np.resize(voc_palette(), (len(classes), 3)).tolist()
+        self._metainfo.update(classes=classes, palette=palette)
+        labels = np.asarray(listing.labels, dtype=np.float32)
         samples: list[dict[str, Any]] = [
             dict(img_path=str(path), img_id=name, gt_label=label)
             for name, path, label in zip(ids, images, labels, strict=True)
@@ -195,6 +208,32 @@ class WSSSDataset(BaseDataset, ABC):
         if self.label_map_folder is not None:
             self._add_label_maps(samples, self.label_map_folder)
         return samples
+
+    def check_images(
+        self, ids: Sequence[str], images: Sequence[Path], source: Path
+    ) -> None:
+        """Refuses ids that occur twice, and images that do not exist.
+
+        A :meth:`read_split` that fails on a file of labels may call it, so that a
+        missing image is not reported as a missing label.
+
+        Args:
+            ids: See :class:`Listing`.
+            images: Likewise.
+            source: Likewise.
+
+        Raises:
+            DataError: There are no ids or an id occurs twice, or, with
+                ``require_images``, an image is missing that is not left out.
+        """
+        check_ids(ids, source)
+        if self.require_images:
+            needed = (
+                path
+                for name, path in zip(ids, images, strict=True)
+                if name not in self.leave_out
+            )
+            require_files(needed, 'image', f'it is listed in {source}')
 
     def _add_label_maps(self, samples: list[dict[str, Any]], folder: Path) -> None:
         paths = [folder / f'{sample["img_id"]}.png' for sample in samples]

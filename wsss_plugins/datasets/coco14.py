@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.coco_json import load_object
 from wsss_plugins.datasets.files import check_classes
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
 
@@ -77,15 +78,10 @@ class COCO14(WSSSDataset):
         **kwargs: Any,
     ) -> None:
         self.drop_unlabelled = drop_unlabelled
-        self.classes_of: dict[str, set[int]] = {}
         super().__init__(data_root, split, **kwargs)
 
-    def find_classes(self) -> Sequence[str]:
-        """The 80 names in the order of their category ids."""
-        return tuple(COCO_CATEGORIES.values())
-
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids and files of the instances file, in its order."""
+    def read_split(self) -> Listing:
+        """The images of the instances file in its order, with their categories."""
         source = instances_file(self.root, self.split)
         content = load_instances(source)
         found: dict[int, set[int]] = {}
@@ -96,18 +92,11 @@ class COCO14(WSSSDataset):
         if drop or (drop is None and not self.test_mode):
             images = [image for image in images if image['id'] in found]
         paths = [self.root / self.split / image['file_name'] for image in images]
-        self.classes_of = {
-            path.stem: {COCO_CLASS_OF[c] for c in found.get(image['id'], ())}
-            for path, image in zip(paths, images, strict=True)
-        }
-        return [path.stem for path in paths], paths, source
-
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
-        """The categories annotated in ``ids`` as ``(N, 80)`` in {0, 1}."""
-        labels = np.zeros((len(ids), len(COCO_CATEGORIES)), np.float32)
-        for row, name in zip(labels, ids, strict=True):
-            row[list(self.classes_of[name])] = 1
-        return labels
+        labels = np.zeros((len(paths), len(COCO_CATEGORIES)), np.float32)
+        for row, image in zip(labels, images, strict=True):
+            row[[COCO_CLASS_OF[c] for c in found.get(image['id'], ())]] = 1
+        classes = tuple(COCO_CATEGORIES.values())
+        return Listing(classes, [path.stem for path in paths], paths, labels, source)
 
 
 def instances_file(data_root: Path | str, split: str) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_lines
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.datasets.tag_table import TagTable, read_tag_table
 from wsss_plugins.errors import DataError
@@ -78,7 +79,6 @@ class FolderWSSS(WSSSDataset):
         self.classes = classes
         self.val_share = val_share
         self.only_with_maps = only_with_maps
-        self.tags: dict[str, frozenset[str]] = {}
         super().__init__(data_root, split, **kwargs)
 
     @property
@@ -115,31 +115,40 @@ class FolderWSSS(WSSSDataset):
             hint = f'save {sheets[0].name} as CSV' if sheets else hint
         raise DataError(f'table {own} does not exist: tables there are {found}; {hint}')
 
-    def find_classes(self) -> Sequence[str]:
-        """The classes given, those of ``classes.txt``, or those of the table."""
-        listed = self.root / CLASSES_FILE
-        if self.classes is None and listed.is_file():
-            self.classes = read_lines(listed)
-        if self.classes is not None:
-            return tuple(self.classes)
-        first, train = self.tables[0], self.root / 'train.csv'
-        table = train if first.stem in SPLITS and train.is_file() else first
-        return read_tag_table(table).classes
-
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids and files of the split's rows."""
+    def read_split(self) -> Listing:
+        """The images of the split's rows with their tags, in the order of the tables."""
+        given = self._given_classes()
+        classes = self._classes_of_tables() if given is None else given
         files: dict[str, Path] = {}
+        shown: dict[str, frozenset[str]] = {}
         photos = PhotoFiles(self.folder, self.ground_truth_folders)
         for path in self.tables:
-            table = read_tag_table(path, self.classes)
-            found, tags, splits = self._merged(table, photos)
+            table = read_tag_table(path, given)
+            found, tags, splits = self._merged(table, classes, photos)
             for name in self._chosen(table, tags, splits):
                 if name in files:
                     raise DataError(f"{path} lists '{name}', and so does another table")
-                files[name], self.tags[name] = found[name], tags[name]
+                files[name], shown[name] = found[name], tags[name]
         if self.only_with_maps and self.label_map_folder is not None:
             files = self._with_maps(files, self.label_map_folder)
-        return list(files), list(files.values()), self.tables[0]
+        rows = [[c in shown[name] for c in classes] for name in files]
+        labels = np.array(rows).reshape(len(files), len(classes))
+        return Listing(
+            classes, list(files), list(files.values()), labels, self.tables[0]
+        )
+
+    def _given_classes(self) -> tuple[str, ...] | None:
+        """The classes that the config or ``classes.txt`` gives."""
+        listed = self.root / CLASSES_FILE
+        if self.classes is not None:
+            return tuple(self.classes)
+        return tuple(read_lines(listed)) if listed.is_file() else None
+
+    def _classes_of_tables(self) -> tuple[str, ...]:
+        """The classes that the table shows, or ``train.csv`` where there is one."""
+        first, train = self.tables[0], self.root / 'train.csv'
+        table = train if first.stem in SPLITS and train.is_file() else first
+        return tuple(read_tag_table(table).classes)
 
     def _with_maps(self, files: dict[str, Path], folder: Path) -> dict[str, Path]:
         """The images that have a label map in ``folder``."""
@@ -150,12 +159,6 @@ class FolderWSSS(WSSSDataset):
                 f'the photos, such as {next(iter(files), "IMG_1")}.png'
             )
         return kept
-
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
-        """The tags of ``ids`` as ``(N, C)`` in {0, 1}."""
-        return np.array(
-            [[name in self.tags[i] for name in self.foreground_classes] for i in ids]
-        )
 
     def load_mask(self, index: int) -> np.ndarray:
         """See :meth:`WSSSDataset.load_mask`; refuses black and white masks.
@@ -179,16 +182,14 @@ class FolderWSSS(WSSSDataset):
         return mask
 
     def _merged(
-        self, table: TagTable, photos: PhotoFiles
+        self, table: TagTable, classes: Sequence[str], photos: PhotoFiles
     ) -> tuple[dict[str, Path], dict[str, frozenset[str]], dict[str, str]]:
         """Files, tags and splits of the images by id; rows of one file add up."""
         files: dict[str, Path] = {}
         tags: dict[str, frozenset[str]] = {}
         splits: dict[str, str] = {}
         for row in table.rows:
-            check_classes(
-                row.tags, self.foreground_classes, f'{table.path} gives {row.file}'
-            )
+            check_classes(row.tags, classes, f'{table.path} gives {row.file}')
             try:
                 found = photos.find(row.file)
             except DataError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from timm.data import ImageNetInfo
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_lines
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
 
@@ -70,15 +70,11 @@ class ImageNet(WSSSDataset):
     ) -> None:
         self.devkit = devkit
         self.verify_count = verify_count
-        self.class_of: dict[str, str] = {}
         super().__init__(data_root, split, **kwargs)
 
-    def find_classes(self) -> Sequence[str]:
-        """The 1,000 WordNet ids, ascending."""
-        return tuple(ImageNetInfo('imagenet-1k').label_names())
-
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids and files of the split, in the order of the file names."""
+    def read_split(self) -> Listing:
+        """The images of the split in the order of their file names, with their class."""
+        classes = imagenet_classes()
         folder = self.root / self.split
         if not folder.is_dir():
             raise DataError(
@@ -91,18 +87,14 @@ class ImageNet(WSSSDataset):
         else:
             found = self._labelled(_images(entries))
         shown = {name for _, name in found}
-        check_classes(shown, self.foreground_classes, f'{folder} has images of')
+        check_classes(shown, classes, f'{folder} has images of')
         found.sort(key=lambda item: item[0].name)
         self._check_count(len(found), folder)
-        self.class_of = {path.stem: name for path, name in found}
-        return [path.stem for path, _ in found], [path for path, _ in found], folder
-
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
-        """The one class of each of ``ids``, ``(N, 1000)`` in {0, 1}."""
-        position = {name: c for c, name in enumerate(self.foreground_classes)}
-        labels = np.zeros((len(ids), len(position)), np.float32)
-        labels[np.arange(len(ids)), [position[self.class_of[i]] for i in ids]] = 1
-        return labels
+        position = {name: c for c, name in enumerate(classes)}
+        labels = np.zeros((len(found), len(classes)), np.float32)
+        labels[np.arange(len(found)), [position[name] for _, name in found]] = 1
+        paths = [path for path, _ in found]
+        return Listing(classes, [path.stem for path in paths], paths, labels, folder)
 
     def _check_count(self, count: int, folder: Path) -> None:
         expected = IMAGENET_COUNTS.get(self.split, count)
@@ -141,6 +133,11 @@ class ImageNet(WSSSDataset):
             f'{" and ".join(missing)} in {place} its images have no labels: '
             + _GET_DEVKIT.format(root=self.root)
         )
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 WordNet ids, ascending."""
+    return tuple(ImageNetInfo('imagenet-1k').label_names())
 
 
 def _images(paths: Any) -> list[Path]:

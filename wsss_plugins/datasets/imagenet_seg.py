@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from wsss_plugins.datasets.base import WSSSDataset
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
 from wsss_plugins.structures.masks_read import note_mask
@@ -66,8 +67,6 @@ class ImageNetSeg(WSSSDataset):
                 'of their own: read them by load_image'
             )
         self.verify_count = verify_count
-        self.names: list[str] = []
-        self.targets: list[str] = []
         self.row_of: dict[str, int] = {}
         super().__init__(data_root, split, **kwargs)
 
@@ -76,32 +75,25 @@ class ImageNetSeg(WSSSDataset):
         """The MATLAB file."""
         return self.root / self.split
 
-    def find_classes(self) -> Sequence[str]:
-        """The WordNet ids of the file, ascending."""
+    def read_split(self) -> Listing:
+        """All images of the file in its order, with the class of each."""
         if not self.file.is_file():
             raise DataError(
                 f'{self.file} does not exist: ' + self.how_to_get.format(root=self.root)
             )
         with self._opened() as file:
             fields = _check_layout(file, self.file)
-            self.names = [_text(file[ref]) for ref in fields['id'][:, 0]]
-            self.targets = [_text(file[ref]) for ref in fields['target'][:, 0]]
-        if self.verify_count and len(self.names) != IMAGENET_SEG_COUNT:
+            ids = [_text(file[ref]) for ref in fields['id'][:, 0]]
+            targets = [_text(file[ref]) for ref in fields['target'][:, 0]]
+        if self.verify_count and len(ids) != IMAGENET_SEG_COUNT:
             raise DataError(
-                f'{self.file} has {len(self.names)} images, the official file '
+                f'{self.file} has {len(ids)} images, the official file '
                 f'{IMAGENET_SEG_COUNT}: download it anew, or set verify_count=False'
             )
-        return sorted(set(self.targets))
-
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids in the order of the file, which holds all images."""
-        self.row_of = {name: row for row, name in enumerate(self.names)}
-        return list(self.names), [self.file] * len(self.names), self.file
-
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
-        """The one class of each of ``ids``, ``(N, C)`` in {0, 1}."""
-        shown = np.array([self.targets[self.row_of[name]] for name in ids])
-        return shown[:, None] == np.array(self.foreground_classes)
+        self.row_of = {name: row for row, name in enumerate(ids)}
+        classes = sorted(set(targets))
+        labels = np.array(targets)[:, None] == np.array(classes)
+        return Listing(classes, ids, [self.file] * len(ids), labels, self.file)
 
     def load_image(self, index: int) -> np.ndarray:
         """Image ``index``, ``(H, W, 3)`` uint8 RGB.

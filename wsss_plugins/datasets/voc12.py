@@ -11,6 +11,7 @@ import numpy as np
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_id_list, read_lines
+from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
 from wsss_plugins.structures import IGNORE, load_label_map, load_npz
@@ -74,13 +75,13 @@ class VOC12(WSSSDataset):
         self.verify_count = verify_count
         super().__init__(data_root, split, **kwargs)
 
-    def find_classes(self) -> Sequence[str]:
-        """The names in ``classes.txt`` if there is one, else those of VOC."""
-        path = self.root / 'classes.txt'
-        return tuple(read_lines(path)) if path.is_file() else VOC_CLASSES
+    def read_split(self) -> Listing:
+        """The ids of the list, and the labels from the source that was asked for.
 
-    def find_images(self) -> tuple[list[str], list[Path], Path]:
-        """Ids and JPEG files of the split."""
+        The classes are the names in ``classes.txt`` if there is one, else those of VOC.
+        """
+        names = self.root / 'classes.txt'
+        classes = tuple(read_lines(names)) if names.is_file() else VOC_CLASSES
         if self.split.endswith('.txt'):
             path = self.root / self.split
         else:
@@ -93,14 +94,20 @@ class VOC12(WSSSDataset):
                 'replace it, or set verify_count=False'
             )
         folder = self.root / 'JPEGImages'
-        return ids, [folder / f'{name}.jpg' for name in ids], path
+        images = [folder / f'{name}.jpg' for name in ids]
+        try:
+            labels = self._labels(ids, classes)
+        except DataError:
+            self.check_images(ids, images, path)  # an image that is missing comes first
+            raise
+        return Listing(classes, ids, images, labels, path)
 
-    def find_labels(self, ids: Sequence[str]) -> np.ndarray:
+    def _labels(self, ids: Sequence[str], classes: Sequence[str]) -> np.ndarray:
         """Image-level labels of ``ids`` from the source asked for, ``(N, C)``."""
         if self.label_source is None:
-            return self._no_labels(ids)
+            return self._no_labels(ids, classes)
         if str(self.label_source).endswith('.npz'):
-            return self._labels_from_npz(ids, self.root / self.label_source)
+            return _labels_from_npz(ids, classes, self.root / self.label_source)
         sources = {'xml': self._xml_names, 'masks': self._mask_names}
         if self.label_source not in sources:
             raise DataError(
@@ -108,21 +115,21 @@ class VOC12(WSSSDataset):
                 "allowed are 'xml', 'masks', the path of an .npz, or None"
             )
         names_of = sources[str(self.label_source)]
-        position = {name: c for c, name in enumerate(self.foreground_classes)}
+        position = {name: c for c, name in enumerate(classes)}
         labels = np.zeros((len(ids), len(position)), np.float32)
         for row, name in zip(labels, ids, strict=True):
-            row[[position[c] for c in names_of(name)]] = 1
+            row[[position[c] for c in names_of(name, classes)]] = 1
         return labels
 
-    def _no_labels(self, ids: Sequence[str]) -> np.ndarray:
+    def _no_labels(self, ids: Sequence[str], classes: Sequence[str]) -> np.ndarray:
         if not self.test_mode:
             raise DataError(
                 "labels=None is only for test_mode=True: train with labels='xml' "
                 'or the path of an .npz'
             )
-        return np.zeros((len(ids), len(self.foreground_classes)), np.float32)
+        return np.zeros((len(ids), len(classes)), np.float32)
 
-    def _xml_names(self, name: str) -> set[str]:
+    def _xml_names(self, name: str, classes: Sequence[str]) -> set[str]:
         path = self.root / 'Annotations' / f'{name}.xml'
         try:
             objects = ElementTree.parse(path).getroot().iterfind('object')
@@ -134,35 +141,38 @@ class VOC12(WSSSDataset):
         except (ElementTree.ParseError, OSError) as error:
             raise DataError(f'{path} is no readable annotation ({error})') from error
         names = {item.findtext('name', '').strip() for item in objects}
-        check_classes(names, self.foreground_classes, f'{path} names')
+        check_classes(names, classes, f'{path} names')
         return names
 
-    def _mask_names(self, name: str) -> set[str]:
-        classes = self._metainfo['classes']
+    def _mask_names(self, name: str, classes: Sequence[str]) -> set[str]:
         folders = ('SegmentationClassAug', 'SegmentationClass')
         paths = [self.root / folder / f'{name}.png' for folder in folders]
         path = paths[0] if paths[0].is_file() else paths[1]
-        values = np.unique(load_label_map(path, num_classes=len(classes)))
-        return {classes[v] for v in values if v not in (0, IGNORE)}
+        values = np.unique(load_label_map(path, num_classes=1 + len(classes)))
+        return {classes[v - 1] for v in values if v not in (0, IGNORE)}
 
-    def _labels_from_npz(self, ids: Sequence[str], path: Path) -> np.ndarray:
-        arrays = load_npz(path)
-        if not {'names', 'labels'} <= set(arrays):
-            raise DataError(
-                f"{path} lacks the arrays 'names' (N,) and 'labels' (N, C): "
-                f'it has {", ".join(sorted(arrays)) or "none"}'
-            )
-        expected = (len(arrays['names']), len(self.foreground_classes))
-        if arrays['labels'].shape != expected:
-            raise DataError(
-                f'{path} has labels of shape {arrays["labels"].shape}: '
-                f'{expected[0]} names and {expected[1]} classes need {expected}'
-            )
-        row = {str(name): i for i, name in enumerate(arrays['names'])}
-        missing = [name for name in ids if name not in row]
-        if missing:
-            raise DataError(
-                f"image '{missing[0]}' (and {len(missing) - 1} more) has no label "
-                f'in {path}: give the labels of this split'
-            )
-        return arrays['labels'][[row[name] for name in ids]] > 0
+
+def _labels_from_npz(
+    ids: Sequence[str], classes: Sequence[str], path: Path
+) -> np.ndarray:
+    """Rows of the table in ``path`` for ``ids``, ``(N, C)``."""
+    arrays = load_npz(path)
+    if not {'names', 'labels'} <= set(arrays):
+        raise DataError(
+            f"{path} lacks the arrays 'names' (N,) and 'labels' (N, C): "
+            f'it has {", ".join(sorted(arrays)) or "none"}'
+        )
+    expected = (len(arrays['names']), len(classes))
+    if arrays['labels'].shape != expected:
+        raise DataError(
+            f'{path} has labels of shape {arrays["labels"].shape}: '
+            f'{expected[0]} names and {expected[1]} classes need {expected}'
+        )
+    row = {str(name): i for i, name in enumerate(arrays['names'])}
+    missing = [name for name in ids if name not in row]
+    if missing:
+        raise DataError(
+            f"image '{missing[0]}' (and {len(missing) - 1} more) has no label "
+            f'in {path}: give the labels of this split'
+        )
+    return arrays['labels'][[row[name] for name in ids]] > 0
