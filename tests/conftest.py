@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,17 @@ ROOT = Path(__file__).parent.parent
 
 # As the tools that tests start: sums in another order differ in the last bits.
 torch.set_num_threads(1)
+
+
+# mmengine collects garbage whenever a data set is made. A quarter of a second each time
+# went into looking through all that is imported, which never is garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for in what tests make, not in what is imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope='session')

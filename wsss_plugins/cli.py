@@ -11,6 +11,7 @@ import argparse
 import ast
 import contextlib
 import errno
+import gc
 import importlib
 import io
 import os
@@ -195,6 +196,9 @@ def run_config(
 
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
+        # mmengine collects garbage for every data set that is made: what is imported by
+        # now never is garbage, and looking through it takes a quarter of a second.
+        gc.freeze()
         if args.data_root:
             set_everywhere(cfg, 'data_root', args.data_root)
         if args.seed is not None:

@@ -8,6 +8,7 @@ killed, as one that a shell started.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -74,6 +75,7 @@ def _run(words: list[str], cwd: str, path: list[str], *files: str) -> None:
         os.dup2(file, number)
         os.close(file)
         setattr(sys, stream, os.fdopen(number, 'w', encoding='utf-8', closefd=False))
+    gc.freeze()  # as conftest.py does, for the same reason
     os.chdir(cwd)
     sys.argv = words
     sys.path[:] = [str(Path(words[0]).resolve().parent), *path]
