@@ -10,6 +10,7 @@ import pytest
 import timm
 
 from wsss_plugins.config import load_config, plain
+from wsss_plugins.experiment.names import named_stages
 
 ACR = Path(__file__).parents[1] / 'configs/acr'
 
@@ -38,8 +39,8 @@ def test_photos_are_normalised_as_the_weights_were_trained(name: str) -> None:
 
 def test_the_released_road() -> None:
     """The same stages; another classifier, and other backgrounds of confident labels."""
-    paper = load_config(ACR / 'voc_pipeline.py').pipeline
-    released = load_config(ACR / 'voc_released_pipeline.py').pipeline
+    paper = named_stages(load_config(ACR / 'voc_pipeline.py'))
+    released = named_stages(load_config(ACR / 'voc_released_pipeline.py'))
     differing = {
         one['name']
         for one, other in zip(paper, released, strict=True)
@@ -47,7 +48,7 @@ def test_the_released_road() -> None:
     }
     assert differing == {'classifier', 'confident', 'report'}
     (confident,) = (stage for stage in released if stage['name'] == 'confident')
-    assert (confident.alpha_low, confident.alpha_high) == (1, 12)
+    assert (confident['alpha_low'], confident['alpha_high']) == (1, 12)
 
 
 # The page -----------------------------------------------------------------------------

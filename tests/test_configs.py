@@ -15,7 +15,9 @@ from wsss_plugins.config import check_config, load_config, plain, typed_nodes
 from wsss_plugins.datasets import COCO14, VOC12
 from wsss_plugins.engine import Stage
 from wsss_plugins.experiment.matrix import Matrix, Plan
+from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, resolve
+from wsss_plugins.stages import ConfidentLabelStage, RefineStage, SeedStage
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(
@@ -37,15 +39,7 @@ def training_configs(cfg: Config) -> list[dict[str, Any]]:
     """The config itself, or the training configs that its stages name."""
     if 'pipeline' not in cfg:
         return [cfg.to_dict()]
-    found = []
-    for stage in cfg.to_dict()['pipeline']:
-        named = stage.get('config')
-        if isinstance(named, str):
-            file = Path(cfg.filename).parent / named
-            found.append(load_config(file, stage.get('options')).to_dict())
-        elif named is not None:
-            found.append(named)
-    return found
+    return [s['config'] for s in named_stages(cfg) if s.get('config') is not None]
 
 
 def ground_truth_in_training(cfg: dict[str, Any]) -> list[str]:
@@ -141,10 +135,7 @@ def test_stages_build_in_order(cfg) -> None:
     if 'pipeline' not in cfg:
         pytest.skip('trains one model')
     names: list[str] = []
-    for config in cfg.to_dict()['pipeline']:
-        if isinstance(config.get('config'), str):
-            config = dict(config, config=training_configs(cfg)[0])
-            config.pop('options', None)
+    for config in named_stages(cfg):
         stage = build_as(STAGES, config, Stage)
         assert set(stage.inputs) <= set(names)
         names.append(stage.name)
@@ -154,15 +145,11 @@ def test_stages_build_in_order(cfg) -> None:
 def test_training_names_no_ground_truth(cfg) -> None:
     for config in training_configs(cfg):
         assert ground_truth_in_training(config) == []
-    for stage in cfg.get('pipeline', []):
-        if stage['type'].__name__ in (
-            'SeedStage',
-            'RefineStage',
-            'ConfidentLabelStage',
-        ):
-            assert GROUND_TRUTH.isdisjoint(
-                str(stage.dataset.get('label_maps')).split('/')
-            )
+    for stage in named_stages(cfg) if 'pipeline' in cfg else ():
+        kind = resolve(STAGES, stage['type'])
+        if issubclass(kind, SeedStage | RefineStage | ConfidentLabelStage):
+            maps = str(stage['dataset'].get('label_maps'))
+            assert GROUND_TRUTH.isdisjoint(maps.split('/'))
 
 
 def test_the_law_would_be_noticed() -> None:

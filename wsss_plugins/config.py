@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -33,7 +34,11 @@ BUILDER_KEYS = frozenset(
 )
 
 
-def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: Path | str,
+    overrides: Mapping[str, Any] | None = None,
+    source: str = '--cfg-options',
+) -> Config:
     """Reads a Python config.
 
     A name that begins with an underscore is a helper of the files that use it, such as
@@ -42,11 +47,14 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
 
     Args:
         path: The file.
-        overrides: Dotted keys and their values, as ``--cfg-options`` gives them; a
-            number reaches into a list (``pipeline.1.head.k``).
+        overrides: Dotted keys and their values, as ``--cfg-options`` gives them. A
+            stage is reached by its name (``pipeline.cam.scales``), an item of any list
+            by its number (``pipeline.1.scales``).
+        source: Where the overrides were written; errors begin with it.
 
     Returns:
-        The config; ``.filename`` is the file.
+        The config; ``.filename`` is the file, and ``pipeline`` a list of stages, see
+        :func:`spread_legs`.
 
     Raises:
         ConfigError: The file is missing or wrong, or an override names no key.
@@ -67,9 +75,53 @@ def load_config(path: Path | str, overrides: Mapping[str, Any] | None = None) ->
         raise ConfigError(f'{place}config {path} cannot be read: {reason}') from error
     for name in [name for name in cfg if name.startswith('_')]:
         cfg.pop(name)
+    if is_leg(cfg.get('pipeline')) or isinstance(cfg.get('pipeline'), list):
+        cfg.pipeline = spread_legs(cfg.pipeline)
     for key, value in (overrides or {}).items():
-        _override(cfg, key, value)
+        _override(cfg, key, value, f'{source} {key}')
     return cfg
+
+
+def spread_legs(pipeline: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
+    """The stages of a pipeline, which is a list of stages and legs, or one leg.
+
+    A leg is a dict from names to the stages that have them, in the order in which they
+    run. It has no ``type``, which every stage has.
+
+    Args:
+        pipeline: The list, or the leg.
+
+    Returns:
+        The stages; those of a leg have their key as ``name``.
+
+    Raises:
+        ConfigError: A stage of a leg has another name than its key.
+    """
+    stages: list[Any] = []
+    for item in [pipeline] if is_leg(pipeline) else pipeline:
+        if not is_leg(item):
+            stages.append(item)
+            continue
+        for name, stage in item.items():
+            if stage.get('name', name) != name:
+                raise ConfigError(
+                    f"the stage '{name}' of a leg may not be named otherwise, "
+                    f"'{stage['name']}': leave its name out",
+                    token=stage['name'],
+                )
+            stages.append(copy.copy(stage))  # which, unlike dict(), imports no class
+            stages[-1]['name'] = name
+    return stages
+
+
+def is_leg(item: Any) -> bool:
+    """Whether it is a leg: a dict of stages by name, see :func:`spread_legs`."""
+    return (
+        isinstance(item, Mapping)
+        and 'type' not in item
+        and len(item) > 0
+        and all(isinstance(stage, Mapping) for stage in item.values())
+    )
 
 
 def _configs_near(path: Path) -> list[str]:
@@ -93,32 +145,38 @@ def _syntax_error(path: Path) -> ConfigError:
     return ConfigError(f'config {path} cannot be read: it is no valid Python')
 
 
-def _override(cfg: Config, key: str, value: Any) -> None:
+def _override(cfg: Config, key: str, value: Any, option: str) -> None:
     """Sets the dotted ``key``; only its last part may be new, and not in a list."""
     *parents, last = key.split('.')
     node: Any = cfg
     for part in parents:
-        node = node[_step(node, part, key)]
+        node = node[_step(node, part, option)]
     if isinstance(node, list):
-        node[_step(node, last, key)] = value
+        node[_step(node, last, option)] = value
     elif isinstance(node, (Mapping, Config)):
         node[last] = value  # type: ignore[index]
     else:
-        raise ConfigError(f"--cfg-options {key}: '{parents[-1]}' has no parts to set")
+        raise ConfigError(f"{option}: '{parents[-1]}' has no parts to set", token=key)
 
 
-def _step(node: Any, part: str, key: str) -> Any:
-    """What to index ``node`` with to reach ``part`` of the dotted ``key``."""
+def _step(node: Any, part: str, option: str) -> Any:
+    """What to index ``node`` with to reach ``part`` of a dotted key."""
     steps: dict[str, Any] = {}
+    shown: Collection[str] = ()
     if isinstance(node, list):
-        steps = {str(i): i for i in range(len(node))}
+        names = {str(v['name']): i for i, v in enumerate(node) if _has_name(v)}
+        steps = {str(i): i for i in range(len(node))} | names
+        shown = names
     elif isinstance(node, (Mapping, Config)):
         steps = {str(name): name for name in node}
     if part not in steps:
-        raise ConfigError(
-            f"--cfg-options {key}: there is no '{part}'; {near_names(part, steps)}"
-        )
+        near = near_names(part, shown or steps)
+        raise ConfigError(f"{option}: there is no '{part}'; {near}", token=part)
     return steps[part]
+
+
+def _has_name(item: Any) -> bool:
+    return isinstance(item, Mapping) and isinstance(item.get('name'), str)
 
 
 def set_everywhere(node: Any, key: str, value: Any) -> None:

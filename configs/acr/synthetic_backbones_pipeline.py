@@ -6,52 +6,37 @@ Each measured without and with affinity refinement.
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap, MCTformerMap
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
-    from .synthetic_pipeline import from_classifier, masks
+    from .synthetic_psa_pipeline import *
 
-seed = 0
-mct = dict(
-    plain=dict(type=MCTformerMap, fuse='product', layers=3, refine=False),
-    refined=dict(type=MCTformerMap, fuse='product', layers=3, refine=True),
+trainings = dict(
+    mctformer='../mctformer/synthetic.py',
+    mctformer_acr='../mctformer/synthetic_acr.py',
+    acr='synthetic.py',
 )
-own = dict(
-    plain=dict(type=ACRGradientMap, affinity=False),
-    refined=dict(type=ACRGradientMap, affinity=True),
+mct = dict(type=MCTformerMap, fuse='product', layers=3)
+mct_plain = dict(plain, head=dict(mct, refine=False))
+mct_refined = dict(acr, head=dict(mct, refine=True))
+maps = dict(
+    mctformer=(mct_plain, mct_refined),
+    mctformer_acr=(mct_plain, mct_refined),
+    acr=(plain, dict(acr, head=dict(type=ACRGradientMap, affinity=True))),
 )
-rows = dict(
-    mctformer=('../mctformer/synthetic.py', mct),
-    mctformer_acr=('../mctformer/synthetic_acr.py', mct),
-    acr=('synthetic.py', own),
-)
-
 pipeline = [
-    stage
-    for name, (config, heads) in rows.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config=config),
-        *(
-            part
-            for kind, head in heads.items()
-            for part in (
-                dict(from_classifier, name=f'{name}_{kind}', model=name, head=head),
-                dict(
-                    type=EvaluateSeedStage,
-                    name=f'{name}_{kind}_score',
-                    seeds=f'{name}_{kind}',
-                    dataset=masks,
-                ),
-            )
-        ),
-    )
-] + [
+    *(
+        {
+            name: dict(train, config=name),
+            f'{name}_plain': dict(unrefined, model=name),
+            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+            f'{name}_refined': dict(refined, model=name),
+            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+        }
+        for name, (unrefined, refined) in maps.items()
+    ),
     dict(
-        type=ReportStage,
-        name='report',
+        maps_report,
         title='MCTformer, MCTformer with ACR, and ACR',
-        dataset=masks,
-        seeds=[f'{name}_refined_score' for name in rows],
-    )
+        seeds=[f'{name}_refined_score' for name in trainings],
+    ),
 ]

@@ -7,43 +7,27 @@ Both classifiers see two views and learn without consistency.
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap, AffinityRefined
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
+    from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import regularisations
-    from .synthetic_pipeline import from_classifier, masks
 
-seed = 0
-starts = dict(scratch='synthetic.py', pretrained='synthetic_pretrained.py')
-plain = dict(type=ACRGradientMap, affinity=False)
-heads = dict(
-    plain=plain,
-    refined=dict(type=ACRGradientMap),
-    given=dict(type=AffinityRefined, head=plain, direction='give'),
+trainings = dict(scratch='synthetic.py', pretrained='synthetic_pretrained.py')
+train.update(options=regularisations.baseline)
+given = dict(
+    type=AffinityRefined,
+    head=dict(type=ACRGradientMap, affinity=False),
+    direction='give',
 )
-
 pipeline = [
-    stage
-    for start, config in starts.items()
-    for stage in (
-        dict(
-            type=TrainStage,
-            name=start,
-            config=config,
-            options=regularisations['baseline'],
-        ),
-        *(
-            part
-            for kind, head in heads.items()
-            for part in (
-                dict(from_classifier, name=f'{start}_{kind}', model=start, head=head),
-                dict(
-                    type=EvaluateSeedStage,
-                    name=f'{start}_{kind}_score',
-                    seeds=f'{start}_{kind}',
-                    dataset=masks,
-                ),
-            )
-        ),
-    )
+    {
+        start: dict(train, config=start),
+        f'{start}_plain': dict(plain, model=start),
+        f'{start}_plain_score': dict(score, seeds=f'{start}_plain'),
+        f'{start}_refined': dict(acr, model=start),
+        f'{start}_refined_score': dict(score, seeds=f'{start}_refined'),
+        f'{start}_given': dict(acr, model=start, head=given),
+        f'{start}_given_score': dict(score, seeds=f'{start}_given'),
+    }
+    for start in trainings
 ]

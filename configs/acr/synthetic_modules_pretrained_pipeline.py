@@ -7,9 +7,6 @@ shipped as pretrained='synthetic'.
 from mmengine.config import read_base
 
 with read_base():
-    from .synthetic_modules_pipeline import *
+    from .synthetic_modules_pipeline import datasets, pipeline
 
-pipeline = [
-    dict(stage, config='synthetic_pretrained.py') if 'config' in stage else stage
-    for stage in pipeline
-]
+trainings = dict(classifier='synthetic_pretrained.py')

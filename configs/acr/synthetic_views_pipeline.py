@@ -5,35 +5,15 @@ A resized view has other patches, so no row drops any (drop_patches).
 
 from mmengine.config import read_base
 
-from wsss_plugins.seeds import ACRGradientMap
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
-
 with read_base():
+    from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import views
-    from .synthetic_pipeline import from_classifier, masks
 
-seed = 0
 pipeline = [
-    stage
+    {
+        name: dict(train, options={'model.drop_patches': 0.0, **options}),
+        f'{name}_maps': dict(acr, model=name),
+        f'{name}_score': dict(score, seeds=f'{name}_maps'),
+    }
     for name, options in views.items()
-    for stage in (
-        dict(
-            type=TrainStage,
-            name=name,
-            config='synthetic.py',
-            options={'model.drop_patches': 0.0, **options},
-        ),
-        dict(
-            from_classifier,
-            name=f'{name}_maps',
-            model=name,
-            head=dict(type=ACRGradientMap),
-        ),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_score',
-            seeds=f'{name}_maps',
-            dataset=masks,
-        ),
-    )
 ]

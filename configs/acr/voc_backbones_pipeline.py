@@ -6,55 +6,42 @@ in its released code; ACR's become squares of 224 px. The report shows the maps 
 
 from mmengine.config import read_base
 
-from wsss_plugins.seeds import ACRGradientMap, MCTformerMap
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
+from wsss_plugins.seeds import MCTformerMap
 
 with read_base():
-    from .voc_pipeline import acr, masks, train
+    from .voc_pipeline import *
 
-seed = 0
-square = dict(acr, dataset=train, input_size=(224, 224))
-whole = dict(acr, dataset=train, input_size=None, align_corners=False)
-mct = dict(
-    plain=dict(type=MCTformerMap, fuse='product', layers=3, refine=False),
-    refined=dict(type=MCTformerMap, fuse='product', layers=3, refine=True),
+trainings = dict(
+    mctformer='../mctformer/voc.py',
+    mctformer_acr='../mctformer/voc_acr.py',
+    acr='voc_deit.py',
 )
-own = dict(
-    plain=dict(type=ACRGradientMap, start_block=-2, affinity=False),
-    refined=dict(type=ACRGradientMap, start_block=-2, affinity=True),
+mct = dict(type=MCTformerMap, fuse='product', layers=3)
+whole = dict(dataset='train_images', input_size=None, align_corners=False)
+square = dict(dataset='train_images', input_size=(224, 224))
+plain.update(square)
+acr.update(square)
+mct_plain = dict(plain, **whole, head=dict(mct, refine=False))
+mct_refined = dict(acr, **whole, head=dict(mct, refine=True))
+maps = dict(
+    mctformer=(mct_plain, mct_refined),
+    mctformer_acr=(mct_plain, mct_refined),
+    acr=(plain, acr),
 )
-rows = dict(
-    mctformer=('../mctformer/voc.py', whole, mct),
-    mctformer_acr=('../mctformer/voc_acr.py', whole, mct),
-    acr=('voc_deit.py', square, own),
-)
-
 pipeline = [
-    stage
-    for name, (config, maps, heads) in rows.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config=config),
-        *(
-            part
-            for kind, head in heads.items()
-            for part in (
-                dict(maps, name=f'{name}_{kind}', model=name, head=head),
-                dict(
-                    type=EvaluateSeedStage,
-                    name=f'{name}_{kind}_score',
-                    seeds=f'{name}_{kind}',
-                    dataset=masks,
-                ),
-            )
-        ),
-    )
-] + [
+    *(
+        {
+            name: dict(train, config=name),
+            f'{name}_plain': dict(unrefined, model=name),
+            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+            f'{name}_refined': dict(refined, model=name),
+            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+        }
+        for name, (unrefined, refined) in maps.items()
+    ),
     dict(
-        type=ReportStage,
-        name='report',
+        maps_report,
         title='DeiT-S: MCTformer, MCTformer with ACR, and ACR',
-        dataset=masks,
-        seeds=[f'{name}_refined_score' for name in rows],
-    )
+        seeds=[f'{name}_refined_score' for name in trainings],
+    ),
 ]

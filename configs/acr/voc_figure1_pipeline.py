@@ -6,40 +6,26 @@ affinity refinement; the report shows them side by side.
 
 from mmengine.config import read_base
 
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
-
 with read_base():
-    from .._base_.acr_ablations import trainings
-    from .voc_pipeline import acr, masks, plain, train
+    from .voc_pipeline import *
+    from .._base_.acr_ablations import trainings as rows
 
-seed = 0
+plain.update(dataset='train_images')
+acr.update(dataset='train_images')
 pipeline = [
-    stage
-    for name, options in trainings.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='voc.py', options=options),
-        dict(plain, name=f'{name}_plain', model=name, dataset=train),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_plain_score',
-            seeds=f'{name}_plain',
-            dataset=masks,
-        ),
-        dict(acr, name=f'{name}_refined', model=name, dataset=train),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_refined_score',
-            seeds=f'{name}_refined',
-            dataset=masks,
-        ),
-    )
-] + [
+    *(
+        {
+            name: dict(train, options=options),
+            f'{name}_plain': dict(plain, model=name),
+            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+            f'{name}_refined': dict(acr, model=name),
+            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+        }
+        for name, options in rows.items()
+    ),
     dict(
-        type=ReportStage,
-        name='report',
+        maps_report,
         title='No consistency, that of SEAM, and ACR',
-        dataset=masks,
-        seeds=[f'{name}_refined_score' for name in trainings],
-    )
+        seeds=[f'{name}_refined_score' for name in rows],
+    ),
 ]

@@ -7,22 +7,18 @@ own definition is convention='seam'.
 from mmengine.config import read_base
 
 from wsss_plugins.seeds import ACRGradientMap
-from wsss_plugins.stages import SeedSweepStage, TrainStage
+from wsss_plugins.stages import SeedSweepStage
 
 with read_base():
-    from .voc_pipeline import acr, masks
+    from .voc_pipeline import *
 
-seed = 0
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='voc.py'),
-    dict(
-        acr,
-        type=SeedSweepStage,
-        name='figure8',
-        head=dict(type=ACRGradientMap, affinity=True),
-        argument='start_block',
-        values=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
-        dataset=masks,
-        convention='acr',
-    ),
-]
+figure8 = dict(
+    acr,
+    type=SeedSweepStage,
+    head=dict(type=ACRGradientMap, affinity=True),
+    dataset='masks',
+    argument='start_block',
+    values=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+    convention='acr',
+)
+pipeline = dict(classifier=train, figure8=figure8)

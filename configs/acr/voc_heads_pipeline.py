@@ -5,33 +5,20 @@ The report shows the maps side by side, as figures 5 and 10 do.
 
 from mmengine.config import read_base
 
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
-
 with read_base():
+    from .voc_pipeline import *
     from .._base_.acr_ablations import heads
-    from .voc_pipeline import acr, masks, train
 
-seed = 0
-pipeline = (
-    [dict(type=TrainStage, name='classifier', config='voc.py')]
-    + [
-        stage
+acr.update(dataset='train_images')
+pipeline = [
+    dict(classifier=train),
+    *(
+        {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
         for name, head in heads.items()
-        for stage in (
-            dict(acr, name=name, head=head, dataset=train),
-            dict(
-                type=EvaluateSeedStage, name=f'{name}_score', seeds=name, dataset=masks
-            ),
-        )
-    ]
-    + [
-        dict(
-            type=ReportStage,
-            name='report',
-            title='Maps of one ACR model',
-            dataset=masks,
-            seeds=[f'{name}_score' for name in heads],
-        )
-    ]
-)
+    ),
+    dict(
+        maps_report,
+        title='Maps of one ACR model',
+        seeds=[f'{name}_score' for name in heads],
+    ),
+]

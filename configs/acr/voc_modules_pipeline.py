@@ -6,46 +6,31 @@ attend to. The report shows the maps of figures 4 and 12 side by side.
 
 from mmengine.config import read_base
 
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import EvaluateAffinityStage, EvaluateSeedStage, TrainStage
+from wsss_plugins.stages import EvaluateAffinityStage
 
 with read_base():
+    from .voc_pipeline import *
     from .._base_.acr_ablations import regularisations
-    from .voc_pipeline import acr, masks, plain, train
 
-seed = 0
+plain.update(dataset='train_images')
+acr.update(dataset='train_images')
 pipeline = [
-    stage
-    for name, options in regularisations.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='voc.py', options=options),
-        dict(
-            type=EvaluateAffinityStage,
-            name=f'{name}_affinity',
-            model=name,
-            dataset=masks,
-        ),
-        dict(plain, name=f'{name}_plain', model=name, dataset=train),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_plain_score',
-            seeds=f'{name}_plain',
-            dataset=masks,
-        ),
-        dict(acr, name=f'{name}_refined', model=name, dataset=train),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_refined_score',
-            seeds=f'{name}_refined',
-            dataset=masks,
-        ),
-    )
-] + [
+    *(
+        {
+            name: dict(train, options=options),
+            f'{name}_affinity': dict(
+                type=EvaluateAffinityStage, model=name, dataset='masks'
+            ),
+            f'{name}_plain': dict(plain, model=name),
+            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+            f'{name}_refined': dict(acr, model=name),
+            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+        }
+        for name, options in regularisations.items()
+    ),
     dict(
-        type=ReportStage,
-        name='report',
+        maps_report,
         title='ACR: what each consistency adds',
-        dataset=masks,
         seeds=[f'{name}_refined_score' for name in regularisations],
-    )
+    ),
 ]

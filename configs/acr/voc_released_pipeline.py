@@ -8,6 +8,7 @@ from mmengine.config import read_base
 with read_base():
     from .voc_pipeline import *
 
-pipeline[0].config = 'voc_released.py'
-pipeline[5].update(alpha_low=1, alpha_high=12)
-pipeline[-1].title = 'ACR on Pascal VOC 2012, as released'
+trainings.update(classifier='voc_released.py')
+pseudo_labels.confident.update(alpha_low=1, alpha_high=12)
+report.update(title='ACR on Pascal VOC 2012, as released')
+pipeline = [seeding, pseudo_labels, segmentation, report]

@@ -2,24 +2,15 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
-
 with read_base():
+    from .voc_pipeline import *
     from .._base_.acr_ablations import views
-    from .voc_pipeline import acr, masks, train
 
-seed = 0
 pipeline = [
-    stage
+    {
+        name: dict(train, options=options),
+        f'{name}_maps': dict(acr, model=name, dataset='train_images'),
+        f'{name}_score': dict(score, seeds=f'{name}_maps'),
+    }
     for name, options in views.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='voc.py', options=options),
-        dict(acr, name=f'{name}_maps', model=name, dataset=train),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_score',
-            seeds=f'{name}_maps',
-            dataset=masks,
-        ),
-    )
 ]

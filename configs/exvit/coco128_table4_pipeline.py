@@ -10,37 +10,22 @@ from mmengine.config import read_base
 
 from wsss_plugins.datasets import COCO14
 from wsss_plugins.seeds import AttributeCAM
-from wsss_plugins.stages import EvaluateInstanceStage, SeedStage, TrainStage
+from wsss_plugins.stages import SeedStage
 
 with read_base():
     from .._base_.coco128_data import data_root, split
-    from .._base_.exvit_table4 import rows
+    from .coco_table4_pipeline import rows, table4, train
 
 # The model doubts most of the 80 classes: their logits are negative everywhere.
 rows.update(ex_vit=('exvit', dict(type=AttributeCAM, floor='minimum')))
 
-seed = 0
-images = dict(type=COCO14, data_root=data_root, split=split, test_mode=True)
-
+datasets = dict(
+    images=dict(type=COCO14, data_root=data_root, split=split, test_mode=True)
+)
+trainings = dict(vit='../acr/coco128.py', exvit='coco128.py')
+maps = dict(type=SeedStage, dataset='images', input_size=(224, 288), batch_size=8)
 pipeline = [
-    dict(type=TrainStage, name='vit', config='../acr/coco128.py'),
-    dict(type=TrainStage, name='exvit', config='coco128.py'),
-    *(
-        dict(
-            type=SeedStage,
-            name=name,
-            model=model,
-            head=head,
-            dataset=images,
-            input_size=(224, 288),
-            batch_size=8,
-        )
-        for name, (model, head) in rows.items()
-    ),
-    dict(
-        type=EvaluateInstanceStage,
-        name='table4',
-        seeds={name: name for name in rows},
-        dataset=images,
-    ),
+    train,
+    {name: dict(maps, model=model, head=head) for name, (model, head) in rows.items()},
+    dict(table4=table4),
 ]

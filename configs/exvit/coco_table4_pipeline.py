@@ -13,28 +13,17 @@ with read_base():
     from .._base_.coco_data import data_root
     from .._base_.exvit_table4 import rows
 
-seed = 0
-images = dict(type=COCO14, data_root=data_root, split='val2014', test_mode=True)
-
+datasets = dict(
+    images=dict(type=COCO14, data_root=data_root, split='val2014', test_mode=True)
+)
+trainings = dict(vit='coco_vit.py', exvit='coco.py')
+train = {name: dict(type=TrainStage, config=name) for name in trainings}
+maps = dict(type=SeedStage, dataset='images', batch_size=8, min_probability=0.5)
+table4 = dict(
+    type=EvaluateInstanceStage, seeds={name: name for name in rows}, dataset='images'
+)
 pipeline = [
-    dict(type=TrainStage, name='vit', config='coco_vit.py'),
-    dict(type=TrainStage, name='exvit', config='coco.py'),
-    *(
-        dict(
-            type=SeedStage,
-            name=name,
-            model=model,
-            head=head,
-            dataset=images,
-            batch_size=8,
-            min_probability=0.5,
-        )
-        for name, (model, head) in rows.items()
-    ),
-    dict(
-        type=EvaluateInstanceStage,
-        name='table4',
-        seeds={name: name for name in rows},
-        dataset=images,
-    ),
+    train,
+    {name: dict(maps, model=model, head=head) for name, (model, head) in rows.items()},
+    dict(table4=table4),
 ]

@@ -6,12 +6,12 @@ The table of docs/methods.md; every row is a classifier with a plain CAM head.
 from mmengine.config import read_base
 
 from wsss_plugins.backbones import ExViT
-from wsss_plugins.stages import TrainStage
 
 with read_base():
+    from .._base_.road.exvit import train
     from .synthetic_backbones import model
 
-seed = 0
+trainings = dict(classifier='synthetic_backbones.py')
 softmax = dict(model.backbone)
 emha = dict(softmax, type=ExViT)
 short = {'train_cfg.max_epochs': 5, 'param_scheduler.1.T_max': 4}
@@ -24,13 +24,6 @@ rows = dict(
     matrix={'model.backbone': dict(emha, norm='matrix')},
     tokens={'model.backbone': dict(emha, scale='tokens')},
 )
-
 pipeline = [
-    dict(
-        type=TrainStage,
-        name=name,
-        config='synthetic_backbones.py',
-        options={**short, **options},
-    )
-    for name, options in rows.items()
+    {name: dict(train, options={**short, **options}) for name, options in rows.items()}
 ]

@@ -26,8 +26,9 @@ from wsss_plugins.stages import (
 with read_base():
     from .._base_.synthetic_data import data_root
 
-seed = 0
 images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indices=200)
+datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'))
+trainings = dict(classifier='synthetic.py')
 methods = dict(
     ex_vit=dict(type=AttributeCAM),
     generic_relevance=dict(type=GenericAttentionRelevance),
@@ -37,22 +38,17 @@ methods = dict(
 )
 test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
 
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='synthetic.py'),
-    dict(test, type=PerturbationTestStage, name='perturbation_test', dataset=images),
-    dict(
-        test,
-        type=InsertionDeletionTestStage,
-        name='insertion_deletion_test',
-        dataset=images,
-        steps=16,
+pipeline = dict(
+    classifier=dict(type=TrainStage, config='classifier'),
+    perturbation_test=dict(test, type=PerturbationTestStage, dataset='images'),
+    insertion_deletion_test=dict(
+        test, type=InsertionDeletionTestStage, dataset='images', steps=16
     ),
-    dict(
+    segmentation_test=dict(
         test,
         type=SegmentationTestStage,
-        name='segmentation_test',
-        dataset=dict(images, label_maps='SegmentationClass'),
+        dataset='masks',
         explained='target',
         foreground='class',
     ),
-]
+)

@@ -5,32 +5,15 @@ tools/run_pipeline.py configs/exvit/synthetic_figure8_pipeline.py
 
 from mmengine.config import read_base
 
-from wsss_plugins.datasets import VOC12
-from wsss_plugins.seeds import AttributeCAM
-from wsss_plugins.stages import SeedSweepStage, TrainStage
+from wsss_plugins.stages import SeedSweepStage
 
 with read_base():
-    from .._base_.synthetic_data import data_root
+    from .._base_.road.exvit import train
+    from .synthetic_pipeline import datasets, maps, trainings
 
-seed = 0
-masks = dict(
-    type=VOC12,
-    data_root=data_root,
-    split='train',
-    label_maps='SegmentationClass',
-    test_mode=True,
+sweep = dict(maps, type=SeedSweepStage, dataset='masks', argument='fuse_blocks')
+pipeline = dict(
+    classifier=train,
+    # Of 4 blocks; the model is trained with 3.
+    figure8=dict(sweep, values=[1, 2, 3, 4]),
 )
-
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='synthetic.py'),
-    dict(
-        type=SeedSweepStage,
-        name='figure8',
-        model='classifier',
-        head=dict(type=AttributeCAM),
-        argument='fuse_blocks',
-        values=[1, 2, 3, 4],  # of 4 blocks; the model is trained with 3
-        dataset=masks,
-        batch_size=50,
-    ),
-]

@@ -6,48 +6,19 @@ docs/methods.md. L_div weighs 0.1 as in synthetic.py; the last row has the paper
 
 from mmengine.config import read_base
 
-from wsss_plugins.seeds import AttributeCAM
-from wsss_plugins.stages import EvaluateSeedStage, SeedStage, TrainStage
-
 with read_base():
     from .._base_.exvit_ablations import modules
-    from .synthetic_pipeline import images, masks, val_masks
+    from .._base_.road.exvit import score, train
+    from .synthetic_pipeline import datasets, maps, trainings
 
-seed = 0
 rows = {**modules, 'all_paper': {'model.attribute_loss.diversity': 1.0}}
-
 pipeline = [
-    stage
+    {
+        name: dict(train, options=options),
+        f'{name}_maps': dict(maps, model=name),
+        f'{name}_train': dict(score, seeds=f'{name}_maps'),
+        f'{name}_val_maps': dict(maps, model=name, dataset='val_images'),
+        f'{name}_val': dict(score, seeds=f'{name}_val_maps', dataset='val_masks'),
+    }
     for name, options in rows.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='synthetic.py', options=options),
-        dict(
-            type=SeedStage,
-            name=f'{name}_maps',
-            model=name,
-            head=dict(type=AttributeCAM),
-            dataset=images,
-            batch_size=50,
-        ),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_train',
-            seeds=f'{name}_maps',
-            dataset=masks,
-        ),
-        dict(
-            type=SeedStage,
-            name=f'{name}_val_maps',
-            model=name,
-            head=dict(type=AttributeCAM),
-            dataset=dict(images, split='val'),
-            batch_size=50,
-        ),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_val',
-            seeds=f'{name}_val_maps',
-            dataset=val_masks,
-        ),
-    )
 ]

@@ -7,49 +7,24 @@ between maps and segmentor is a dense CRF alone.
 from mmengine.config import read_base
 
 from wsss_plugins.refiners import PowerBackground
-from wsss_plugins.stages import (
-    EvaluateLabelStage,
-    PredictStage,
-    RefineStage,
-    TrainStage,
-)
+from wsss_plugins.stages import RefineStage
 
 with read_base():
     from .._base_.exvit_ablations import attributes
-    from .voc_pipeline import crf, images, maps, resnet38_protocol, val_masks
+    from .._base_.road.exvit import crf, maps, resnet38, train
+    from .voc_pipeline import datasets, trainings
 
-seed = 0
+pseudo = dict(
+    type=RefineStage, dataset='images', refiners=[dict(type=PowerBackground), crf]
+)
 pipeline = [
-    stage
+    {
+        name: dict(train, options=options),
+        f'{name}_maps': dict(maps, model=name),
+        f'{name}_pseudo': dict(pseudo, seeds=f'{name}_maps'),
+        f'{name}_segmentor': dict(resnet38.resnet38, label_maps=f'{name}_pseudo'),
+        f'{name}_val': dict(resnet38.resnet38_val, model=f'{name}_segmentor'),
+        f'{name}_score': dict(resnet38.resnet38_score, labels=f'{name}_val'),
+    }
     for name, options in attributes.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='voc.py', options=options),
-        dict(maps, name=f'{name}_maps', model=name),
-        dict(
-            type=RefineStage,
-            name=f'{name}_pseudo',
-            seeds=f'{name}_maps',
-            dataset=images,
-            refiners=[dict(type=PowerBackground), crf],
-        ),
-        dict(
-            type=TrainStage,
-            name=f'{name}_segmentor',
-            config='../deeplabv2/voc_resnet38.py',
-            label_maps=f'{name}_pseudo',
-        ),
-        dict(
-            resnet38_protocol,
-            type=PredictStage,
-            name=f'{name}_val',
-            model=f'{name}_segmentor',
-            dataset=val_masks,
-        ),
-        dict(
-            type=EvaluateLabelStage,
-            name=f'{name}_score',
-            labels=f'{name}_val',
-            dataset=val_masks,
-        ),
-    )
 ]

@@ -1,20 +1,20 @@
 """Table 5 of eX-ViT on Pascal VOC 2012: CAM of E-MHA's tokens and of CNNs.
 
-ImageNet's weights are timm's, or your own: pipeline.0.options.... WideResNet38's file is
-the one that PSA converted.
+ImageNet's weights are timm's, or your own: pipeline.emha.options.... WideResNet38's file
+is the one that PSA converted.
 """
 
 from mmengine.config import read_base
 
 from wsss_plugins.backbones import CNNBackbone, ExViT, TimmCNN, WideResNet38
 from wsss_plugins.seeds import CAM
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
 
 with read_base():
-    from .voc_pipeline import maps, masks
+    from .._base_.road.exvit import maps, score, train
+    from .._base_.road.voc import datasets
 
-seed = 0
-train_images = dict(masks, label_maps=None)
+trainings = dict(classifier='voc_backbones.py')
+datasets.update(train_images=dict(datasets.masks, label_maps=None))
 encoders = dict(
     emha=dict(
         type=ExViT,
@@ -37,32 +37,13 @@ encoders = dict(
         pretrained='data/pretrained/resnet38_ilsvrc.pth',
     ),
 )
-
+learnt = {'pretrained_supervision': 'ImageNet labels'}
+cam = dict(maps, head=dict(type=CAM), dataset='train_images')
 pipeline = [
-    stage
+    {
+        name: dict(train, options={'model.backbone': encoder, **learnt}),
+        f'{name}_cam': dict(cam, model=name),
+        f'{name}_score': dict(score, seeds=f'{name}_cam'),
+    }
     for name, encoder in encoders.items()
-    for stage in (
-        dict(
-            type=TrainStage,
-            name=name,
-            config='voc_backbones.py',
-            options={
-                'model.backbone': encoder,
-                'pretrained_supervision': 'ImageNet labels',
-            },
-        ),
-        dict(
-            maps,
-            name=f'{name}_cam',
-            model=name,
-            head=dict(type=CAM),
-            dataset=train_images,
-        ),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_score',
-            seeds=f'{name}_cam',
-            dataset=masks,
-        ),
-    )
 ]

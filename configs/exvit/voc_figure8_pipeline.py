@@ -2,20 +2,14 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import SeedSweepStage, TrainStage
+from wsss_plugins.stages import SeedSweepStage
 
 with read_base():
-    from .voc_pipeline import maps, masks
+    from .._base_.road.exvit import maps, train
+    from .voc_pipeline import datasets, trainings
 
-seed = 0
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='voc.py'),
-    dict(
-        maps,
-        type=SeedSweepStage,
-        name='figure8',
-        argument='fuse_blocks',
-        values=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
-        dataset=masks,
-    ),
-]
+sweep = dict(maps, type=SeedSweepStage, dataset='masks', argument='fuse_blocks')
+pipeline = dict(
+    classifier=train,
+    figure8=dict(sweep, values=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+)

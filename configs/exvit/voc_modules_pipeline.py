@@ -2,34 +2,22 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import EvaluateSeedStage, TrainStage
-
 with read_base():
     from .._base_.exvit_ablations import modules
-    from .voc_pipeline import maps, masks, val_masks
+    from .._base_.road.exvit import maps, score, train
+    from .voc_pipeline import datasets, trainings
 
-seed = 0
-train_images = dict(masks, label_maps=None)
-val_images = dict(val_masks, label_maps=None)
-
+datasets.update(
+    train_images=dict(datasets.masks, label_maps=None),
+    val_images=dict(datasets.val_masks, label_maps=None),
+)
 pipeline = [
-    stage
+    {
+        name: dict(train, options=options),
+        f'{name}_maps': dict(maps, model=name, dataset='train_images'),
+        f'{name}_train': dict(score, seeds=f'{name}_maps'),
+        f'{name}_val_maps': dict(maps, model=name, dataset='val_images'),
+        f'{name}_val': dict(score, seeds=f'{name}_val_maps', dataset='val_masks'),
+    }
     for name, options in modules.items()
-    for stage in (
-        dict(type=TrainStage, name=name, config='voc.py', options=options),
-        dict(maps, name=f'{name}_maps', model=name, dataset=train_images),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_train',
-            seeds=f'{name}_maps',
-            dataset=masks,
-        ),
-        dict(maps, name=f'{name}_val_maps', model=name, dataset=val_images),
-        dict(
-            type=EvaluateSeedStage,
-            name=f'{name}_val',
-            seeds=f'{name}_val_maps',
-            dataset=val_masks,
-        ),
-    )
 ]

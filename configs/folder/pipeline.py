@@ -15,32 +15,35 @@ from wsss_plugins.stages import PredictStage, RefineStage, SeedStage, TrainStage
 with read_base():
     from .._base_.folder_data import all_images, long_side, val_images
 
-seed = 0
-# Widths of the kernels are for photos of 500 px; a copy of that size is refined.
-crf = dict(
-    type=InPieces,
-    max_side=500,
-    refiners=[dict(type=DenseCRF, preset='psa', reference_size=500)],
+datasets = dict(images=all_images, val_images=val_images)
+trainings = dict(
+    classifier='../folder/classifier.py', segmentor='../folder/segmentor.py'
 )
 
-classifier = dict(type=TrainStage, name='classifier', config='../folder/classifier.py')
+classifier = dict(type=TrainStage, name='classifier', config='classifier')
 maps = dict(
     type=SeedStage,
     name='maps',
     model='classifier',
     # A tag is known to be right: its map is never empty, however the model doubts it.
     head=dict(type=CAM, floor='minimum'),
-    dataset=all_images,
+    dataset='images',
     max_side=long_side,
     scales=(1.0, 1.5),
     batch_size=1,
     half=True,
 )
+# Widths of the kernels are for photos of 500 px; a copy of that size is refined.
+crf = dict(
+    type=InPieces,
+    max_side=500,
+    refiners=[dict(type=DenseCRF, preset='psa', reference_size=500)],
+)
 pseudo = dict(
     type=RefineStage,
     name='pseudo',
     seeds='maps',
-    dataset=all_images,
+    dataset='images',
     # The criterion that did best on the synthetic set, whose objects are small too.
     threshold='max_entropy',
     threshold_factor=0.9,  # the CRF takes away from objects: begin with more
@@ -49,7 +52,7 @@ pseudo = dict(
 segmentor = dict(
     type=TrainStage,
     name='segmentor',
-    config='../folder/segmentor.py',
+    config='segmentor',
     label_maps='pseudo',
     backbone='classifier',
 )
@@ -57,30 +60,23 @@ prediction = dict(
     type=PredictStage,
     name='prediction',
     model='segmentor',
-    dataset=all_images,
+    dataset='images',
     max_side=long_side,
     scales=(1.0, 1.5),
 )
-
-pipeline = [
-    classifier,
-    maps,
-    pseudo,
-    segmentor,
-    prediction,
-    dict(
-        type=ReportStage,
-        name='report',
-        title='From tags to masks',
-        notes=(
-            'Maps, pseudo labels and predictions of photos that have tags and no masks: '
-            'nothing here is measured but the mean average precision of the tags, so look '
-            'at the pictures.'
-        ),
-        dataset=all_images,
-        seeds=['maps'],
-        labels='pseudo',
-        predictions='prediction',
-        prediction_dataset=val_images,
+report = dict(
+    type=ReportStage,
+    name='report',
+    title='From tags to masks',
+    notes=(
+        'Maps, pseudo labels and predictions of photos that have tags and no masks: '
+        'nothing here is measured but the mean average precision of the tags, so look '
+        'at the pictures.'
     ),
-]
+    dataset='images',
+    seeds=['maps'],
+    labels='pseudo',
+    predictions='prediction',
+    prediction_dataset='val_images',
+)
+pipeline = [classifier, maps, pseudo, segmentor, prediction, report]

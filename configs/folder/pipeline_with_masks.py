@@ -8,44 +8,34 @@ pipeline.py: they see no mask.
 
 from mmengine.config import read_base
 
-from wsss_plugins.report import ReportStage
 from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
 
 with read_base():
-    from .._base_.folder_data import all_images, val_images
-    from .pipeline import classifier, maps, prediction, pseudo, segmentor
+    from .pipeline import *
 
-seed = 0
-masks = dict(all_images, label_maps='masks', only_with_maps=True, test_mode=True)
-val_masks = dict(val_images, label_maps='masks', only_with_maps=True, test_mode=True)
-
+some = dict(label_maps='masks', only_with_maps=True, test_mode=True)
+datasets.update(masks=dict(all_images, **some), val_masks=dict(val_images, **some))
+score = dict(type=EvaluateLabelStage, dataset='masks')
+report.update(
+    notes=(
+        'Photos with tags; masks of some of them only measure. Maps and pseudo labels '
+        'are scored on all photos with a mask, predictions on those that no network '
+        'was trained on.'
+    ),
+    dataset='masks',
+    seeds=['maps_score'],
+    labels='pseudo_score',
+    predictions='prediction_score',
+    prediction_dataset='val_masks',
+)
 pipeline = [
     classifier,
     maps,
-    dict(type=EvaluateSeedStage, name='maps_score', seeds='maps', dataset=masks),
+    dict(type=EvaluateSeedStage, name='maps_score', seeds='maps', dataset='masks'),
     pseudo,
-    dict(type=EvaluateLabelStage, name='pseudo_score', labels='pseudo', dataset=masks),
+    dict(score, name='pseudo_score', labels='pseudo'),
     segmentor,
     prediction,
-    dict(
-        type=EvaluateLabelStage,
-        name='prediction_score',
-        labels='prediction',
-        dataset=val_masks,
-    ),
-    dict(
-        type=ReportStage,
-        name='report',
-        title='From tags to masks',
-        notes=(
-            'Photos with tags; masks of some of them only measure. Maps and pseudo labels '
-            'are scored on all photos with a mask, predictions on those that no network '
-            'was trained on.'
-        ),
-        dataset=masks,
-        seeds=['maps_score'],
-        labels='pseudo_score',
-        predictions='prediction_score',
-        prediction_dataset=val_masks,
-    ),
+    dict(score, name='prediction_score', labels='prediction', dataset='val_masks'),
+    report,
 ]

@@ -17,17 +17,13 @@ with read_base():
     from .._base_.imagenet_classifiers import deit_base, vit_base
 
 data_root = 'data/imagenet_seg'
-dataset = dict(
-    type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True
+datasets = dict(
+    images=dict(
+        type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True
+    )
 )
-test = dict(
-    type=SegmentationTestStage,
-    methods=methods,
-    dataset=dataset,
-    batch_size=8,
-)
+test = dict(type=SegmentationTestStage, methods=methods, dataset='images', batch_size=8)
 
-pipeline = [
-    dict(test, name='vit_base', model=vit_base),
-    dict(test, name='deit_base', model=deit_base),
-]
+pipeline = dict(
+    vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)
+)

@@ -12,16 +12,12 @@ from wsss_plugins.stages import InsertionDeletionTestStage
 with read_base():
     from .._base_.attribution_methods import methods
     from .._base_.imagenet_classifiers import deit_base, vit_base
-    from .perturbation_imagenet import dataset
+    from .perturbation_imagenet import datasets
 
 test = dict(
-    type=InsertionDeletionTestStage,
-    methods=methods,
-    dataset=dataset,
-    batch_size=8,
+    type=InsertionDeletionTestStage, methods=methods, dataset='images', batch_size=8
 )
 
-pipeline = [
-    dict(test, name='vit_base', model=vit_base),
-    dict(test, name='deit_base', model=deit_base),
-]
+pipeline = dict(
+    vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)
+)

@@ -19,20 +19,18 @@ with read_base():
     from .._base_.attribution_methods import methods
     from .._base_.synthetic_data import data_root
 
-seed = 0
 images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indices=100)
-masks = dict(images, label_maps='SegmentationClass')
+datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'))
+trainings = dict(classifier='../acr/synthetic.py')
 test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
-
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='../acr/synthetic.py'),
-    dict(
+pipeline = dict(
+    classifier=dict(type=TrainStage, config='classifier'),
+    segmentation_test=dict(
         test,
         type=SegmentationTestStage,
-        name='segmentation_test',
-        dataset=masks,
+        dataset='masks',
         explained='target',
         foreground='class',
     ),
-    dict(test, type=PerturbationTestStage, name='perturbation_test', dataset=images),
-]
+    perturbation_test=dict(test, type=PerturbationTestStage, dataset='images'),
+)

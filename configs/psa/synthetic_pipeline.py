@@ -6,90 +6,38 @@ scratch.
 
 from mmengine.config import read_base
 
-from wsss_plugins.datasets import VOC12
-from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
 from wsss_plugins.seeds import TransformerAttribution
-from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import (
-    ConfidentLabelStage,
-    EvaluateLabelStage,
-    EvaluateSeedStage,
-    RefineStage,
-    SeedStage,
-    TrainStage,
-)
 
 with read_base():
-    from .._base_.synthetic_data import data_root
+    from .._base_.road.stages import *
+    from .._base_.road.synthetic import datasets
+    from .._base_.road.synthetic_affinity import crf, pseudo_labels, random_walk, walk
 
-seed = 0
-images = dict(type=VOC12, data_root=data_root, split='train')
-masks = dict(images, label_maps='SegmentationClass', test_mode=True)
-# Widths of the kernels are for photos of 500 px and are scaled to 64.
-crf = dict(type=DenseCRF, preset='psa', reference_size=500)
-# 256 steps suit the 56x56 cells of a photo; 32x32 cells are crossed in fewer.
-walk = dict(type=RandomWalk, affinity='affinity', beta=16, log_steps=6)
-
-pipeline = [
-    dict(type=TrainStage, name='classifier', config='synthetic.py'),
-    dict(
-        type=SeedStage,
-        name='attribution',
-        model='classifier',
-        head=dict(type=TransformerAttribution),
-        dataset=images,
-        batch_size=50,
+trainings = dict(classifier='synthetic.py', affinity='synthetic_affinity.py')
+seeding = dict(
+    classifier=train,
+    attribution=dict(look, head=dict(type=TransformerAttribution), batch_size=50),
+    attribution_score=dict(score, seeds='attribution'),
+)
+learnt = dict(
+    confident=dict(pseudo_labels.confident, seeds='attribution'),
+    affinity=pseudo_labels.affinity,
+)
+walked = dict(
+    walked=dict(refine, seeds='attribution', refiners=walk, soft=True),
+    walked_score=dict(score_labels, labels='walked'),
+    pseudo=dict(refine, seeds='walked', refiners=[crf]),
+    pseudo_score=dict(score_labels, labels='pseudo'),
+)
+report = dict(
+    maps_report,
+    title='Transformer attribution, AffinityNet and random walk',
+    notes=(
+        'Synthetic images of 64 px, every network from scratch, from image-level '
+        'labels only. No threshold comes from masks; the steps of the walk were chosen '
+        'on those of 150 images.'
     ),
-    dict(
-        type=EvaluateSeedStage,
-        name='attribution_score',
-        seeds='attribution',
-        dataset=masks,
-    ),
-    dict(
-        type=ConfidentLabelStage,
-        name='confident',
-        seeds='attribution',
-        dataset=images,
-        alpha_low=4,
-        alpha_high=32,
-        refiners=[dict(type=PowerBackground), crf],
-    ),
-    dict(
-        type=TrainStage,
-        name='affinity',
-        config='synthetic_affinity.py',
-        label_maps='confident',
-        backbone='classifier',
-    ),
-    dict(
-        type=RefineStage,
-        name='walked',
-        seeds='attribution',
-        dataset=images,
-        refiners=[dict(type=PowerBackground, alpha=16), walk],
-        soft=True,
-    ),
-    dict(type=EvaluateLabelStage, name='walked_score', labels='walked', dataset=masks),
-    dict(
-        type=RefineStage,
-        name='pseudo',
-        seeds='walked',
-        dataset=images,
-        refiners=[crf],
-    ),
-    dict(type=EvaluateLabelStage, name='pseudo_score', labels='pseudo', dataset=masks),
-    dict(
-        type=ReportStage,
-        name='report',
-        title='Transformer attribution, AffinityNet and random walk',
-        notes=(
-            'Synthetic images of 64 px, every network from scratch, from image-level '
-            'labels only. No threshold comes from masks; the steps of the walk were chosen '
-            'on those of 150 images.'
-        ),
-        dataset=masks,
-        seeds=['attribution_score'],
-        labels='pseudo_score',
-    ),
-]
+    seeds=['attribution_score'],
+    labels='pseudo_score',
+)
+pipeline = [seeding, learnt, walked, report]

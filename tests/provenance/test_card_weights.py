@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from wsss_plugins.config import load_config
 from wsss_plugins.engine import StageRecord
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.experiment.pipeline import _with_training_config
+from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.provenance import (
     card_of_weights,
     initial_weights,
@@ -176,13 +176,13 @@ def test_configs_of_the_repository_say_where_their_weights_come_from(
     path: Path,
 ) -> None:
     """A file of weights is declared; names of timm speak for themselves."""
-    cfg = load_config(path).to_dict()
-    nodes = [cfg] if 'model' in cfg else []
-    for stage in cfg.get('pipeline', ()):
+    cfg = load_config(path)
+    nodes = [cfg.to_dict()] if 'model' in cfg else []
+    for stage in named_stages(cfg) if 'pipeline' in cfg else ():
         if isinstance(stage.get('model'), dict):
             nodes.append(dict(model=stage['model']))
         if 'config' in stage:
-            nodes.append(_with_training_config(stage, path)['config'])
+            nodes.append(stage['config'])
     for node in nodes:
         for found in initial_weights(node):
             assert not found.supervision.startswith('unknown'), found

@@ -81,13 +81,13 @@ UNTRAINED = {'synthetic_pretrained.py': 'synthetic.py'}
 """Tiny networks cannot begin with the weights that are shipped."""
 
 
-def small(config: Path, train: dict[str, Any]) -> dict[str, Any]:
-    """The options of a training stage and those that shrink it to two epochs."""
-    options = tiny.small_options(config.parent / train['config'])
+def small(file: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a training and those that shrink it to two epochs."""
+    options = tiny.small_options(file)
     options['train_cfg.max_epochs'] = 2
     if options.get('model.in_channels'):  # of AffinityNet: the widths of a stem of 24
         options['model.in_channels'] = (6, 12, 24)
-    return {**options, **dict(train.get('options') or {})}
+    return {**options, **given}
 
 
 def shrink(cfg: Any, config: Path) -> None:
@@ -100,8 +100,9 @@ def shrink(cfg: Any, config: Path) -> None:
         ]
     for stage in cfg.pipeline:
         if 'config' in stage:
-            stage['config'] = UNTRAINED.get(stage['config'], stage['config'])
-            stage['options'] = small(config, stage)
+            file, options = tiny.training(config, cfg, stage)
+            stage['config'] = UNTRAINED.get(file.name, str(file))
+            stage['options'] = small(config.parent / stage['config'], options)
         if stage['type'].__name__ in ('RefineStage', 'ConfidentLabelStage'):
             stage['workers'] = 1
         if 'batch_size' in stage:

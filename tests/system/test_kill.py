@@ -50,7 +50,7 @@ def test_processes_of_the_refiner_do_not_outlive_it(
 ) -> None:
     work_dir = Path(shutil.copytree(finished, tmp_path / 'work'))
     shutil.rmtree(work_dir / 'pseudo')
-    workers = f'pipeline.{tiny.position("pseudo")}.workers=2'
+    workers = 'pipeline.pseudo.workers=2'
     command = [tiny.TOOLS / 'run_pipeline.py']
     command += tiny.arguments(data_root, work_dir, workers)
     with (tmp_path / 'log').open('w') as log:

@@ -103,7 +103,7 @@ def test_edited_stage_reruns_with_its_descendants_only(
     finished, work_dir, data_root
 ) -> None:
     before = tiny.finish_times(work_dir)
-    edited = f'pipeline.{tiny.position("pseudo")}.threshold=0.2'
+    edited = 'pipeline.pseudo.threshold=0.2'
     changed = pipeline(data_root, edited)
     states = {s.stage.name: changed.state(s, work_dir) for s in changed.steps}
     assert {name for name in NAMES if states[name] == 'changed'} == DESCENDANTS
@@ -143,7 +143,7 @@ def test_start_and_stop(work_dir, data_root) -> None:
 def test_dry_run_shows_states_and_writes_nothing(finished, work_dir, data_root) -> None:
     shutil.rmtree(work_dir / 'prediction')
     before = {p: p.stat().st_mtime_ns for p in work_dir.rglob('*')}
-    option = f'pipeline.{tiny.position("pseudo")}.threshold=0.2'
+    option = 'pipeline.pseudo.threshold=0.2'
     command = tiny.arguments(data_root, work_dir, option)
     shown = tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command, '--dry-run')
     rows = [line for line in shown.stdout.splitlines() if line.startswith('│')]

@@ -76,13 +76,20 @@ def test_from_archives_to_val_miou_and_the_servers_archive(tmp_path, monkeypatch
     ids = (out / 'VOC2012/ImageSets/Segmentation/test.txt').read_text().split()
     official = hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest()
     monkeypatch.setattr(submission, 'VOC_TEST_IDS', official)
+    cfg = tiny.load_config(CONFIG)
     options = [
-        f'pipeline.{i}.options={small_options(stage)!r}'
-        for i, stage in enumerate(tiny.load_config(CONFIG).pipeline)
+        f'pipeline.{stage["name"]}.options={small_options(cfg, stage)!r}'
+        for stage in cfg.pipeline
         if 'config' in stage
     ]
     command = ['run_pipeline.py', CONFIG, '--data-root', out / 'VOC2012']
-    command += ['--work-dir', work, '--cfg-options', *options, 'pipeline.3.workers=1']
+    command += [
+        '--work-dir',
+        work,
+        '--cfg-options',
+        *options,
+        'pipeline.pseudo.workers=1',
+    ]
     monkeypatch.setattr(sys, 'argv', list(map(str, command)))
     runpy.run_path(str(tiny.TOOLS / 'run_pipeline.py'), run_name='__main__')
 
@@ -98,7 +105,7 @@ def test_from_archives_to_val_miou_and_the_servers_archive(tmp_path, monkeypatch
     assert submission.check_archive(archive, sizes, 21) == 5
 
 
-def small_options(stage) -> dict[str, object]:
+def small_options(cfg, stage) -> dict[str, object]:
     """Overrides that shrink a stage's training, and those of the config."""
-    small = tiny.small_options(CONFIG.parent / stage['config'])
-    return {**small, **dict(stage['options'])}
+    file, options = tiny.training(CONFIG, cfg, stage)
+    return {**tiny.small_options(file), **options}

@@ -62,24 +62,27 @@ def stages() -> list[dict[str, Any]]:
     return load_config(CONFIG).pipeline
 
 
-def position(name: str) -> int:
-    """Where the stage ``name`` stands in the config."""
-    return [stage['name'] for stage in stages()].index(name)
+def training(config: Path, cfg: Any, stage: Any) -> tuple[Path, dict[str, Any]]:
+    """File and options of the training that a stage of a pipeline's config names."""
+    named = cfg.trainings[stage['config']]
+    named = dict(config=named) if isinstance(named, str) else named
+    options = {**named.get('options', {}), **stage.get('options', {})}
+    return config.parent / named['config'], options
 
 
 def small_pipeline() -> list[str]:
     """``--cfg-options`` that shrink the pipeline's config."""
     pairs = []
-    for i, stage in enumerate(stages()):
-        kind = stage['type'].__name__
+    cfg = load_config(CONFIG)
+    for stage in cfg.pipeline:
+        kind, name = stage['type'].__name__, stage['name']
         if kind == 'TrainStage':
-            options = small_options(CONFIG.parent / stage['config'])
-            options |= dict(stage.get('options', {}))
-            pairs.append(f'pipeline.{i}.options={options!r}')
+            file, options = training(CONFIG, cfg, stage)
+            pairs.append(f'pipeline.{name}.options={small_options(file) | options!r}')
         elif kind == 'RefineStage':
-            pairs.append(f'pipeline.{i}.workers=1')
+            pairs.append(f'pipeline.{name}.workers=1')
         elif kind == 'SeedStage':
-            pairs.append(f'pipeline.{i}.batch_size=4')
+            pairs.append(f'pipeline.{name}.batch_size=4')
     return pairs
 
 

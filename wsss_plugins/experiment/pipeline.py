@@ -12,7 +12,6 @@ from mmengine.config import Config
 
 from wsss_plugins.config import (
     check_config,
-    load_config,
     plain,
     set_everywhere,
 )
@@ -28,6 +27,7 @@ from wsss_plugins.engine.work_dir import (
 )
 from wsss_plugins.engine.workers import barrier, gather, rank, world_size
 from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.experiment.step import (
     Found,
     Step,
@@ -56,9 +56,8 @@ class Pipeline:
     stages, types and arguments of every plug-in, and the data sets.
 
     Args:
-        cfg: A config with ``pipeline``, a list of stages, and optionally ``seed``. A
-            training config that a stage names by file is read relative to the
-            pipeline's.
+        cfg: A config with ``pipeline``, a list of stages and legs, and optionally
+            ``datasets``, ``trainings`` and ``seed``; see :func:`named_stages`.
         data_root: Replaces every ``data_root`` of the config.
         strict: Ends with an error after a stage that went on without some images.
         digests: Of data sets that another pipeline has looked at.
@@ -82,20 +81,12 @@ class Pipeline:
         accept_code: bool = False,
         redo: Sequence[str] = (),
     ) -> None:
-        if not isinstance(cfg.get('pipeline'), list) or not cfg.pipeline:
-            raise ConfigError(
-                f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
-                'tools/train.py'
-            )
         self.experiment = experiment_name(Path(cfg.filename))
         self.seed = int(cfg.get('seed', 0))
         self.strict = strict
         self.accept_code = accept_code
         self.redo = tuple(redo)
-        configs = [
-            _with_training_config(c, Path(cfg.filename))
-            for c in cfg.to_dict()['pipeline']
-        ]
+        configs = named_stages(cfg)
         if data_root is not None:
             set_everywhere(configs, 'data_root', data_root)
         check_config(configs)
@@ -301,22 +292,6 @@ def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCar
         session = session.also_by(earlier.supervision)
     record.card = card_to_json(session)
     return session
-
-
-def _with_training_config(config: dict[str, Any], pipeline: Path) -> dict[str, Any]:
-    """The stage's config with the training config it names by file read in."""
-    if isinstance(config.get('config'), str):
-        options = config.get('options') or {}
-        if not isinstance(options, dict):
-            raise ConfigError(
-                f"options of stage '{config.get('name')}' must be a dict from dotted keys "
-                f'to values, not {options!r}',
-                token='options',
-            )
-        cfg = load_config(pipeline.parent / config['config'], options)
-        config = {k: v for k, v in config.items() if k != 'options'}
-        config['config'] = cfg.to_dict()
-    return dict(config)
 
 
 def _check_name(stage: Stage, earlier: Sequence[str]) -> None:

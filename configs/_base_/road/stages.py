@@ -1,0 +1,31 @@
+"""The stages of the road, each with what nearly every pipeline gives it."""
+
+from wsss_plugins.report import ReportStage
+from wsss_plugins.stages import (
+    EvaluateLabelStage,
+    EvaluateSeedStage,
+    PredictStage,
+    RefineStage,
+    SeedStage,
+    TrainStage,
+)
+
+train = dict(type=TrainStage, config='classifier')
+look = dict(type=SeedStage, model='classifier', dataset='images')
+score = dict(type=EvaluateSeedStage, dataset='masks')
+refine = dict(type=RefineStage, dataset='images')
+score_labels = dict(type=EvaluateLabelStage, dataset='masks')
+maps_report = dict(type=ReportStage, name='report', dataset='masks')
+
+# A segmentor trained on pseudo labels, its predictions, and their mIoU.
+segmentation = dict(
+    segmentor=dict(type=TrainStage, config='segmentor', label_maps='pseudo'),
+    prediction=dict(type=PredictStage, model='segmentor', dataset='val_masks'),
+    prediction_score=dict(score_labels, labels='prediction', dataset='val_masks'),
+)
+report = dict(
+    maps_report,
+    labels='pseudo_score',
+    predictions='prediction_score',
+    prediction_dataset='val_masks',
+)
