@@ -25,6 +25,10 @@ with read_base():
     from .._base_.synthetic_data import data_root
 
 images = dict(type=VOC12, data_root=data_root, split='val')
+datasets = dict(
+    images=images,
+    masks=dict(images, label_maps='SegmentationClass', test_mode=True),
+)
 background = dict(type=ConstantBackground)
 
 matrix = dict(
@@ -66,8 +70,8 @@ matrix = dict(
         pamr=[background, dict(type=PAMR)],
     ),
     seeds=[0, 1, 2],
-    images=images,
-    masks=dict(images, label_maps='SegmentationClass', test_mode=True),
+    images='images',
+    masks='masks',
     maps=dict(batch_size=50),
     refine=dict(threshold='otsu'),
 )

@@ -140,7 +140,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
     lines = {page: commands(how_to(page)) for page in pages}
     lines['add_a_data_set'][0] += (
-        f' --cfg-options "pipeline.0.options={TRAINED_AT_ONCE}"'
+        f' --cfg-options "pipeline.classifier.options={TRAINED_AT_ONCE}"'
     )
     for page in pages:
         write_files(how_to(page), folder)
@@ -201,8 +201,9 @@ def test_add_a_refiner(ran: Ran) -> None:
 
 @pytest.mark.slow
 def test_add_a_pipeline(ran: Ran) -> None:
-    plan, first, second = ran.printed['add_a_pipeline']
+    plan, first, second, softer = ran.printed['add_a_pipeline']
     assert plan.count(' new ') == 7
+    assert softer.count(' new ') == 9
     assert 'short_pipeline/report/report.html' in first
     folder = ran.folder / 'work_dirs/mine/short_pipeline/pseudo/labels'
     share = 100 * np.mean([load_label_map(path) > 0 for path in folder.glob('*.png')])

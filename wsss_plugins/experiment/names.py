@@ -42,12 +42,13 @@ def named_stages(cfg: Config) -> list[dict[str, Any]]:
             f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
             'tools/train.py'
         )
+    folder = Path(cfg.filename or '.').parent
     datasets, trainings = (_table(content, k) for k in ('datasets', 'trainings'))
     stages = []
     for stage in spread_legs(pipeline):
         if isinstance(stage, Mapping):
             stage = _with_datasets(dict(stage), datasets)
-            stage = _with_training(stage, trainings, Path(cfg.filename).parent)
+            stage = _with_training(stage, trainings, folder)
         stages.append(stage)
     return stages
 

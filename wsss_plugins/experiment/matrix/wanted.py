@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.experiment.names import with_datasets
 from wsss_plugins.registry import check_arguments
 
 BEST = 'best_threshold'
@@ -27,7 +28,8 @@ class Matrix:
             of ``config`` and ``options`` as :class:`TrainStage` takes them.
         heads: Name -> config of a :class:`SeedHead`.
         refiners: Name -> configs of the refiners, in order, the first a background policy.
-        images: Config of the images that maps are made of, with their image-level labels.
+        images: Config of the images that maps are made of, with their image-level labels;
+            a name is one of the config's ``datasets``, likewise for ``masks``.
         masks: Config of the same images with ``label_maps``, to measure.
         seeds: Random seeds.
         maps: More arguments of :class:`SeedStage`, the same for all.
@@ -91,7 +93,7 @@ class Matrix:
         for key in ('classifiers', 'heads', 'refiners', 'images', 'masks'):
             if key not in found:
                 raise ConfigError(f"the matrix needs also '{key}'", token='matrix')
-        return cls(**found)
+        return cls(**with_datasets(cfg, found))
 
     def select(
         self,
