@@ -98,7 +98,8 @@ def spread_legs(pipeline: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         ConfigError: A stage of a leg has another name than its key.
     """
     stages: list[Any] = []
-    for item in [pipeline] if is_leg(pipeline) else pipeline:
+    items: Sequence[Any] = [pipeline] if is_leg(pipeline) else list(pipeline)
+    for item in items:
         if not is_leg(item):
             stages.append(item)
             continue
