@@ -50,6 +50,7 @@ class ProgressBar:
         self._task = TaskID(0)
 
     def __enter__(self) -> ProgressBar:
+        """Starts the clock, and draws the bar on a terminal."""
         self._start = self._last = time.monotonic()
         console = Console(file=sys.stderr)
         if console.is_terminal and not self.quiet:
@@ -103,6 +104,7 @@ class ProgressBar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Ends the bar; where there is no terminal, writes how long the loop took."""
         now = time.monotonic()
         if self._bar is not None:
             self._bar.stop()

@@ -36,6 +36,7 @@ class _FeatureAffinities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, radius: int) -> Tensor:
+        """Affinities ``(N, pairs, h, w)`` of features ``(N, D, h, w)``."""
         height, width = features.shape[-2:]
         pairs = len(pair_offsets(radius))
         affinities = features.new_zeros(len(features), pairs, height, width)
@@ -49,6 +50,7 @@ class _FeatureAffinities(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Gradient ``(N, D, h, w)`` of the features; the radius has none."""
         features, affinities = ctx.saved_tensors
         height, width = features.shape[-2:]
         factor = grad * affinities / features.shape[1]

@@ -47,6 +47,7 @@ class Trace:
     blocks: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        """Fills in :attr:`blocks`: by default the attention is of all blocks."""
         self.blocks = tuple(self.blocks) or tuple(range(len(self.attn)))
 
     def attention_of(self, blocks: Collection[int]) -> list[Tensor]:
@@ -234,6 +235,7 @@ def _watch(stack: ExitStack, module: nn.Module, whole: bool = True) -> list[Tens
     seen: list[Tensor] = []
 
     def remember(_: nn.Module, __: object, output: Tensor) -> None:
+        """Keeps the module's output; a hook."""
         seen[:] = [output if whole else output.mean(1, keepdim=True)]
 
     stack.callback(module.register_forward_hook(remember).remove)
@@ -250,6 +252,7 @@ def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
         raise UserError(f'{name} has blocks 0 to {len(blocks) - 1}, not {start}')
 
     def begin(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Lets autograd record from the tokens that enter the block on; a hook."""
         torch.set_grad_enabled(True)  # until the stack ends
         tokens, *rest = inputs
         return (tokens.detach().requires_grad_(), *rest)

@@ -117,6 +117,7 @@ class LoadReport:
     other_shape: tuple[str, ...]
 
     def __str__(self) -> str:
+        """How many keys were loaded, and the first keys that were not, by kind."""
         parts = [f'{len(self.loaded)} loaded']
         for title in ('missing', 'unexpected', 'other_shape'):
             keys = getattr(self, title)

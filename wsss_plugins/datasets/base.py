@@ -106,6 +106,11 @@ class WSSSDataset(BaseDataset, ABC):
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a subclass that is written against an earlier contract.
+
+        Raises:
+            ConfigError: It has one of :data:`FORMER_METHODS`, which nothing calls.
+        """
         super().__init_subclass__(**kwargs)
         former = [name for name in FORMER_METHODS if name in cls.__dict__]
         if former:

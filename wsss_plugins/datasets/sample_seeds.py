@@ -49,9 +49,11 @@ class SeededSamples(Dataset):
         self._epoch.copy_(torch.tensor([seed, epoch]))
 
     def __len__(self) -> int:
+        """How many samples the wrapped data set has."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
+        """Sample ``index``, with random numbers that follow from seed, epoch and index."""
         seed, epoch = self._epoch.tolist()
         if seed == _NOT_BEGUN:
             return self.dataset[index]

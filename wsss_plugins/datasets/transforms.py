@@ -126,6 +126,7 @@ class RandomCropPad(BaseTransform):
         target = tuple(span[1] for span in spans)
 
         def place(array: np.ndarray, fill: Any) -> np.ndarray:
+            """The crop of an array ``(H, W, ...)`` on a canvas of ``fill``."""
             canvas = np.empty((*self.size, *array.shape[2:]), array.dtype)
             canvas[...] = fill
             canvas[target] = array[source]

@@ -51,6 +51,7 @@ def _examine_checksums(ward: Ward) -> None:
     lines = [line.split('  ', 1) for line in text.splitlines() if '  ' in line]
 
     def compare(line: list[str]) -> None:
+        """Notes a file that is missing or has another checksum than is listed."""
         expected, name = line
         content = hashlib.sha256()
         try:

@@ -32,6 +32,7 @@ def examine_imagenet_seg(ward: Ward) -> str:
     ward.count(path, len(dataset), IMAGENET_SEG_COUNT)
 
     def look(index: int) -> None:
+        """Notes an image that is broken or has a mask of another size."""
         try:
             image, mask = dataset.load_image(index), dataset.load_mask(index)
         except DataError:
@@ -64,6 +65,7 @@ def examine_sbd(ward: Ward) -> str:
         )
 
     def look(path: Path) -> None:
+        """Notes a mask of SBD that is broken."""
         try:
             read_sbd_mask(path.read_bytes(), str(path))
         except (DataError, OSError):

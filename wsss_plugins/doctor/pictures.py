@@ -84,6 +84,7 @@ def examine_photos(ward: Ward, paths: Sequence[Path]) -> dict[str, tuple[int, in
     chosen = ward.sample(paths)
 
     def look(path: Path) -> None:
+        """Notes a photo that is broken, and what is unusual about it."""
         folder = path.parent
         try:
             with Image.open(path) as image:
@@ -129,6 +130,7 @@ def examine_masks(
     chosen = ward.sample(paths)
 
     def look(path: Path) -> None:
+        """Notes a mask that is broken, or whose size or values are wrong."""
         labels = _decode(ward, path, len(chosen))
         if labels is None:
             return

@@ -129,6 +129,7 @@ def _examine_labels(ward: Ward, ids: Sequence[str], classes: Sequence[str]) -> N
     known = set(classes)
 
     def look(name: str) -> None:
+        """Notes an annotation that is missing, broken or names an unknown class."""
         path = folder / f'{name}.xml'
         facts: dict[str, Any] = dict(folder=folder, total=len(ids))
         if path.name not in there:

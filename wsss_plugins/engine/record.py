@@ -126,6 +126,7 @@ def _commit() -> str:
     folder = Path(wsss_plugins.__file__).parent
 
     def git(*arguments: str) -> str:
+        """What a command of git prints."""
         command = ['git', '-C', str(folder), *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=True

@@ -193,9 +193,8 @@ class HidePatchesView(View):
         ), None
 
 
-@MODELS.register_module()
-class RandomView(View):
-    """One of several views, drawn for each batch.
+class SeveralViews(View):
+    """A view that is made of others; a subclass says how they are applied.
 
     Args:
         views: What :func:`build_view` takes, at least one.
@@ -207,6 +206,11 @@ class RandomView(View):
     def __init__(self, views: Sequence[Any]) -> None:
         self.views = _build_all(views)
         self.resamples = any(view.resamples for view in self.views)
+
+
+@MODELS.register_module()
+class RandomView(SeveralViews):
+    """One of several views, drawn for each batch; see :class:`SeveralViews`."""
 
     def __call__(
         self, images: Tensor, form: ImageFormat
@@ -216,19 +220,8 @@ class RandomView(View):
         return self.views[chosen](images, form)
 
 
-class ViewChain(View):
-    """A chain of views, applied in order.
-
-    Args:
-        views: What :func:`build_view` takes, at least one.
-
-    Raises:
-        ConfigError: ``views`` is empty, or an entry is not a view.
-    """
-
-    def __init__(self, views: Sequence[Any]) -> None:
-        self.views = _build_all(views)
-        self.resamples = any(view.resamples for view in self.views)
+class ViewChain(SeveralViews):
+    """Views that are applied in order; see :class:`SeveralViews`."""
 
     def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, Moves]:
         """See :meth:`View.__call__`."""

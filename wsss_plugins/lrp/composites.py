@@ -119,6 +119,7 @@ class _Propagation(Function):
         call: Callable[..., Any],
         *inputs: Tensor,
     ) -> Any:
+        """The layer's own output; what the rule needs is kept for later."""
         ctx.rule, ctx.layer, ctx.share = rule, layer, None
         ctx.save_for_backward(*inputs)
         output = call(*inputs)
@@ -129,6 +130,7 @@ class _Propagation(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *relevance: Tensor) -> Any:
+        """Relevance of the inputs from that of the outputs, by the rule."""
         if ctx.share is None:  # the first class prepares, the others share
             ctx.share = ctx.rule(ctx.layer, *ctx.saved_tensors)
         return None, None, None, *ctx.share(*relevance)

@@ -85,6 +85,7 @@ class Ratio(Rule):
         inverses = [self.inverse(z.detach()) for z in outputs]
 
         def share(*relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Each input times the gradient of the outputs, weighted by relevance / output."""
             quotients = [r * i for r, i in zip(relevance, inverses, strict=True)]
             gradients = torch.autograd.grad(
                 outputs, leaves, quotients, retain_graph=True
@@ -134,6 +135,7 @@ class ConservingSum(Rule):
         inverse = safe_inverse(type(layer).forward(layer, *inputs))
 
         def share(relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Relevance of each summand; per image the parts sum to the whole."""
             quotient = relevance * inverse
             parts = [x * quotient for x in inputs]
             sums = [_sample_sum(part) for part in parts]
@@ -181,6 +183,7 @@ class AlphaBeta(Rule):
         flows = [(weight, self._flow(layer, signed, swap)) for weight, swap in signs]
 
         def share(relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Relevance ``alpha`` of what excites less ``beta`` of what inhibits."""
             (first, flow), *rest = flows
             total = flow(relevance).mul_(first)
             for weight, flow in rest:
@@ -200,6 +203,7 @@ class AlphaBeta(Rule):
         inverses = [safe_inverse(part) for part in sums]
 
         def flow(relevance: Tensor) -> Tensor:
+            """Relevance by the contributions of one sign alone."""
             quotients = [relevance * inverse for inverse in inverses]
             total = torch.zeros_like(signed[0])
             for (x, bound), quotient in zip(ways, cycle(quotients), strict=False):
@@ -245,10 +249,12 @@ class Gamma(Rule):
         inverse = stable_inverse(z + self.gamma * extra, self.epsilon)
 
         def share(relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Relevance of the input, with contributions of the favoured sign enlarged."""
             s = relevance * inverse
             on, off = s * mask * self.gamma, s * ~mask * self.gamma
 
             def back(value: Tensor, weight: Tensor) -> Tensor:
+                """A value at the output carried back through ``weight``."""
                 return affine_transpose(layer, value, weight, x)
 
             return (
@@ -285,6 +291,7 @@ class ZBox(Rule):
         z = sum(affine(layer, value, weight) for value, weight in terms) + 1e-9
 
         def share(relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Relevance of the input, from its distances to the bounds of the box."""
             s = relevance / z
             parts = [v * affine_transpose(layer, s, w, x) for v, w in terms]
             return (parts[0] + parts[1] + parts[2],)
@@ -346,6 +353,7 @@ class ToLast(Rule):
         share = self.rule(layer, *inputs)
 
         def last(*relevance: Tensor) -> tuple[Tensor | None, ...]:
+            """Relevance of the last input; the others get none."""
             return (*[None] * (len(inputs) - 1), share(*relevance)[-1])
 
         return last

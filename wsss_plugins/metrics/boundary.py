@@ -73,6 +73,7 @@ def boundary_counts(
     near_found, near_truth = boundary_band(found, width), boundary_band(truth, width)
 
     def count(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Chosen pixels of each class, ``(num_classes,)``."""
         return np.bincount(labels[chosen], minlength=IGNORE + 1)[:num_classes]
 
     both = near_found & near_truth & (found == truth)

@@ -43,6 +43,11 @@ class SegmentationScores:
     boundary: ClassCounts | None = None
 
     def __post_init__(self) -> None:
+        """Refuses an unknown convention.
+
+        Raises:
+            ConfigError: There is no convention of that name.
+        """
         convention_of(self.convention)
 
     @property

@@ -68,6 +68,7 @@ class InPieces(Refiner):
         layers = torch.cat([image.to(known), known])
 
         def refine(crops: Tensor) -> Tensor:
+            """Refined probabilities ``(1, 1 + K, h, w)`` of one crop of the layers."""
             (crop,) = crops
             pixels, values = crop[:3].to(torch.uint8), crop[3:]
             if seed.background is None:

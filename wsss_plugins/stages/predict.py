@@ -142,6 +142,7 @@ class PredictStage(Stage):
         whole = copy.shape == image.shape and not self.refiners.refiners
 
         def predict(crops: Tensor) -> Tensor:
+            """Probabilities ``(1, classes, h, w)`` of one crop ``(1, 3, h, w)``."""
             (crop,) = crops
             return self.probabilities(model, crop)[None]
 

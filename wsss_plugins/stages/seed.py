@@ -190,6 +190,7 @@ class SeedStage(Stage):
         classes = labels.nonzero()[:, 0]
 
         def maps(crops: Tensor) -> Tensor:
+            """Maps ``(N, K, h, w)`` of the labelled classes for crops ``(N, 3, h, w)``."""
             images = as_input(model, _photos(crops))
             size = (crops.shape[2], crops.shape[3])
             shown = labels.to(images).expand(len(crops), -1)

@@ -44,6 +44,7 @@ class Split:
     tags: str = 'given'
 
     def __str__(self) -> str:
+        """Such as 'VOC12 train_aug 10582 (-3)': data set, split, images, and those left out."""
         less = f' (-{self.left_out})' if self.left_out else ''
         return f'{self.data} {self.name} {self.images}{less}'
 

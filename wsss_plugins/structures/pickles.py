@@ -48,9 +48,11 @@ class _Dtype:
 
     @property
     def is_object(self) -> bool:
+        """Whether the values are Python objects, rather than numbers."""
         return self.code[0] == 'O'
 
     def numpy(self) -> np.dtype:
+        """The data type of numpy with the same code and byte order."""
         return np.dtype(self.order + self.code)
 
 

@@ -35,6 +35,11 @@ class Seed:
     confidence: Tensor | None = None
 
     def __post_init__(self) -> None:
+        """Refuses tensors whose shapes do not fit.
+
+        Raises:
+            DataError: A shape is wrong; names it.
+        """
         if (
             self.scores.ndim != 3
             or self.classes.ndim != 1
@@ -86,6 +91,7 @@ class Seed:
             return self
 
         def scale(maps: Tensor) -> Tensor:
+            """Maps ``(K, h, w)`` enlarged or shrunk to ``(K, H, W)``, bilinearly."""
             if not len(maps):
                 return maps.new_zeros(0, *size)
             return F.interpolate(

@@ -71,6 +71,11 @@ class LargeImages:
     overlap: int = 64
 
     def __post_init__(self) -> None:
+        """Refuses sizes that cover no image.
+
+        Raises:
+            ConfigError: A size is out of range.
+        """
         if self.max_side is not None and self.max_side < 1:
             raise ConfigError(
                 f'max_side must be 1 or more, not {self.max_side}', 'max_side'
@@ -287,6 +292,7 @@ def enlarged(
         return maps if finish is None else finish(maps)
 
     def strips() -> Iterator[Tensor]:
+        """Yields the enlarged rows ``(K, rows, W)``, from the top."""
         height = maps.shape[-2]
         for top, bottom in pairwise([*range(0, size[0], rows), size[0]]):
             place = (torch.arange(top, bottom) + 0.5) * (height / size[0]) - 0.5

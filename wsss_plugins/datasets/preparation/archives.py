@@ -71,16 +71,20 @@ class _Watched(io.RawIOBase):
         self.last = b''
 
     def read(self, size: int = -1) -> bytes:
+        """Reads a block and remembers it."""
         self.last = self.file.read(size)
         return self.last
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves to a place of the file."""
         return self.file.seek(offset, whence)
 
     def tell(self) -> int:
+        """The place in the file."""
         return self.file.tell()
 
     def close(self) -> None:
+        """Closes the file below, too."""
         self.file.close()
         super().close()
 

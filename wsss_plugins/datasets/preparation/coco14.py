@@ -107,6 +107,7 @@ class Split:
         source = self.tree.root / self.json
 
         def write(image: dict[str, Any], data: bytes = b'', where: str = '') -> None:
+            """Writes the label map of one image, unless it is there."""
             target = f'{folder}/{Path(image["file_name"]).stem}.png'
             if not self.tree.has(target):
                 if given is None:

@@ -47,6 +47,7 @@ def convert_masks(
         raise DataError(f'--out {target} is the folder of the masks: choose another')
 
     def convert(path: Path) -> None:
+        """Writes one mask as a label map, unless it is there."""
         if not (target / path.name).is_file():
             save_label_map(target / path.name, _labels(path, kind))
 

@@ -60,6 +60,7 @@ def write_photos(
     sizes: Sizes = {}
 
     def write(member: Member) -> None:
+        """Writes one photo once it is known to be whole, and notes its size."""
         target = f'{folder}/{member.name}'
         data, where = tree.content(target, member)
         sizes[PurePath(member.name).stem] = check_photo(data, where).size

@@ -134,6 +134,7 @@ def write_masks(tree: Tree, masks: SBDMasks, ids: Sequence[str], folder: str) ->
     sizes: Sizes = {}
 
     def convert(member: Member) -> None:
+        """Writes one mask as a label map, unless it is there, and notes its size."""
         name = member.name.removesuffix(masks.suffix)
         target = f'{folder}/{name}.png'
         if not tree.has(target):

@@ -217,6 +217,7 @@ def _write_annotations(
     labelled = set(devkit.labelled)
 
     def write(member: Member) -> None:
+        """Writes one annotation, and notes the classes that it names."""
         data, where = tree.content(f'{XML}/{member.name}', member)
         name = member.name.removesuffix('.xml')
         if name in labelled:
@@ -233,6 +234,7 @@ def _write_own_masks(tree: Tree, devkit: Devkit) -> Sizes:
     sizes: Sizes = {}
 
     def write(member: Member) -> None:
+        """Writes one mask without its colours, and notes its size."""
         target = f'{OWN}/{member.name}'
         data, where = tree.content(target, member)
         mask = decode_mask(data, where)

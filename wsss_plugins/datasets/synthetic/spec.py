@@ -80,6 +80,11 @@ class SyntheticSpec:
         return ()
 
     def __post_init__(self) -> None:
+        """Refuses what cannot be drawn.
+
+        Raises:
+            DataError: A size, seed or share is out of range.
+        """
         if min(self.size) < 32 or max(self.size) > 2048:
             raise DataError(
                 f'synthetic images of {self.size[0]} x {self.size[1]} pixels cannot be '

@@ -56,6 +56,11 @@ class Matrix:
     notes: str = ''
 
     def __post_init__(self) -> None:
+        """Refuses names, refiners and seeds that make no table.
+
+        Raises:
+            ConfigError: One of them is wrong; names it.
+        """
         for kind in ('classifiers', 'heads', 'refiners'):
             _check_names(kind, getattr(self, kind))
         for name, refiners in self.refiners.items():

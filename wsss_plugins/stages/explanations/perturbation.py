@@ -127,6 +127,7 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         """Logits for the maps ``(2, N, H, W)`` of both classes, each once."""
 
         def logits_of(chosen: Tensor, images: Tensor) -> Tensor:
+            """Logits of images at every level, their pixels removed by the maps given."""
             return perturbed_logits(
                 lambda batch: model.class_logits(model.backbone(batch)),
                 images,
