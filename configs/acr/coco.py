@@ -1,4 +1,8 @@
-"""ACR on MS COCO 2014 with ViT-hybrid-B at 384 px: as on VOC; the released 5 epochs."""
+"""ACR classifier on MS COCO 2014: ViT-hybrid-B at 384 px, settings of the paper.
+
+The classifier of tables 1 and 11 of ACR. The paper gives epochs for VOC alone: here are the
+5 of the released code.
+"""
 
 from mmengine.config import read_base
 

@@ -1,7 +1,8 @@
 """ACR classifier on Pascal VOC 2012: ViT-hybrid-B at 384 px, settings of the paper.
 
-Table 2 and whatever else is trained with ACR. What the paper leaves open, and what its
-released code does otherwise (voc_released.py), is in docs/methods.md.
+The classifier of tables 2 to 5, 7, 8 and 10 and of figures 1 and 8 of ACR. What the paper
+leaves open, and what its released code does otherwise (voc_released.py), is in
+docs/methods.md.
 """
 
 from mmengine.config import read_base

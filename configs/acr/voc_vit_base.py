@@ -1,4 +1,4 @@
-"""ACR classifier on Pascal VOC 2012 with ViT-B at 224 px; not in the paper."""
+"""ACR classifier on Pascal VOC 2012: ViT-B at 224 px, which the paper does not have."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""eX-ViT on 128 real photos, from scratch: a trial of the road, not a result."""
+"""eX-ViT classifier on 128 real COCO photos, from scratch: a trial, not a result."""
 
 from mmengine.config import read_base
 

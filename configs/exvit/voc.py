@@ -1,8 +1,8 @@
 """eX-ViT on Pascal VOC 2012: DeiT-S with E-MHA, AttE and a momentum branch.
 
-Weights of DeiT-S are fetched by timm; without a network give the file:
---cfg-options model.backbone.pretrained=FILE. What the paper leaves open is argued in
-docs/methods.md.
+The classifier of tables 1, 2, 6 and 7 and of figure 8 of eX-ViT. Weights of DeiT-S are
+fetched by timm; without a network give the file: --cfg-options
+model.backbone.pretrained=FILE. What the paper leaves open is argued in docs/methods.md.
 """
 
 from mmengine.config import read_base

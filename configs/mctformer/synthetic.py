@@ -1,4 +1,4 @@
-"""MCTformer V2 on the synthetic data set, from scratch, of the size of ../acr/synthetic.py."""
+"""MCTformer V2 on the synthetic data set, from scratch, of the size of acr/synthetic.py."""
 
 from mmengine.config import read_base
 

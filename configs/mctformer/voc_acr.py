@@ -1,4 +1,4 @@
-"""MCTformer V2 trained with ACR on Pascal VOC 2012 (ACR, table 6)."""
+"""MCTformer V2 trained with ACR on Pascal VOC 2012, for table 6 of ACR."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""The start `pretrained='synthetic'`: damaged images are mended, no label is looked at.
+"""Weights of `pretrained='synthetic'`: damaged images are mended, no label is looked at.
 
 Its images: python tools/prepare_data.py synthetic --recombined --train 16000
 --out data/synthetic_recombined. The file of the package is made of the result with

@@ -1,4 +1,4 @@
-"""AffinityNet on the synthetic data set: a minute on two cores.
+"""AffinityNet of PSA on the synthetic data set: a minute on two cores.
 
 Images of 64 px have 8x8 cells of 8 px, too few for pairs of radius 5: the grid has a
 stride of 2, and pairs may start at the border.

@@ -1,4 +1,4 @@
-"""AffinityNet of the ReScience paper on Pascal VOC 2012: on the stem of the hybrid ViT.
+"""AffinityNet of table 4 of the ReScience paper: on the hybrid ViT's stem, VOC 2012.
 
 The pipeline gives it the trained classifier and the confident labels. Alone:
 

@@ -46,7 +46,7 @@ def explain_attributes(
 ) -> AttributeExplanation:
     """Splits the class maps of an eX-ViT into the contributions of its attributes.
 
-    Source: Yu et al., eX-ViT, 2023, eqs. 7 to 11.
+    Source: Yu et al., eX-ViT, 2022, eqs. 7 to 11.
 
     Args:
         model: An eX-ViT, see :func:`load_model`. For several photos load it once.

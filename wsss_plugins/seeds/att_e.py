@@ -21,7 +21,7 @@ class AttributeCAM(CAM):
     defines the prediction of the image from M and does not define maps. Applying the
     classification layer to each patch makes both consistent.
 
-    Source: Yu et al., eX-ViT, 2023, eqs. 7 to 12.
+    Source: Yu et al., eX-ViT, 2022, eqs. 7 to 12.
 
     Args:
         fuse_blocks: K, the number of last blocks that ``F^`` is the mean of (eq. 10,

@@ -58,7 +58,7 @@ class EvaluateInstanceStage(Stage):
     Images that one of the seed stages went on without are left out, and counted as the
     metric ``left_out``.
 
-    Source: the measures of Yu et al., eX-ViT, 2023, table 4, as of Chefer et al.,
+    Source: the measures of Yu et al., eX-ViT, 2022, table 4, as of Chefer et al.,
     Generic Attention-model Explainability, 2021. eX-ViT does not say how a classifier's
     map becomes detections: this is our choice.
 

@@ -44,7 +44,7 @@ class SeedSweepStage(Stage):
     killed goes on with the next one; workers share the values. Writes ``table.md``,
     ``scores.json`` and ``figure.png``.
 
-    Source: Yu et al., eX-ViT, 2023, figure 8 (blocks that are fused), and Sun et al.,
+    Source: Yu et al., eX-ViT, 2022, figure 8 (blocks that are fused), and Sun et al.,
     All-pairs Consistency Learning for WSSS, 2023, figure 8 (first block that is read).
 
     Args:
