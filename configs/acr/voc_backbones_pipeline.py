@@ -1,7 +1,8 @@
 """Table 6 of ACR on Pascal VOC 2012: DeiT-S, with one class token and with one per class.
 
 Each measured without and with affinity refinement. MCTformer's photos keep their size, as
-in its released code; ACR's become squares of 224 px. The report shows the maps of figure 5.
+in its released code; ACR's become squares of 224 px. The report shows the maps of figures 5 and
+10.
 """
 
 from mmengine.config import read_base

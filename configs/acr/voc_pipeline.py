@@ -2,6 +2,7 @@
 
 PSA's AffinityNet learns from the maps without affinity refinement (ACR*), which have fewer
 false positives, and refines the maps with it.
+The report shows figures 6, 7, 11 and 14.
 """
 
 from mmengine.config import read_base

@@ -14,10 +14,7 @@ with read_base():
 model.head.update(num_classes=num_classes, attributes=16)
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=320, high=1280)  # 0.5 to 2.0 of 640 px
-views = [
-    _load,
-    dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack]),
-]
+views = [_load, dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])]
 train_dataloader.dataset.pipeline = views
 
 [_rate] = param_scheduler

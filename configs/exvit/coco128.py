@@ -7,18 +7,11 @@ from wsss_plugins.datasets import TwoViews
 with read_base():
     from .synthetic import *
     from .._base_.coco128_data import *
+    from ..acr.coco128 import max_epochs, param_scheduler, train_cfg
 
 model.backbone.update(img_size=128, patch_size=16, embed_dim=192, num_heads=3)
 model.head.update(num_classes=num_classes, channels=256, attributes=16)
 _load, _resize, _crop, _flip, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=112, high=224)
-train_dataloader.dataset.pipeline = [
-    _load,
-    dict(type=TwoViews, pipeline=[_resize, _crop, _flip, _pack]),
-]
-
-max_epochs = 150
-train_cfg.update(max_epochs=max_epochs, val_interval=1000)
-_warm_up, _cosine = param_scheduler
-_warm_up.end = 5
-_cosine.update(begin=5, T_max=max_epochs - 5)
+_views = dict(type=TwoViews, pipeline=[_resize, _crop, _flip, _pack])
+train_dataloader.dataset.pipeline = [_load, _views]

@@ -1,7 +1,8 @@
 """eX-ViT on MS COCO 2014: table 3, from image-level labels to segmentation.
 
-Maps, PSA's AffinityNet and random walk, dense CRF, DeepLabV2 with ResNet38 (the paper's)
-and with ResNet-101.
+Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
+paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.
+The report shows figure 6.
 """
 
 from mmengine.config import read_base

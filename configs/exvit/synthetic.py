@@ -35,7 +35,5 @@ custom_hooks = [dict(type=MomentumHook, momentum=0.999)]
 _resize = dict(type=ResizeLongSide, low=48, high=96)
 _load, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _crop.size = 48
-train_dataloader.dataset.pipeline = [
-    _load,
-    dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack]),
-]
+_views = dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])
+train_dataloader.dataset.pipeline = [_load, _views]

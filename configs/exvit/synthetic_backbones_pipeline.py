@@ -1,4 +1,4 @@
-"""Table 5 on the synthetic data set: CAM of E-MHA's tokens and of other encoders."""
+"""Table 5 of eX-ViT on the synthetic set: CAM of E-MHA's tokens and of other encoders."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """What E-MHA needs to learn from scratch: five epochs of the same encoder, one change each.
 
-The table of docs/methods.md; every row is a classifier with a plain CAM head.
+docs/methods.md says what it needs; every row is a classifier with a plain CAM head.
 """
 
 from mmengine.config import read_base

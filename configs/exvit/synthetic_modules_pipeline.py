@@ -1,4 +1,4 @@
-"""Table 6 on the synthetic data set: what each loss of eX-ViT adds to its maps.
+"""Table 6 of eX-ViT on the synthetic set: what each loss adds to the maps.
 
 Where L_global is off, the class maps are the plain CAM of the encoder; see
 docs/methods.md. L_div weighs 0.1 as in synthetic.py; the last row has the paper's 1.

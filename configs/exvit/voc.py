@@ -35,10 +35,8 @@ custom_hooks = [dict(type=MomentumHook, momentum=0.999)]
 train_dataloader.batch_size = 16
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=250, high=1000)  # 0.5 to 2.0 of 500 px
-train_dataloader.dataset.pipeline = [
-    _load,
-    dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack]),
-]
+_views = dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])
+train_dataloader.dataset.pipeline = [_load, _views]
 
 [_rate] = param_scheduler
 # 40,000 steps of 16 images over 10,582

@@ -1,7 +1,8 @@
 """eX-ViT on Pascal VOC 2012: tables 1 and 2, from image-level labels to segmentation.
 
-Maps, PSA's AffinityNet and random walk, dense CRF, DeepLabV2 with ResNet38 (the paper's)
-and with ResNet-101. The archive for the test server is written by tools/test.py.
+Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
+paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.
+The report shows figures 4 and 5. tools/test.py writes the archive of the test server.
 """
 
 from mmengine.config import read_base
