@@ -27,10 +27,10 @@ def list_configs(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: The folder holds no config, or one that cannot be read.
     """
-    from wsss_plugins.experiment.config_list import config_list
+    from wsss_plugins.experiment.config_list import page_of, read_configs
     from wsss_plugins.structures.files import atomic_path
 
-    page = config_list(args.folder)
+    page = page_of(read_configs(args.folder))
     if args.write:
         with atomic_path(args.folder / 'README.md') as part:
             part.write_text(page, encoding='utf-8')

@@ -157,18 +157,14 @@ def read_configs(folder: Path) -> list[Entry]:
     return [read_entry(path, folder) for path in files]
 
 
-def config_list(folder: Path) -> str:
-    """The page of all configs below ``folder``, as Markdown.
+def page_of(entries: list[Entry]) -> str:
+    """The list as a Markdown page, with links from the folder of configs.
 
     First the tables and figures of each paper with their configs, then each folder.
 
     Args:
-        folder: The folder of configs.
-
-    Raises:
-        ConfigError: There is none, or one of them cannot be read.
+        entries: What :func:`read_configs` gives.
     """
-    entries = read_configs(folder)
     return (
         '\n'.join([HEADER, *_by_paper(entries), *_by_folder(entries)]).rstrip() + '\n'
     )
