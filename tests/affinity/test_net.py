@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -150,5 +151,12 @@ def test_builds_from_a_config() -> None:
     config = dict(
         type=AffinityNet, backbone=stem, in_channels=(4, 8, 16), channels=(4, 4, 4)
     )
-    net = build_as(MODELS, config, AffinityNet)
-    assert net.features(torch.randn(1, 3, 40, 72)).shape == (1, 12, 5, 9)
+    net = build_as(MODELS, config, AffinityNet).eval()
+    images = torch.randn(1, 3, 40, 72)
+    maps = net.backbone(images)
+    assert [m.shape[1] for m in maps] == [4, 8, 16]
+    taps = [F.interpolate(m, (5, 9), mode='bilinear') for m in maps]
+    reduced = [F.elu(f8(tap)) for f8, tap in zip(net.f8, taps, strict=True)]
+    expected = F.elu(net.f9(torch.cat(reduced, 1)))
+    assert expected.shape == (1, 12, 5, 9)
+    torch.testing.assert_close(net.features(images), expected)

@@ -76,8 +76,11 @@ def test_a_backbone_that_unfuses_all_or_none(images) -> None:
             return super().explicit_attention()
 
     older = Older(**SMALL).eval().double()
-    with capture(older, images) as trace:
-        assert len(trace.attn) == 4
+    newer = TimmViT(**SMALL).eval().double()
+    newer.load_state_dict(older.state_dict())
+    with capture(older, images) as trace, capture(newer, images) as expected:
+        assert trace.blocks == expected.blocks == (0, 1, 2, 3)
+        torch.testing.assert_close(trace.attn, expected.attn)
 
 
 def test_blocks_that_are_not_there(vit, images) -> None:

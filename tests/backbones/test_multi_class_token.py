@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -125,9 +127,26 @@ def test_positions_by_hand() -> None:
 
 @pytest.mark.parametrize('grid', [(1, 1), (15, 15), (28, 28), (21, 37)])
 def test_the_released_factor_gives_the_grid(grid) -> None:
-    table = torch.randn(1, 196, 3)
+    """Cell i is read at (i + 1/2) * 14 / (side + 0.1) - 1/2, by cubic convolution."""
+    table = torch.randn(1, 196, 3, dtype=torch.float64)
     found = resample_positions(table, (14, 14), grid, released=True)
-    assert found.shape == (1, grid[0] * grid[1], 3)
+    rows, columns = (cubic_weights(side) for side in grid)
+    maps = table.reshape(14, 14, 3)
+    expected = torch.einsum('yr,xc,rcd->yxd', rows, columns, maps)
+    torch.testing.assert_close(found, expected.reshape(1, -1, 3))
+
+
+def cubic_weights(side: int, trained: int = 14, a: float = -0.75) -> torch.Tensor:
+    """What each of ``side`` cells takes of each trained one (Keys, 1981, eq. 4)."""
+    weights = torch.zeros(side, trained, dtype=torch.float64)
+    for cell in range(side):
+        place = (cell + 0.5) * trained / (side + 0.1) - 0.5
+        for tap in range(math.floor(place) - 1, math.floor(place) + 3):
+            x = abs(place - tap)
+            near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+            far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+            weights[cell, min(max(tap, 0), trained - 1)] += near if x <= 1 else far
+    return weights
 
 
 def test_checkpointing_changes_nothing(images) -> None:

@@ -37,6 +37,22 @@ def test_group_norm_by_its_definition() -> None:
 
 
 def test_its_maps_as_a_backbone_of_their_own() -> None:
-    stem = TransformerStem(**SIZE, stem='conv_group')
-    maps = stem(torch.randn(1, 3, 24, 40))
-    assert [tuple(m.shape[1:]) for m in maps][-1] == (24, 3, 5)
+    """One map after each of the three strides; the last gives the transformer's tokens."""
+    vit = TimmViT(**SIZE, stem='conv_group').double()
+    stem = TransformerStem(**SIZE, stem='conv_group').double()
+    embed = vit.vit.patch_embed
+    stem.stages.load_state_dict(
+        {
+            f'{i // 3}.{i % 3}.{name}': value
+            for i, layer in enumerate(embed.layers)
+            for name, value in layer.state_dict().items()
+        }
+    )
+    images = torch.randn(1, 3, 24, 40, dtype=torch.float64)
+    maps, values = stem(images), images
+    assert [tuple(m.shape[1:]) for m in maps] == [(6, 12, 20), (12, 6, 10), (24, 3, 5)]
+    for found, start in zip(maps, (0, 3, 6), strict=True):
+        values = embed.layers[start : start + 3](values)
+        torch.testing.assert_close(found, values)
+    tokens = embed.proj(maps[-1]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(embed(images), tokens)

@@ -40,10 +40,11 @@ def head(request) -> AttributeHead:
 
 def met(atte: AttributeExplainer, weight: torch.Tensor) -> torch.Tensor:
     """``W_s`` of one place, ``(c / S,)``, as a vector of D."""
+    dims = atte.mlp[0].in_features
     if atte.meet == 'norm':
-        return torch.full((D,), weight.norm().item(), dtype=torch.float64)
+        return torch.full((dims,), weight.norm().item(), dtype=torch.float64)
     if atte.meet == 'tile':
-        return torch.cat([weight] * (D // len(weight)))
+        return torch.cat([weight] * (dims // len(weight)))
     return atte.project.weight @ weight
 
 
@@ -164,8 +165,13 @@ def test_plain_tokens_in_place_of_attributes() -> None:
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 7), (9, 2)])
 def test_grids_of_any_size(head, size) -> None:
-    assert head.patch_logits(tokens(*size)).shape == (2, CLASSES, *size)
-    assert head.class_logits(tokens(*size)).isfinite().all()
+    """A place has the logits it has alone: nothing here looks at its neighbours."""
+    given = tokens(*size)
+    maps = head.patch_logits(given)
+    assert maps.shape == (2, CLASSES, *size)
+    last = Tokens(given.prefix, given.patch[..., -1:, -1:], given.fused[..., -1:, -1:])
+    torch.testing.assert_close(maps[..., -1:, -1:], head.patch_logits(last))
+    torch.testing.assert_close(head.class_logits(given), pool_top(maps, 0.2))
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -205,10 +211,16 @@ def test_begins_as_he_et_al_propose() -> None:
 )
 @pytest.mark.parametrize('meet', MEETS)
 def test_every_row_of_table_7_on_deit_small(c, s, meet) -> None:
-    atte = AttributeExplainer(384, c, s, meet)
-    features = torch.randn(1, 384, 2, 3)
-    assert atte(features).shape == (1, s, c // s, 2, 3)
-    assert atte.attributes(features).shape == (1, s, 384, 2, 3)
+    """The weights have unit length over all attributes, and each weighs the features."""
+    atte = AttributeExplainer(384, c, s, meet).double()
+    features = numbers(1, 384, 2, 3)
+    weights, found = atte(features), atte.attributes(features)
+    assert weights.shape == (1, s, c // s, 2, 3) and found.shape == (1, s, 384, 2, 3)
+    length = weights.square().sum((1, 2))
+    torch.testing.assert_close(length, torch.ones_like(length))
+    for attribute in (0, s - 1):
+        expected = met(atte, weights[0, attribute, :, 1, 2]) * features[0, :, 1, 2]
+        torch.testing.assert_close(found[0, attribute, :, 1, 2], expected)
 
 
 @pytest.mark.parametrize('prefix', [1, 2])

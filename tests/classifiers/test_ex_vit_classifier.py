@@ -128,8 +128,14 @@ def test_gradients_stop_at_the_second_branch(views) -> None:
 def test_dropped_patches(views) -> None:
     model = build()
     model.drop_patches = 0.5
+    torch.manual_seed(7)
     losses = model.loss(views, LABELS)
-    assert all(value.isfinite() for value in losses.values())
+    torch.manual_seed(7)
+    tokens = model.backbone(views[:, 0], model.sample_patches(views[:, 0]))
+    assert tokens.patch.shape[-1] * tokens.patch.shape[-2] == 8  # of 15
+    logits = model.head(tokens)['patch']
+    expected = model.classification_loss(logits, LABELS)
+    torch.testing.assert_close(losses['loss_global'], expected)
 
 
 def test_the_second_branch_is_a_moving_average(views) -> None:

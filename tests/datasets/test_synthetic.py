@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_script
 
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.datasets.synthetic import (
@@ -26,7 +26,7 @@ from wsss_plugins.datasets.synthetic import (
 )
 from wsss_plugins.datasets.synthetic.figures import figure
 from wsss_plugins.datasets.synthetic.raster import fill_polygons
-from wsss_plugins.datasets.synthetic.scene import _HEAD_COLOURS, _HUES
+from wsss_plugins.datasets.synthetic.scene import BODY_HUES, HEAD_HUES
 from wsss_plugins.datasets.synthetic.spec import BODY_COLOURS, HEAD_COLOURS
 from wsss_plugins.datasets.synthetic.texture import pink_noise
 from wsss_plugins.errors import DataError
@@ -279,9 +279,9 @@ def test_wrong_parameters(tmp_path, spec, train, message):
 
 def test_tool(root, tmp_path):
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        tool = [sys.executable, str(root / 'tools/prepare_data.py'), 'synthetic']
-        tool += ['--out', str(tmp_path), '--train', '3', '--val', '1', *arguments]
-        return subprocess.run(tool, capture_output=True, text=True)
+        tool = [root / 'tools/prepare_data.py', 'synthetic']
+        tool += ['--out', tmp_path, '--train', 3, '--val', 1, *arguments]
+        return run_script(tool, root)
 
     done = run('--size', '32', '40', '--preview', str(tmp_path / 'sheet.png'))
     assert done.returncode == 0, done.stderr
@@ -335,7 +335,7 @@ def test_recombined_classes_say_the_colours_of_body_and_head() -> None:
 def test_recombined_scenes_share_nothing_with_the_others() -> None:
     assert not set(RECOMBINED.classes) & set(SYNTHETIC_CLASSES)
     own = {tuple(c) for c in [*BODY_COLOURS.values(), *HEAD_COLOURS.values()]}
-    theirs = {tuple(int(v) for v in c) for c in [*_HUES, *_HEAD_COLOURS]}
+    theirs = {tuple(int(v) for v in c) for c in [*BODY_HUES, *HEAD_HUES]}
     assert not own & theirs
     plain = SyntheticSpec(size=RECOMBINED.size, seed=RECOMBINED.seed)
     corners = [

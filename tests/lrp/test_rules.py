@@ -132,10 +132,13 @@ def test_gamma_zero_is_epsilon_and_takes_the_bias_into_account():
     relevance = torch.rand(2, 4, dtype=torch.float64)
     gamma, epsilon = Gamma(0.0, 1e-9), Epsilon(epsilon=1e-9)
     torch.testing.assert_close(gamma(layer, x)(relevance), epsilon(layer, x)(relevance))
-    share = x @ (layer.weight / layer(x)[:1].T).T
-    (shared,) = epsilon(layer, x[:1])(layer(x)[:1].detach())
-    torch.testing.assert_close(shared, x[:1] * layer.weight.sum(0, keepdim=True))
-    assert share.shape == (2, 4)
+    # The bias is in the output that relevance is divided by, and takes its share of it.
+    share = relevance / (x @ layer.weight.T + layer.bias)
+    (shared,) = epsilon(layer, x)(relevance)
+    torch.testing.assert_close(shared, x * (share @ layer.weight))
+    lost = (share * layer.bias).sum()
+    torch.testing.assert_close(relevance.sum() - shared.sum(), lost)
+    assert lost.abs() > 1e-3
 
 
 def test_gamma_grows_towards_the_sign_of_the_output():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.refiners import PermutohedralLattice
-from wsss_plugins.refiners.lattice_filter import _in_parts
+from wsss_plugins.refiners.lattice_filter import in_parts
 
 
 def slow_filter(features: Tensor, values: Tensor, reverse: bool = False) -> Tensor:
@@ -135,11 +135,11 @@ def test_groups_do_not_see_each_other(dims: int) -> None:
         assert torch.allclose(together[:, group], wanted, rtol=0, atol=1e-12)
 
 
-def test_long_sums_may_go_in_parts() -> None:
+def test_long_sums_may_goin_parts() -> None:
     crowd = torch.tensor([0.0, 1]).double().repeat_interleave(torch.tensor([1000, 3]))
     lattice = PermutohedralLattice(crowd[:, None].expand(-1, 2))
     values = torch.rand(1003, 2, dtype=torch.float64)
-    splat, join = _in_parts(lattice.plain.splat)
+    splat, join = in_parts(lattice.plain.splat)
     lengths = splat.offsets.diff(append=torch.tensor([len(splat.columns)]))
     assert lengths.max() == 64
     whole = lattice.plain.splat(values)

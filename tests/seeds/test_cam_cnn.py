@@ -61,10 +61,18 @@ def test_of_wide_resnet38(images) -> None:
 
 
 def test_several_scales_and_the_mirrored_image(images) -> None:
-    run = MultiScaleFlip(CAM(), scales=(0.5, 1.0, 1.4), flip=True)
-    maps = run(classifier(), images, LABELS)
-    mirrored = run(classifier(), images.flip(-1), LABELS)
-    assert maps.shape == (2, 5, 40, 56) and mirrored.shape == maps.shape
+    """The mean of the maps of six copies; 1.4 times the sides are 56 and 80 whole cells."""
+    model, cam = classifier(), CAM()
+    run = MultiScaleFlip(cam, scales=(0.5, 1.0, 1.4), flip=True)
+    maps = run(model, images, LABELS)
+    expected = torch.zeros(2, 5, 40, 56, dtype=torch.float64)
+    for sides in ((16, 32), (40, 56), (56, 80)):
+        view = F.interpolate(images, sides, mode='bilinear')
+        found = cam(model, view, LABELS) + cam(model, view.flip(-1), LABELS).flip(-1)
+        expected += F.interpolate(found, (40, 56), mode='bilinear') / 6
+    torch.testing.assert_close(maps, expected)
+    torch.testing.assert_close(run(model, images.flip(-1), LABELS), maps.flip(-1))
+    assert maps[LABELS.bool()].any()
 
 
 def test_every_weight_is_trained(images) -> None:

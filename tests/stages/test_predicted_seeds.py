@@ -86,7 +86,8 @@ def test_maps_are_those_of_the_same_labels(root, model, tmp_path) -> None:
 def test_no_class_is_likely_enough(root, model, tmp_path) -> None:
     stage(root, min_probability=1.0).run(tmp_path / 'seeds', {'m': tmp_path})
     seed = Seed.load(seed_path(tmp_path / 'seeds', 'a'))
-    assert seed.scores.shape == (0, 6, 10) and seed.confidence.shape == (0,)
+    assert seed.classes.tolist() == [] and seed.confidence.shape == (0,)
+    assert seed.scores.shape == (0, 6, 10) and seed.background is None
 
 
 @pytest.mark.parametrize('value', [0, -0.1, 1.5])

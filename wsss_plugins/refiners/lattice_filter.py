@@ -115,7 +115,7 @@ def lattice_filter(simplices: Simplices, num_points: int) -> LatticeFilter:
     splat = WeightedSum(points.int(), mass, heads.int())
     join = None
     if splat.columns.device.type != 'cpu':
-        splat, join = _in_parts(splat)
+        splat, join = in_parts(splat)
 
     gain = 1 / (1 + 2 ** (1 - dims))
     slices = WeightedSum.of_rows(
@@ -125,7 +125,7 @@ def lattice_filter(simplices: Simplices, num_points: int) -> LatticeFilter:
     return LatticeFilter(splat, join, blurs, slices, num_points)
 
 
-def _in_parts(splat: WeightedSum) -> tuple[WeightedSum, WeightedSum]:
+def in_parts(splat: WeightedSum) -> tuple[WeightedSum, WeightedSum]:
     """The matrix with long sums split into parts, and the matrix that adds them."""
     heads = splat.offsets.long()
     lengths = heads.diff(append=heads.new_tensor([len(splat.columns)]))

@@ -26,12 +26,12 @@ from wsss_plugins.datasets.synthetic.texture import (
 from wsss_plugins.structures import IGNORE
 
 # Body hues, shared: brown, teal, olive, mauve.
-_HUES = np.array([(150, 108, 76), (84, 130, 140), (128, 140, 70), (140, 106, 138)])
+BODY_HUES = np.array([(150, 108, 76), (84, 130, 140), (128, 140, 70), (140, 106, 138)])
 _PREFERRED_HUE = dict(animal=0, person=0, bird=1, fish=1, plant=2, vehicle=2)
 
 _CREAM, _BLACK, _BLUE = (244, 226, 196), (38, 32, 34), (48, 84, 206)
 _RED, _YELLOW = (212, 48, 44), (246, 204, 48)
-_HEAD_COLOURS = np.array([_CREAM, _BLACK, _BLUE, _RED, _YELLOW])
+HEAD_HUES = np.array([_CREAM, _BLACK, _BLUE, _RED, _YELLOW])
 # Main colour and accent of the heads: only the pair and its layout tell the class.
 _HEAD_PAIR = dict(
     animal=(_CREAM, _BLACK),
@@ -71,7 +71,7 @@ class Scene:
 class _Painter:
     """A canvas of twice the image's size, and which object each of its pixels shows."""
 
-    hues, head_colours = _HUES, _HEAD_COLOURS
+    hues, head_colours = BODY_HUES, HEAD_HUES
 
     def __init__(self, spec: SyntheticSpec, rng: np.random.Generator) -> None:
         self.spec, self.rng = spec, rng
