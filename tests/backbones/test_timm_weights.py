@@ -13,14 +13,20 @@ from typing import Any
 import pytest
 import timm
 from huggingface_hub import constants
+from trees import make_voc
 
 from wsss_plugins.backbones import TimmCNN, TimmViT
 from wsss_plugins.backbones.timm_weights import (
     answers,
     create_timm_model,
     is_cached,
+    option_of_weights,
 )
+from wsss_plugins.config import load_config, set_everywhere
 from wsss_plugins.errors import CheckpointError
+from wsss_plugins.explain.models import load_model
+from wsss_plugins.stages import TrainStage
+from wsss_plugins.stages.train import train_alone
 
 NAME = 'vit_tiny_patch16_224'
 CLOSED = 'http://127.0.0.1:9'
@@ -133,3 +139,44 @@ def test_a_failure_on_the_way_is_the_same_error(
     monkeypatch.setattr(timm, 'create_model', fail)
     with pytest.raises(CheckpointError, match=f'timm weights of {NAME} could not'):
         create_timm_model(NAME, True)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_error_names_the_option_to_type(
+    offline: list[tuple], tmp_path: Path
+) -> None:
+    def said(call: Any) -> str:
+        with pytest.raises(CheckpointError) as caught:
+            call()
+        return str(caught.value)
+
+    cfg = load_config(ROOT / 'configs/acr/synthetic.py')
+    cfg.model.backbone = dict(type='TimmViT', name=NAME, pretrained=True)
+    make_voc(tmp_path / 'voc', {'a': ['dog'], 'b': ['cat']})
+    for key, value in dict(data_root=str(tmp_path / 'voc'), split='train').items():
+        set_everywhere(cfg, key, value)
+    stage = TrainStage('cam', cfg.to_dict())
+    stage.seed = 0
+    assert said(lambda: stage.run(tmp_path / 'cam', {})).endswith(
+        """(--cfg-options "pipeline.cam.options={'model.backbone.pretrained': 'FILE'}")"""
+    )
+    assert said(lambda: train_alone(cfg, tmp_path / 'alone', 0)).endswith(
+        '(--cfg-options model.backbone.pretrained=FILE)'
+    )
+    assert '(--weights FILE' in said(lambda: load_model(NAME))
+
+
+@pytest.mark.parametrize(
+    ('model', 'key'),
+    [
+        (dict(name=NAME), 'model.pretrained'),
+        (dict(a=1, stem=dict(name='x'), net=dict(name=NAME)), 'model.net.pretrained'),
+        (dict(parts=[dict(), dict(name=NAME)]), 'model.parts.1.pretrained'),
+        (dict(name='another'), None),
+        (None, None),
+    ],
+)
+def test_where_the_weights_are_named(model: Any, key: str | None) -> None:
+    assert option_of_weights(model, NAME) == key

@@ -141,7 +141,8 @@ def test_weights_that_cannot_be_fetched(refused, photo, monkeypatch) -> None:
     message = refused('explain.py', photo, '--model', 'vit_tiny_patch16_224')
     assert message == (
         'the timm weights of vit_tiny_patch16_224 could not be downloaded: fetch them '
-        'where there is a network and give the file as the weights (pretrained=FILE)'
+        'where there is a network and give the file as the weights (--weights FILE, or '
+        'weights=FILE in Python)'
     )
 
 

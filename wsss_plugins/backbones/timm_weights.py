@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -19,6 +21,61 @@ HUB_FILES = ('model.safetensors', 'pytorch_model.bin')
 """Names of the weights in a repository of the Hugging Face hub, as timm tries them."""
 
 
+class UnreachableWeightsError(CheckpointError):
+    """Weights of timm are not on this machine and cannot be fetched.
+
+    Args:
+        name: The model of timm.
+        option: What to set to a file of the weights; a tool says what it is called there.
+    """
+
+    def __init__(self, name: str, option: str = 'pretrained=FILE') -> None:
+        super().__init__(
+            f'the timm weights of {name} could not be downloaded: fetch them where there '
+            f'is a network and give the file as the weights ({option})'
+        )
+        self.name = name
+
+
+@contextmanager
+def naming_option(option: Callable[[str], str]) -> Iterator[None]:
+    """Says in errors of the block which option takes the file of the weights.
+
+    Args:
+        option: From the name of a timm model to what a user types, with FILE for the file.
+
+    Raises:
+        UnreachableWeightsError: The block's, with that option.
+    """
+    try:
+        yield
+    except UnreachableWeightsError as error:
+        raise UnreachableWeightsError(error.name, option(error.name)) from error
+
+
+def option_of_weights(model: Any, name: str, path: str = 'model') -> str | None:
+    """The dotted key of ``pretrained`` in the part of a model that is timm's ``name``.
+
+    Args:
+        model: The config of the model.
+        name: A model of timm.
+        path: Where the config is.
+
+    Returns:
+        Such as 'model.backbone.pretrained'; None where no part has that name.
+    """
+    if isinstance(model, Mapping):
+        if model.get('name') == name:
+            return f'{path}.pretrained'
+        parts = [(f'{path}.{key}', value) for key, value in model.items()]
+    elif isinstance(model, list | tuple):
+        parts = [(f'{path}.{i}', value) for i, value in enumerate(model)]
+    else:
+        parts = []
+    found = (option_of_weights(value, name, below) for below, value in parts)
+    return next(filter(None, found), None)
+
+
 def create_timm_model(name: str, pretrained: bool, **options: Any) -> Any:
     """``timm.create_model``, but one line within seconds where weights cannot be fetched.
 
@@ -32,17 +89,17 @@ def create_timm_model(name: str, pretrained: bool, **options: Any) -> Any:
         options: Further arguments of ``timm.create_model``.
 
     Raises:
-        CheckpointError: The weights are not in the cache and cannot be fetched.
+        UnreachableWeightsError: The weights are not in the cache and cannot be fetched.
     """
     if not pretrained:
         return timm.create_model(name, False, **options)
     known = timm.get_pretrained_cfg(name)
     if known is not None and not is_cached(known) and not answers(_server_of(known)):
-        raise _not_fetched(name)
+        raise UnreachableWeightsError(name)
     try:
         return timm.create_model(name, True, **options)
     except (OSError, RuntimeError) as error:
-        raise _not_fetched(name) from error
+        raise UnreachableWeightsError(name) from error
 
 
 def is_cached(weights: PretrainedCfg) -> bool:
@@ -100,10 +157,3 @@ def _url_of(weights: PretrainedCfg) -> str:
     """The address of a file of weights; timm may give its checksum beside it."""
     given = weights.url or ''
     return given if isinstance(given, str) else given[0]
-
-
-def _not_fetched(name: str) -> CheckpointError:
-    return CheckpointError(
-        f'the timm weights of {name} could not be downloaded: fetch them where there '
-        'is a network and give the file as the weights (pretrained=FILE)'
-    )

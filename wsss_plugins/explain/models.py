@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.backbones.timm_weights import naming_option
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config, set_everywhere
 from wsss_plugins.engine.workers import device
@@ -56,7 +57,8 @@ def load_model(
         if _is_file(model):
             found = _from_files(Path(model), source)
         else:
-            found = TimmClassifier(str(model), source)
+            with naming_option(lambda _: '--weights FILE, or weights=FILE in Python'):
+                found = TimmClassifier(str(model), source)
         found = found.eval().to(device())
     refuse_nan_weights(found)
     return found

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.backbones.timm_weights import naming_option, option_of_weights
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.datasets import SeededSamples
@@ -238,9 +239,15 @@ class TrainStage(Stage):
             cfg.model.backbone.pretrained = str(weights)
         cards = {name: card_of_input(folder) for name, folder in inputs.items()}
         metadata = weights_metadata(self.card().after(cards)) if rank() == 0 else None
-        metrics = train_model(cfg, out, self.seed, self.name, metadata)
+        with naming_option(self._option_of_weights):
+            metrics = train_model(cfg, out, self.seed, self.name, metadata)
         numbers = {key: round(float(value), 4) for key, value in metrics.items()}
         return numbers | (dict(left_out=left_out) if left_out else {})
+
+    def _option_of_weights(self, name: str) -> str:
+        """What to type to give a file in place of timm's weights of that name."""
+        key = _weights_key(self.cfg, name)
+        return f"""--cfg-options "pipeline.{self.name}.options={{'{key}': 'FILE'}}\""""
 
     def provenance(self) -> dict[str, Any]:
         """Data, epochs, batch size and initial weights."""
@@ -268,6 +275,11 @@ class TrainStage(Stage):
         return self._card
 
 
+def _weights_key(cfg: Config, name: str) -> str:
+    """The dotted key that takes a file in place of the weights of timm's ``name``."""
+    return option_of_weights(cfg.get('model'), name) or 'model.backbone.pretrained'
+
+
 def train_alone(
     cfg: Config, work_dir: Path, seed: int
 ) -> tuple[dict[str, Any], SupervisionCard]:
@@ -284,7 +296,8 @@ def train_alone(
     config = cfg.to_dict()
     stage = TrainStage('train', config)
     stage.seed = seed
-    metrics = stage.run(work_dir, {})
+    with naming_option(lambda name: f'--cfg-options {_weights_key(cfg, name)}=FILE'):
+        metrics = stage.run(work_dir, {})
     card = stage.card()
     if rank() == 0:
         where = environment(world_size())
