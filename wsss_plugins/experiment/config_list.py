@@ -51,6 +51,7 @@ class Reference(NamedTuple):
     number: int
 
     def __str__(self) -> str:
+        """The form in which the page of the list has it: 'ACR table 2'."""
         return f'{self.paper} {self.kind} {self.number}'
 
 
