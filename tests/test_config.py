@@ -19,6 +19,7 @@ from wsss_plugins.config import (
     typed_nodes,
 )
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.registry import MODELS, REFINERS, SEED_HEADS, STAGES, plugin_names
 from wsss_plugins.seeds import CAM
 
 
@@ -190,6 +191,47 @@ def test_arguments_of_builders_and_parents_are_known() -> None:
         check_config(dict(type='VOC12', data_rot='x'))
 
 
+def names_after(message: str) -> set[str]:
+    return set(message.split('Allowed: ')[1].split(' and ')[0].split(', '))
+
+
+@pytest.mark.parametrize(
+    'cfg, registry, start',
+    [
+        (
+            dict(type='SeedStage', head=dict(type='CMA')),
+            SEED_HEADS,
+            "unknown seed head 'CMA': did you mean 'CAM'?",
+        ),
+        (dict(refiners=[dict(type='PAMRR')]), REFINERS, "unknown refiner 'PAMRR': did"),
+        (
+            dict(model=dict(type='WSSSClassifier', head=dict(type='TokenHaed'))),
+            MODELS,
+            "unknown model 'TokenHaed': did you mean 'TokenHead'?",
+        ),
+        (dict(type='SedStage'), STAGES, "unknown stage 'SedStage': did you mean"),
+    ],
+)
+def test_an_unknown_type_is_answered_with_names_of_its_registry(
+    cfg, registry, start
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_config([cfg], STAGES)
+    assert str(error.value).startswith(start)
+    assert names_after(str(error.value)) <= set(plugin_names(registry))
+
+
+@pytest.mark.parametrize(
+    'key, value, kinds',
+    [('custom_hooks', 'x', 'a list'), ('param_scheduler', 3, 'a dict or a list')],
+)
+def test_a_key_of_training_has_its_shape(config, key, value, kinds) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(config, {key: value})
+    assert str(error.value) == f'{key} must be {kinds}, not {value!r}'
+    assert load_config(config, {key: None})[key] is None
+
+
 # locate, plain, set_everywhere --------------------------------------------------------
 
 
@@ -203,9 +245,27 @@ def test_locate(config) -> None:
 
 def test_with_place_names_file_and_line_once(config) -> None:
     file = str(config)
-    assert str(with_place(ConfigError('wrong', 'head'), file)) == f'{file}:5: wrong'
-    assert str(with_place(ConfigError('wrong', 'none'), file)) == f'{file}: wrong'
+    assert (
+        str(with_place(ConfigError('wrong', token='head'), file)) == f'{file}:5: wrong'
+    )
+    assert str(with_place(ConfigError('wrong', token='none'), file)) == f'{file}: wrong'
     assert str(with_place(ConfigError(f'{file} is empty'), file)) == f'{file} is empty'
+
+
+def test_with_place_names_the_option_before_the_file(config) -> None:
+    file = str(config)
+    options = {'head.type': 'CMA', 'data.0': dict(split=dict(type='a.VOC'))}
+    for word, option in (
+        ('CMA', 'head.type'),
+        ('type', 'head.type'),
+        ('VOC', 'data.0'),
+    ):
+        error = with_place(ConfigError('wrong', token=word), file, options)
+        assert str(error) == f'--cfg-options {option}: wrong'
+    error = with_place(ConfigError('wrong', token='head'), file, options)
+    assert str(error) == f'{file}:5: wrong'
+    error = with_place(ConfigError('--cfg-options x: no', token='CMA'), file, options)
+    assert str(error) == '--cfg-options x: no'
 
 
 def test_plain_names_classes_and_keeps_values() -> None:

@@ -206,13 +206,30 @@ def run_config(
         with worker_group():
             work(args, cfg)
     except ConfigError as error:
-        raise with_place(error, args.config) from error
+        options = parse_options(args.cfg_options)
+        raise with_place(error, args.config, options) from error
 
 
-def with_place(error: ConfigError, config: str) -> ConfigError:
-    """The error with the file and line of the config where the word at fault stands."""
-    from wsss_plugins.config import locate
+def with_place(
+    error: ConfigError, config: str, options: dict[str, Any] | None = None
+) -> ConfigError:
+    """The error with the place where the word at fault was written.
 
+    Args:
+        error: Its ``token`` is that word.
+        config: File of the config.
+        options: What ``--cfg-options`` has overridden in it; an option that has the word
+            in its value, or as the last part of its key, is named before any line of
+            the file.
+    """
+    from wsss_plugins.config import has_word, locate
+
+    for key, value in (options or {}).items():
+        words = {key.rsplit('.', 1)[-1]: value}
+        if error.token and has_word(words, error.token):
+            if '--cfg-options' in str(error):
+                return error
+            return ConfigError(f'--cfg-options {key}: {error}')
     place = locate(config, error.token) if error.token else None
     if place is None and config in str(error):
         return error

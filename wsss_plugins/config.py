@@ -11,11 +11,25 @@ from traceback import extract_tb
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    REFINERS,
+    SEED_HEADS,
+    TRANSFORMS,
     all_registries,
     check_arguments,
+    find_name,
     look_up,
 )
 
@@ -32,6 +46,40 @@ BUILDER_KEYS = frozenset(
         'requires_grad',
     }
 )
+
+
+KINDS: dict[str, Registry | None] = {
+    'config': None,
+    'custom_hooks': HOOKS,
+    'dataset': DATASETS,
+    'default_hooks': HOOKS,
+    'head': SEED_HEADS,
+    'heads': SEED_HEADS,
+    'methods': SEED_HEADS,
+    'model': MODELS,
+    'optim_wrapper': OPTIM_WRAPPERS,
+    'optimizer': OPTIMIZERS,
+    'param_scheduler': PARAM_SCHEDULERS,
+    'pipeline': TRANSFORMS,
+    'prediction_dataset': DATASETS,
+    'refiners': REFINERS,
+    'sampler': DATA_SAMPLERS,
+    'train_cfg': LOOPS,
+    'val_cfg': LOOPS,
+    'val_evaluator': METRICS,
+}
+"""The registry of what stands under a key of a config, at any depth."""
+
+SHAPES: dict[str, tuple[type, ...]] = {
+    'custom_hooks': (list,),
+    'model': (dict,),
+    'optim_wrapper': (dict,),
+    'param_scheduler': (dict, list),
+    'train_cfg': (dict,),
+    'train_dataloader': (dict,),
+    'val_dataloader': (dict,),
+}
+"""What a key of a training config must be, where it is not None."""
 
 
 def load_config(
@@ -79,6 +127,11 @@ def load_config(
         cfg.pipeline = spread_legs(cfg.pipeline)
     for key, value in (overrides or {}).items():
         _override(cfg, key, value, f'{source} {key}')
+    for key, shapes in SHAPES.items():
+        value = cfg.get(key)
+        if value is not None and not isinstance(value, shapes):
+            names = ' or '.join(f'a {shape.__name__}' for shape in shapes)
+            raise ConfigError(f'{key} must be {names}, not {value!r}', token=key)
     return cfg
 
 
@@ -205,26 +258,56 @@ def typed_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
             yield from typed_nodes(value)
 
 
-def check_config(cfg: Any) -> None:
+def check_config(cfg: Any, kind: Registry | None = None) -> None:
     """Refuses unknown types and misspelt arguments anywhere in ``cfg``.
+
+    Args:
+        cfg: A config, or a part of one.
+        kind: The registry of ``cfg``, or of its items.
 
     Raises:
         ConfigError: The first mistake found; lists near names.
     """
-    for node in typed_nodes(cfg):
-        cls = find_type(node['type'])
+    for node, place in _nodes_of_kinds(cfg, kind):
+        cls = find_type(node['type'], place)
         if inspect.isclass(cls):
             check_arguments(cls, node, also=BUILDER_KEYS)
 
 
-def find_type(given: object) -> Any:
+def _nodes_of_kinds(
+    node: Any, kind: Registry | None
+) -> Iterator[tuple[Mapping[str, Any], Registry | None]]:
+    """Yields every dict that has a ``type``, and the registry that its place asks for."""
+    if isinstance(node, Mapping):
+        if 'type' in node:
+            yield node, kind
+        for key, value in node.items():
+            below = KINDS.get(str(key), kind)
+            if key == 'head' and kind is MODELS:  # of a classifier, not a seed head
+                below = MODELS
+            yield from _nodes_of_kinds(value, below)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _nodes_of_kinds(value, kind)
+
+
+def find_type(given: object, kind: Registry | None = None) -> Any:
     """The class that ``type=given`` means, looked up in every registry.
+
+    Args:
+        given: A name, a dotted path or a class.
+        kind: The registry whose names an error lists; all, where it is not known.
 
     Raises:
         ConfigError: Nothing is registered under that name.
     """
     if not isinstance(given, str):
         return given
+    found = find_name(given, [registry for _, registry in all_registries()])
+    if found is not None:
+        return found
+    if kind is not None:
+        return look_up(kind.name, given, [kind])
     return look_up('type', given, [registry for _, registry in all_registries()])
 
 
@@ -239,6 +322,15 @@ def plain(node: Any) -> Any:
     if isinstance(node, Path):
         return str(node)
     return node
+
+
+def has_word(node: Any, word: str) -> bool:
+    """Whether ``word`` is a key or a string anywhere in ``node``."""
+    if isinstance(node, Mapping):
+        return any(str(k) == word or has_word(v, word) for k, v in node.items())
+    if isinstance(node, list | tuple):
+        return any(has_word(value, word) for value in node)
+    return isinstance(node, str) and word in (node, node.rsplit('.', 1)[-1])
 
 
 def locate(path: Path | str, token: str) -> str | None:

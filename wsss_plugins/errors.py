@@ -20,11 +20,13 @@ class ConfigError(UserError):
 
     Args:
         message: The one line to show.
-        token: The word of the config that is at fault; it is used to find the
-            file and line to name.
+        token: The word of the config to look for, so that its file and line can be
+            named: of a name that nothing has (a type, a stage, a data set, a key) the
+            name as it was written, of any other wrong value the key that it was given
+            for.
     """
 
-    def __init__(self, message: str, token: str | None = None) -> None:
+    def __init__(self, message: str, *, token: str | None = None) -> None:
         super().__init__(message)
         self.token = token
 

@@ -153,6 +153,16 @@ def resolve(registry: Registry, given: object) -> Any:
     return look_up(registry.name, given, [registry])
 
 
+def find_name(given: str, registries: Sequence[Registry]) -> Any | None:
+    """The first class that is registered under the name ``given``, or None."""
+    given = MOVED.get(given, given)
+    for registry in registries:
+        found = _filled(registry)[0].get(given)
+        if found is not None:
+            return found
+    return None
+
+
 def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
     """The first class that is registered under the name ``given``.
 
@@ -164,11 +174,9 @@ def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
     Raises:
         ConfigError: Nothing is registered under that name; lists near names.
     """
-    given = MOVED.get(given, given)
-    for registry in registries:
-        found = _filled(registry)[0].get(given)
-        if found is not None:
-            return found
+    found = find_name(given, registries)
+    if found is not None:
+        return found
     names = [name for registry in registries for name in plugin_names(registry)]
     name = given.rsplit('.', 1)[-1]
     raise ConfigError(

@@ -8,7 +8,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .synthetic_psa_pipeline import *
-    from .._base_.acr_ablations import trainings as rows
+    from .voc_figure1_pipeline import report, rows
 
 pipeline = [
     *(
@@ -21,9 +21,5 @@ pipeline = [
         }
         for name, options in rows.items()
     ),
-    dict(
-        maps_report,
-        title='No consistency, that of SEAM, and ACR',
-        seeds=[f'{name}_refined_score' for name in rows],
-    ),
+    report,
 ]

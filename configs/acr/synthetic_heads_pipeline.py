@@ -4,7 +4,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .synthetic_psa_pipeline import *
-    from .._base_.acr_ablations import heads
+    from .voc_heads_pipeline import heads, report
 
 pipeline = [
     dict(classifier=train),
@@ -12,9 +12,5 @@ pipeline = [
         {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
         for name, head in heads.items()
     ),
-    dict(
-        maps_report,
-        title='Maps of one ACR model',
-        seeds=[f'{name}_score' for name in heads],
-    ),
+    report,
 ]

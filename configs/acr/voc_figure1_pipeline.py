@@ -12,6 +12,11 @@ with read_base():
 
 plain.update(dataset='train_images')
 acr.update(dataset='train_images')
+report = dict(
+    maps_report,
+    title='No consistency, that of SEAM, and ACR',
+    seeds=[f'{name}_refined_score' for name in rows],
+)
 pipeline = [
     *(
         {
@@ -23,9 +28,5 @@ pipeline = [
         }
         for name, options in rows.items()
     ),
-    dict(
-        maps_report,
-        title='No consistency, that of SEAM, and ACR',
-        seeds=[f'{name}_refined_score' for name in rows],
-    ),
+    report,
 ]

@@ -10,15 +10,16 @@ with read_base():
     from .._base_.acr_ablations import heads
 
 acr.update(dataset='train_images')
+report = dict(
+    maps_report,
+    title='Maps of one ACR model',
+    seeds=[f'{name}_score' for name in heads],
+)
 pipeline = [
     dict(classifier=train),
     *(
         {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
         for name, head in heads.items()
     ),
-    dict(
-        maps_report,
-        title='Maps of one ACR model',
-        seeds=[f'{name}_score' for name in heads],
-    ),
+    report,
 ]

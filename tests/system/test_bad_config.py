@@ -41,11 +41,11 @@ MISTAKES = {
     ),
     'type': (
         STAGE.format(type='SedStage', rest="model='m'"),
-        "unknown type 'SedStage': did you mean 'SeedStage'?",
+        "unknown stage 'SedStage': did you mean 'SeedStage'?",
     ),
     'type of a part': (
         STAGE.format(type='SeedStage', rest="head=dict(type='CAMM'), model='m'"),
-        "unknown type 'CAMM': did you mean 'CAM'?",
+        "unknown seed head 'CAMM': did you mean 'CAM'?",
     ),
     'key of a part': (
         STAGE.format(
@@ -72,7 +72,7 @@ MISTAKES = {
     'import': (
         'from wsss_plugins.stages import SedStage; '
         + STAGE.format(type='SeedStage', rest='').replace("'SeedStage'", 'SedStage'),
-        "unknown type 'wsss_plugins.stages.SedStage': did you mean 'SeedStage'?",
+        "unknown stage 'wsss_plugins.stages.SedStage': did you mean 'SeedStage'?",
     ),
     'stage': (
         STAGE.format(type='EvaluateSeedStage', rest="seeds='camm', dataset={images}"),

@@ -323,5 +323,5 @@ def check_direction(direction: str) -> None:
     if direction not in DIRECTIONS:
         raise ConfigError(
             f'direction must be one of {tuple(DIRECTIONS)}, not {direction!r}',
-            'direction',
+            token='direction',
         )

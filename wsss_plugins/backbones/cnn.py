@@ -84,7 +84,7 @@ class CNNBackbone(TokenBackbone):
         if keep is not None:
             raise ConfigError(
                 f'{self._name()} computes its whole map at once: set drop_patches=0',
-                'drop_patches',
+                token='drop_patches',
             )
         patch = self._map(images)
         grid, given = self.grid(images), (patch.shape[2], patch.shape[3])
@@ -166,7 +166,7 @@ class CNNBackbone(TokenBackbone):
             raise ConfigError(
                 f"{self._name()} has no part '{name}' to freeze: "
                 + near_names(name, [n for n in names if '.' not in n]),
-                name,
+                token=name,
             )
         return self.net.get_submodule(name)
 
@@ -248,11 +248,11 @@ def build_cnn(name: str, output_stride: int, pretrained: bool) -> nn.Module:
     if output_stride not in STRIDES:
         raise ConfigError(
             f'output_stride must be one of {STRIDES}, not {output_stride}',
-            'output_stride',
+            token='output_stride',
         )
     if name.split('.')[0] not in timm.list_models():
         allowed = near_names(name, timm.list_models(['*resnet*', 'vgg*']))
-        raise ConfigError(f"timm has no model '{name}': {allowed}", name)
+        raise ConfigError(f"timm has no model '{name}': {allowed}", token=name)
     options: dict[str, Any] = dict(output_stride=output_stride)
     try:
         net = _create(name, pretrained, **options)
@@ -264,7 +264,7 @@ def build_cnn(name: str, output_stride: int, pretrained: bool) -> nn.Module:
         raise ConfigError(
             f"timm's '{name}' has maps of the strides {strides}, not {output_stride}: "
             'set output_stride to one of them',
-            'output_stride',
+            token='output_stride',
         )
     last = max(i for i, stride in enumerate(strides) if stride == output_stride)
     if last == len(strides) - 1:

@@ -57,7 +57,8 @@ class ConformerBackbone(CNNBackbone):
         ):
             if value not in allowed:
                 raise ConfigError(
-                    f'{key} of Conformer must be one of {allowed}, not {value!r}', key
+                    f'{key} of Conformer must be one of {allowed}, not {value!r}',
+                    token=key,
                 )
         net = _network()(arch=arch, norm_eval=False, frozen_stages=0)
         last = _last(net)
@@ -92,7 +93,7 @@ def _network() -> Any:
         raise ConfigError(
             f'Conformer is a network of mmpretrain, which cannot be imported ({error}): '
             'pip install onedl-mmpretrain model-index',
-            'ConformerBackbone',
+            token='ConformerBackbone',
         ) from error
 
 

@@ -83,7 +83,8 @@ class EMHA(nn.Module):
         check_options(norm, bias, bias_init, scale)
         if dim % num_heads:
             raise ConfigError(
-                f'{num_heads} heads do not share {dim} channels evenly', 'num_heads'
+                f'{num_heads} heads do not share {dim} channels evenly',
+                token='num_heads',
             )
         self.num_heads, self.norm_over, self.scale_by = num_heads, norm, scale
         self.fused_attn = True
@@ -99,7 +100,7 @@ class EMHA(nn.Module):
             if grid is None:
                 raise ConfigError(
                     "bias='matrix' needs the grid of the patches: give grid=(h, w)",
-                    'bias',
+                    token='bias',
                 )
             tokens = num_prefix + grid[0] * grid[1]
             shape = (num_heads, tokens, tokens)
@@ -219,16 +220,20 @@ def check_options(norm: str, bias: str, bias_init: float, scale: str) -> None:
     """
     if scale not in SCALES:
         raise ConfigError(
-            f"there is no scale '{scale}': {near_names(str(scale), SCALES)}", str(scale)
+            f"there is no scale '{scale}': {near_names(str(scale), SCALES)}",
+            token=str(scale),
         )
     if norm not in NORMS:
-        raise ConfigError(f"there is no norm '{norm}': {near_names(norm, NORMS)}", norm)
+        raise ConfigError(
+            f"there is no norm '{norm}': {near_names(norm, NORMS)}", token=norm
+        )
     if bias not in BIASES:
         allowed = near_names(bias, BIASES)
-        raise ConfigError(f"there is no bias '{bias}': {allowed}", bias)
+        raise ConfigError(f"there is no bias '{bias}': {allowed}", token=bias)
     if bias == 'none' and bias_init:
         raise ConfigError(
-            f"bias='none' has no start: leave bias_init={bias_init} out", 'bias_init'
+            f"bias='none' has no start: leave bias_init={bias_init} out",
+            token='bias_init',
         )
 
 

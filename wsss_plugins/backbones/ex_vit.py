@@ -87,7 +87,7 @@ class ExViT(TimmViT):
             raise ConfigError(
                 'pretrained=True needs the name of a timm model: give one, or a file as '
                 'pretrained=FILE',
-                'pretrained',
+                token='pretrained',
             )
         if arch.get('class_token') is False:
             arch = {'global_pool': 'avg', 'fc_norm': False, **arch}
@@ -177,19 +177,21 @@ class ExViT(TimmViT):
             raise ConfigError(
                 f'the last {blocks} blocks cannot be fused: the encoder has {depth}, '
                 f'give 1 to {depth}',
-                'fuse_blocks',
+                token='fuse_blocks',
             )
         return blocks
 
 
 def _check_fusion(patch: str, fuse_norm: bool | None, final_norm: bool) -> None:
     if patch not in ('last', 'fused'):
-        raise ConfigError(f"patch must be 'last' or 'fused', not '{patch}'", patch)
+        raise ConfigError(
+            f"patch must be 'last' or 'fused', not '{patch}'", token=patch
+        )
     if fuse_norm and not final_norm:
         raise ConfigError(
             'fuse_norm=True needs the last LayerNorm, which final_norm=False leaves out: '
             'set both alike',
-            'fuse_norm',
+            token='fuse_norm',
         )
 
 

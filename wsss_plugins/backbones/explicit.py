@@ -112,7 +112,7 @@ class ExplicitViT(nn.Module):
         if start is not None and not 0 <= start < len(vit.blocks):
             raise ConfigError(
                 f'the backbone has blocks 0 to {len(vit.blocks) - 1}, not {start}',
-                'start_block',
+                token='start_block',
             )
         if start is None:
             if hasattr(vit.patch_embed, 'backbone'):

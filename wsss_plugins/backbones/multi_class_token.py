@@ -76,7 +76,7 @@ class MultiClassTokenViT(TimmViT):
             raise ConfigError(
                 f'MultiClassTokenViT needs pos_embed of {POSITIONS} and num_classes >= 1, '
                 f"not '{pos_embed}' and {num_classes}",
-                'num_classes' if num_classes < 1 else 'pos_embed',
+                token='num_classes' if num_classes < 1 else 'pos_embed',
             )
         if init_cfg and init_cfg.get('type') == 'Pretrained':
             pretrained, init_cfg = init_cfg['checkpoint'], None
@@ -178,7 +178,7 @@ def repeat_class_token(vit: VisionTransformer, count: int, scratch: bool) -> Non
         raise ConfigError(
             'MultiClassTokenViT repeats the class token, and this model has none: leave '
             'class_token=False out, or name another model',
-            'class_token',
+            token='class_token',
         )
     with torch.no_grad():
         tokens = vit.cls_token.repeat(1, count, 1)

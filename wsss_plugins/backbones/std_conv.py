@@ -68,7 +68,7 @@ def divide_by_deviation(net: nn.Module, eps: float) -> None:
         raise ConfigError(
             f"std_eps must be above 0 (1e-5 in the released ACR code), or None for timm's; "
             f'not {eps}',
-            'std_eps',
+            token='std_eps',
         )
     found = [
         (name, module)
@@ -79,7 +79,7 @@ def divide_by_deviation(net: nn.Module, eps: float) -> None:
         raise ConfigError(
             'std_eps is for hybrids, such as vit_base_r50_s16_384: this model has no '
             'standardised convolution; leave std_eps out',
-            'std_eps',
+            token='std_eps',
         )
     for name, module in found:
         net.set_submodule(name, DeviationConv2d(module, eps))

@@ -87,7 +87,7 @@ class TimmViT(TokenBackbone):
         if pos_embed not in ('bicubic', 'bilinear'):
             raise ConfigError(
                 f"pos_embed must be 'bicubic' or 'bilinear', not '{pos_embed}'",
-                'pos_embed',
+                token='pos_embed',
             )
         self.pos_embed = pos_embed
         self.final_norm = final_norm

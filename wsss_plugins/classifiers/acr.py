@@ -137,7 +137,7 @@ class ACRClassifier(WSSSClassifier):
                 raise ConfigError(
                     f'consistency compares attention, and {name} has none: set both of '
                     'its weights to 0, or take a vision transformer such as TimmViT',
-                    'consistency',
+                    token='consistency',
                 )
             self.consistency.blocks_of(blocks)
         if self.consistency.activation_weight and not self.backbone.num_prefix:
@@ -145,14 +145,14 @@ class ACRClassifier(WSSSClassifier):
                 f"L_act compares the class token's attention, and "
                 f'{type(self.backbone).__name__} has no class token: set '
                 'activation_weight=0 of the consistency',
-                'activation_weight',
+                token='activation_weight',
             )
         if self.drop_patches and self.view.resamples:
             raise ConfigError(
                 f'drop_patches={self.drop_patches} drops the same patches from both '
                 'views, and a resized view has others: set drop_patches=0, or leave the '
                 'resizing out',
-                'drop_patches',
+                token='drop_patches',
             )
 
 

@@ -134,12 +134,14 @@ class AttributeExplainer(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if meet not in MEETS:
-            raise ConfigError(f"unknown meet '{meet}': {near_names(meet, MEETS)}", meet)
+            raise ConfigError(
+                f"unknown meet '{meet}': {near_names(meet, MEETS)}", token=meet
+            )
         if attributes < 1 or channels < 1 or channels % attributes:
             raise ConfigError(
                 f'{channels} channels do not make {attributes} attributes of equal size: '
                 'give channels as a multiple of attributes',
-                'channels',
+                token='channels',
             )
         each = channels // attributes
         if meet == 'tile' and embed_dims % each:
@@ -147,7 +149,7 @@ class AttributeExplainer(BaseModule):
                 f"meet='tile' repeats {each} channels (channels / attributes) along the "
                 f'{embed_dims} of a token, which is no multiple: change one, or take '
                 "meet='norm'",
-                'meet',
+                token='meet',
             )
         self.num_attributes, self.meet = attributes, meet
         self.mlp = nn.Sequential(
@@ -245,7 +247,7 @@ class AttributeHead(TokenHead):
         )
         if classify not in CLASSIFY:
             raise ConfigError(
-                f"classify must be one of {CLASSIFY}, not '{classify}'", classify
+                f"classify must be one of {CLASSIFY}, not '{classify}'", token=classify
             )
         self.classify = classify
         self.atte = AttributeExplainer(embed_dims, channels, attributes, meet)

@@ -108,7 +108,7 @@ def _refuse_other_attention(backbone: TokenBackbone, attn: Tensor) -> None:
         raise ConfigError(
             f'the attention of {type(backbone).__name__} has no rows that sum to 1, and '
             'so no entropy: leave AttentionEntropyHook out of custom_hooks',
-            'AttentionEntropyHook',
+            token='AttentionEntropyHook',
         )
 
 
@@ -147,13 +147,15 @@ class AttentionEntropyHook(Hook):
     ) -> None:
         for name, count in dict(interval=interval, images=images).items():
             if count < 1:
-                raise ConfigError(f'{name} must be 1 or more, not {count}', name)
+                raise ConfigError(f'{name} must be 1 or more, not {count}', token=name)
         if not 0 < threshold < 1:
             raise ConfigError(
-                f'threshold must be in (0, 1), not {threshold}', 'threshold'
+                f'threshold must be in (0, 1), not {threshold}', token='threshold'
             )
         if not 0 <= patience <= 1:
-            raise ConfigError(f'patience must be in [0, 1], not {patience}', 'patience')
+            raise ConfigError(
+                f'patience must be in [0, 1], not {patience}', token='patience'
+            )
         self.interval, self.images = interval, images
         self.threshold, self.patience = threshold, patience
         self.state: dict[str, bool] = {}
@@ -229,6 +231,6 @@ def _backbone_of(runner: Runner) -> TokenBackbone:
         raise ConfigError(
             f'{type(model).__name__} has no backbone with attention: leave '
             'AttentionEntropyHook out of custom_hooks',
-            'AttentionEntropyHook',
+            token='AttentionEntropyHook',
         )
     return backbone

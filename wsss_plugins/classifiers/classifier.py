@@ -61,7 +61,8 @@ class WSSSClassifier(BaseModel):
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         if not 0 <= drop_patches < 1:
             raise ConfigError(
-                f'drop_patches must be in [0, 1), not {drop_patches}', 'drop_patches'
+                f'drop_patches must be in [0, 1), not {drop_patches}',
+                token='drop_patches',
             )
         self.backbone = build_as(MODELS, backbone, TokenBackbone)
         if isinstance(head, Mapping):

@@ -67,7 +67,7 @@ class ExViTClassifier(WSSSClassifier):
             raise ConfigError(
                 'ExViTClassifier needs an AttributeHead, not a '
                 f'{type(self.head).__name__}',
-                'head',
+                token='head',
             )
         prepare: Any = self.get_submodule('data_preprocessor')
         mean, std = (x.flatten().tolist() for x in (prepare.mean, prepare.std))

@@ -65,17 +65,19 @@ class TokenHead(BaseModule):
         wrong = [s for s in sources if s not in SOURCES]
         if wrong or not sources:
             raise ConfigError(
-                f'sources must be some of {SOURCES}, not {tuple(sources)}', 'sources'
+                f'sources must be some of {SOURCES}, not {tuple(sources)}',
+                token='sources',
             )
         if not shared and 'patch' not in sources:
             raise ConfigError(
                 f'with sources {tuple(sources)} the weights of the patch logits would '
                 'stay untrained: use both sources, or shared=True',
-                'sources',
+                token='sources',
             )
         if not 0 < pool_fraction <= 1:
             raise ConfigError(
-                f'pool_fraction must be in (0, 1], not {pool_fraction}', 'pool_fraction'
+                f'pool_fraction must be in (0, 1], not {pool_fraction}',
+                token='pool_fraction',
             )
         self.num_classes = num_classes
         self.sources = tuple(sources)
@@ -120,13 +122,13 @@ class TokenHead(BaseModule):
             raise ConfigError(
                 f"{name} has no class token, and the head reads one: set the head's "
                 "sources=('patch',)",
-                'sources',
+                token='sources',
             )
         if self.reads_class_token and backbone.num_class_tokens > 1:
             raise ConfigError(
                 f'{name} has a token for each class, and {type(self).__name__} reads one '
                 'for all: take MCTHead',
-                'head',
+                token='head',
             )
 
     def extra_losses(self, tokens: Tokens, labels: Tensor) -> dict[str, Tensor]:

@@ -68,13 +68,13 @@ class MaskedDenoiser(BaseModel):
             raise ConfigError(
                 'mask_ratio must be in [0, 1) and colour_shift >= 0, not '
                 f'{mask_ratio} and {colour_shift}',
-                'mask_ratio' if not 0 <= mask_ratio < 1 else 'colour_shift',
+                token='mask_ratio' if not 0 <= mask_ratio < 1 else 'colour_shift',
             )
         if pixels < 1 or self.backbone.stride % pixels:
             raise ConfigError(
                 f'pixels must divide the stride {self.backbone.stride} of the backbone, '
                 f'not be {pixels}',
-                'pixels',
+                token='pixels',
             )
         self.mask_ratio = mask_ratio
         self.colour_shift = colour_shift

@@ -109,7 +109,9 @@ class MomentumHook(Hook):
         self, momentum: float = 0.999, warmup: bool = True, ramp: bool = False
     ) -> None:
         if not 0 <= momentum < 1:
-            raise ConfigError(f'momentum must be in [0, 1), not {momentum}', 'momentum')
+            raise ConfigError(
+                f'momentum must be in [0, 1), not {momentum}', token='momentum'
+            )
         self.momentum, self.warmup, self.ramp = momentum, warmup, ramp
 
     def at(self, step: int, steps: int) -> float:
@@ -146,6 +148,6 @@ class MomentumHook(Hook):
         if not hasattr(model, 'follow'):
             raise ConfigError(
                 f'{type(model).__name__} has no momentum branch: leave MomentumHook out',
-                'MomentumHook',
+                token='MomentumHook',
             )
         return model

@@ -77,7 +77,7 @@ class ConvHead(TokenHead):
             raise ConfigError(
                 f"{type(self).__name__} convolves patch tokens: add 'patch' to its "
                 'sources, or take TokenHead',
-                'sources',
+                token='sources',
             )
         super().__init__(
             num_classes,
@@ -91,7 +91,7 @@ class ConvHead(TokenHead):
             raise ConfigError(
                 f'{type(self).__name__} needs pool of {POOLS}, an odd kernel_size and '
                 f"decay in (0, 1], not '{pool}', {kernel_size} and {decay}",
-                'pool' if pool not in POOLS else 'kernel_size',
+                token='pool' if pool not in POOLS else 'kernel_size',
             )
         self.pool = pool
         self.decay = decay
@@ -113,7 +113,7 @@ class ConvHead(TokenHead):
             raise ConfigError(
                 f'{type(self).__name__} convolves neighbouring patches, which '
                 'drop_patches would tear apart: set drop_patches=0',
-                'drop_patches',
+                token='drop_patches',
             )
 
     def patch_logits(self, tokens: Tokens) -> Tensor:
@@ -182,7 +182,7 @@ class MCTHead(ConvHead):
             raise ConfigError(
                 "MCTHead classifies by class tokens: add 'class' to its sources, or take "
                 'ConvHead',
-                'sources',
+                token='sources',
             )
         del self.fc  # the mean over channels takes its place
         self.contrast = (
@@ -202,13 +202,13 @@ class MCTHead(ConvHead):
                 f'MCTHead reads a token for each of {self.num_classes} classes, and '
                 f'{type(backbone).__name__} has {backbone.num_class_tokens}: take '
                 f'MultiClassTokenViT with num_classes={self.num_classes}',
-                'num_classes',
+                token='num_classes',
             )
         if getattr(backbone, 'final_norm', False):
             raise ConfigError(
                 'MCTHead takes the mean over the channels of a token, which is the same for '
                 "all tokens after a LayerNorm: set the backbone's final_norm=False",
-                'final_norm',
+                token='final_norm',
             )
         self._check_grid(drop_patches)
 

@@ -29,7 +29,9 @@ class TwoViews(BaseTransform):
 
     def __init__(self, pipeline: Sequence[Any]) -> None:
         if not pipeline:
-            raise ConfigError('TwoViews needs a pipeline of transforms', 'TwoViews')
+            raise ConfigError(
+                'TwoViews needs a pipeline of transforms', token='TwoViews'
+            )
         self.transforms = [build_as(TRANSFORMS, cfg, BaseTransform) for cfg in pipeline]
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -48,7 +50,7 @@ class TwoViews(BaseTransform):
             raise ConfigError(
                 'the pipeline of TwoViews must end with PackClassInputs, after a crop of '
                 f'fixed size such as RandomCropPad; its views are {shapes or "not packed"}',
-                'TwoViews',
+                token='TwoViews',
             )
         return dict(kept[0], inputs=torch.stack(pictures))
 

@@ -89,7 +89,7 @@ class WSSSRunner(Runner):
             raise ConfigError(
                 f'param_scheduler does not fit train_cfg ({length}): {error}; move begin, '
                 'end and T_max of the schedules with the length of the training',
-                'param_scheduler',
+                token='param_scheduler',
             ) from error
 
     @property

@@ -88,7 +88,7 @@ class Pipeline:
         configs = named_stages(cfg)
         if data_root is not None:
             set_everywhere(configs, 'data_root', data_root)
-        check_config(configs)
+        check_config(configs, STAGES)
         digests = DataDigests() if digests is None else digests
         sources = CodeDigests() if sources is None else sources
         self.images = ImageRegister()

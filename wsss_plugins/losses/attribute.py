@@ -152,10 +152,12 @@ class AttributeLoss(nn.Module):
             discriminability=discriminability, diversity=diversity
         ).items():
             if not value >= 0:
-                raise ConfigError(f'{name} must be 0 (off) or more, not {value}', name)
+                raise ConfigError(
+                    f'{name} must be 0 (off) or more, not {value}', token=name
+                )
         if not 1 <= power <= LARGEST_POWER:
             raise ConfigError(
-                f'power must be in [1, {LARGEST_POWER:g}], not {power}', 'power'
+                f'power must be in [1, {LARGEST_POWER:g}], not {power}', token='power'
             )
         self.discriminability = discriminability
         self.diversity = diversity

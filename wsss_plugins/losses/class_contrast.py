@@ -37,7 +37,7 @@ class ClassContrastLoss(nn.Module):
             raise ConfigError(
                 'ClassContrastLoss needs weight >= 0 and temperature > 0, not '
                 f'{weight} and {temperature}',
-                'weight' if weight < 0 else 'temperature',
+                token='weight' if weight < 0 else 'temperature',
             )
         self.weight = weight
         self.temperature = temperature

@@ -53,12 +53,14 @@ class AttentionConsistencyLoss(nn.Module):
         check_weight('activation_weight', activation_weight)
         check_weight('affinity_weight', affinity_weight)
         if heads not in HEADS:
-            raise ConfigError(f'heads must be one of {HEADS}, not {heads!r}', 'heads')
+            raise ConfigError(
+                f'heads must be one of {HEADS}, not {heads!r}', token='heads'
+            )
         if blocks is not None and not _is_list_of_blocks(blocks):
             raise ConfigError(
                 'blocks must be a list of block numbers such as [-2, -1], or None for '
                 f'all, not {blocks!r}',
-                'blocks',
+                token='blocks',
             )
         self.activation_weight = activation_weight
         self.affinity_weight = affinity_weight
@@ -87,12 +89,13 @@ class AttentionConsistencyLoss(nn.Module):
             raise ConfigError(
                 f'the backbone has no block {wrong[0]}: its {count} blocks are 0 to '
                 f'{count - 1}, or -{count} to -1',
-                'blocks',
+                token='blocks',
             )
         chosen = sorted({block % count for block in self.blocks})
         if len(chosen) < len(self.blocks):
             raise ConfigError(
-                f'blocks {list(self.blocks)} name one of {count} blocks twice', 'blocks'
+                f'blocks {list(self.blocks)} name one of {count} blocks twice',
+                token='blocks',
             )
         return chosen
 

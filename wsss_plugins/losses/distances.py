@@ -27,7 +27,7 @@ def distance_named(name: str) -> Callable[..., Tensor]:
     """
     if name not in DISTANCES:
         raise ConfigError(
-            f"unknown distance '{name}': {near_names(name, DISTANCES)}", name
+            f"unknown distance '{name}': {near_names(name, DISTANCES)}", token=name
         )
     return DISTANCES[name]
 
@@ -39,4 +39,4 @@ def check_weight(name: str, value: float) -> None:
         ConfigError: ``value`` is negative or not a number.
     """
     if not value >= 0:
-        raise ConfigError(f'{name} must be 0 (off) or more, not {value}', name)
+        raise ConfigError(f'{name} must be 0 (off) or more, not {value}', token=name)

@@ -154,7 +154,7 @@ class Resampling(Placement):
         raise ConfigError(
             'a view that is resized has other patches than its image, so that none can be '
             'dropped from both: set drop_patches=0, or leave the resizing out',
-            'drop_patches',
+            token='drop_patches',
         )
 
     def _move(self, values: Tensor) -> Tensor:

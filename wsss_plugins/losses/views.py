@@ -97,7 +97,7 @@ class SymmetryView(View):
         if symmetry not in SYMMETRIES:
             raise ConfigError(
                 f"unknown symmetry '{symmetry}': {near_names(symmetry, SYMMETRIES)}",
-                symmetry,
+                token=symmetry,
             )
         self.symmetry = symmetry
 
@@ -128,7 +128,7 @@ class ResizeView(View):
             raise ConfigError(
                 'scale of ResizeView must be a factor, or (low, high) with 0 < low <= '
                 f'high, not {scale}',
-                'scale',
+                token='scale',
             )
         self.low, self.high = float(ends[0]), float(ends[1])
 
@@ -174,10 +174,10 @@ class HidePatchesView(View):
 
     def __init__(self, share: float = 0.5, size: int = 1) -> None:
         if not 0 < share < 1:
-            raise ConfigError(f'share must be in (0, 1), not {share}', 'share')
+            raise ConfigError(f'share must be in (0, 1), not {share}', token='share')
         if size != int(size) or size < 1:
             raise ConfigError(
-                f'size counts patches and must be 1 or more, not {size}', 'size'
+                f'size counts patches and must be 1 or more, not {size}', token='size'
             )
         self.share, self.size = share, int(size)
 
@@ -266,7 +266,7 @@ def build_view(given: Any) -> View:
     if not isinstance(given, Mapping):
         raise ConfigError(
             f'a view must be a name, a dict with type, or a list of these, not {given!r}',
-            'view',
+            token='view',
         )
     return build_as(MODELS, given, View)
 
@@ -279,7 +279,8 @@ def _build_all(given: Sequence[Any]) -> list[View]:
     """
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise ConfigError(
-            f'name at least one view, such as {", ".join(VIEWS)}; got {given!r}', 'view'
+            f'name at least one view, such as {", ".join(VIEWS)}; got {given!r}',
+            token='view',
         )
     return [build_view(one) for one in given]
 
@@ -294,7 +295,7 @@ def _named(name: str) -> dict[str, Any]:
     if name not in VIEWS and name not in classes:
         others = [n for n in classes if MODELS.get(n).__module__ != __name__]
         allowed = near_names(name, [*VIEWS, *others], most=20)
-        raise ConfigError(f"unknown view '{name}': {allowed}", name)
+        raise ConfigError(f"unknown view '{name}': {allowed}", token=name)
     return VIEWS.get(name, dict(type=name))
 
 

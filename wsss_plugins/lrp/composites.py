@@ -86,7 +86,7 @@ class Composite:
                     raise ConfigError(
                         f'the composite has no rule for layers of type '
                         f'{type(layer).__name__}: add one to its rules',
-                        type(layer).__name__,
+                        token=type(layer).__name__,
                     )
             yield
 
@@ -210,6 +210,7 @@ def composite(given: str | Composite) -> Composite:
         return given
     if given not in COMPOSITES:
         raise ConfigError(
-            f"no composite is called '{given}': {near_names(given, COMPOSITES)}", given
+            f"no composite is called '{given}': {near_names(given, COMPOSITES)}",
+            token=given,
         )
     return COMPOSITES[given]

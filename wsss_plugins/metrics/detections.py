@@ -23,11 +23,12 @@ def check_detections(threshold: float | str, instances: str) -> None:
     if threshold != OTSU and not (number and 0 <= float(threshold) < 1):
         raise ConfigError(
             f"threshold must be '{OTSU}' or a number in [0, 1), not {threshold!r}",
-            'threshold',
+            token='threshold',
         )
     if instances not in INSTANCES:
         raise ConfigError(
-            f'instances must be one of {INSTANCES}, not {instances!r}', 'instances'
+            f'instances must be one of {INSTANCES}, not {instances!r}',
+            token='instances',
         )
 
 

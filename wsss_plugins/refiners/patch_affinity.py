@@ -45,7 +45,8 @@ def patch_transition(
     wrong = [b for b in blocks or () if not -depth <= b < depth]
     if wrong:
         raise ConfigError(
-            f'the backbone has the blocks 0 to {depth - 1}, not {wrong[0]}', 'blocks'
+            f'the backbone has the blocks 0 to {depth - 1}, not {wrong[0]}',
+            token='blocks',
         )
     chosen = range(depth) if blocks is None else blocks
     transition = trace.patch_affinity([b % depth for b in chosen], direction)

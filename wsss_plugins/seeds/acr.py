@@ -72,15 +72,17 @@ class ACRGradientMap(PerClassHead):
         super().__init__(**kwargs)
         if variant not in VARIANTS:
             raise ConfigError(
-                f'variant must be one of {VARIANTS}, not {variant!r}', variant
+                f'variant must be one of {VARIANTS}, not {variant!r}', token='variant'
             )
         if clamp not in CLAMPS:
-            raise ConfigError(f'clamp must be one of {CLAMPS}, not {clamp!r}', 'clamp')
+            raise ConfigError(
+                f'clamp must be one of {CLAMPS}, not {clamp!r}', token='clamp'
+            )
         if affinity and affinity_blocks is not None and not affinity_blocks:
             raise ConfigError(
                 'affinity_blocks names no block: give some, None for all, or '
                 'affinity=False',
-                'affinity_blocks',
+                token='affinity_blocks',
             )
         self.start_block = start_block
         self.variant = variant

@@ -48,7 +48,7 @@ class AffinityRefined(SeedHead):
     ) -> None:
         super().__init__()
         if power < 1:
-            raise ConfigError(f'power must be 1 or more, not {power}', 'power')
+            raise ConfigError(f'power must be 1 or more, not {power}', token='power')
         check_direction(direction)
         head = head or dict(type='GenericAttentionRelevance')
         self.head = build_as(SEED_HEADS, head, SeedHead)

@@ -43,11 +43,11 @@ class AttributeCAM(CAM):
         super().__init__(floor)
         if fuse_blocks is not None and fuse_blocks < 1:
             raise ConfigError(
-                f'fuse_blocks must be 1 or more, not {fuse_blocks}', 'fuse_blocks'
+                f'fuse_blocks must be 1 or more, not {fuse_blocks}', token='fuse_blocks'
             )
         if attribute is not None and attribute < 0:
             raise ConfigError(
-                f'attribute must be 0 or more, not {attribute}', 'attribute'
+                f'attribute must be 0 or more, not {attribute}', token='attribute'
             )
         self.fuse_blocks = fuse_blocks
         self.attribute = attribute
@@ -70,7 +70,7 @@ class AttributeCAM(CAM):
         if self.attribute is not None and self.attribute >= count:
             raise ConfigError(
                 f'there is no attribute {self.attribute}: the model has 0 to {count - 1}',
-                'attribute',
+                token='attribute',
             )
         reads = head.classify == 'attributes' or _patch_is_fused(backbone)
         if self.fuse_blocks is not None and not (reads and hasattr(backbone, 'fuse')):

@@ -171,7 +171,7 @@ class PerClassHead(SeedHead):
         if classes_per_pass is not None and classes_per_pass < 1:
             raise ConfigError(
                 f'classes_per_pass must be 1 or more, not {classes_per_pass}',
-                'classes_per_pass',
+                token='classes_per_pass',
             )
         self.classes_per_pass = classes_per_pass
 
@@ -290,6 +290,6 @@ def block_index(block: int, depth: int) -> int:
     if not -depth <= block < depth:
         raise ConfigError(
             f'the backbone has blocks 0 to {depth - 1} (or -{depth} to -1), not {block}',
-            'block',
+            token='block',
         )
     return block % depth

@@ -34,7 +34,9 @@ class CAM(SeedHead):
     def __init__(self, floor: str = 'zero') -> None:
         super().__init__()
         if floor not in FLOORS:
-            raise ConfigError(f'floor must be one of {FLOORS}, not {floor!r}', 'floor')
+            raise ConfigError(
+                f'floor must be one of {FLOORS}, not {floor!r}', token='floor'
+            )
         self.floor = floor
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class GradCAM(PerClassHead):
             raise ConfigError(
                 'GradCAM reads the last patch tokens, and an AttributeHead reads the mean '
                 'over several blocks too: give block=-1, or take AttributeCAM',
-                'block',
+                token='block',
             )
 
     def look(
@@ -104,7 +104,7 @@ class GradCAM(PerClassHead):
                 f'the class token of {name} reads no patch after block {depth - 1}, so '
                 f'that its logits have no gradient there: give block {depth - 2} or an '
                 'earlier one',
-                'block',
+                token='block',
             )
         return trace.hidden[block]
 

@@ -63,7 +63,7 @@ class IntegratedGradients(InputXGradient):
     def __init__(self, steps: int = 20, baseline: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if steps < 1:
-            raise ConfigError(f'steps must be 1 or more, not {steps}', 'steps')
+            raise ConfigError(f'steps must be 1 or more, not {steps}', token='steps')
         self.steps = steps
         self.baseline = baseline
 

@@ -59,12 +59,14 @@ class MCTformerMap(SeedHead):
     ) -> None:
         super().__init__()
         if fuse not in FUSIONS:
-            raise ConfigError(f'fuse must be one of {FUSIONS}, not {fuse!r}', 'fuse')
+            raise ConfigError(
+                f'fuse must be one of {FUSIONS}, not {fuse!r}', token='fuse'
+            )
         if reduce not in REDUCTIONS or layers < 1:
             raise ConfigError(
                 f'MCTformerMap needs reduce of {REDUCTIONS} and layers >= 1, not '
                 f'{reduce!r} and {layers}',
-                'layers' if layers < 1 else 'reduce',
+                token='layers' if layers < 1 else 'reduce',
             )
         self.fuse = fuse
         self.layers = layers
@@ -91,14 +93,14 @@ class MCTformerMap(SeedHead):
             raise ConfigError(
                 f"fuse='{self.fuse}' reads patch logits, which a head with "
                 "sources=('class',), MCTformer V1, does not have: set fuse='mct'",
-                'fuse',
+                token='fuse',
             )
         depth = len(backbone.attention_modules())
         if self.layers > depth:
             raise ConfigError(
                 f'layers={self.layers} of the {depth} blocks cannot be read: give 1 to '
                 f'{depth}',
-                'layers',
+                token='layers',
             )
 
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:

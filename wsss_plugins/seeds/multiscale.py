@@ -35,7 +35,9 @@ class MultiScaleFlip:
         align_corners: bool = False,
     ) -> None:
         if not scales or min(scales) <= 0:
-            raise ConfigError(f'scales must be positive, not {tuple(scales)}', 'scales')
+            raise ConfigError(
+                f'scales must be positive, not {tuple(scales)}', token='scales'
+            )
         self.head = head
         self.scales = tuple(scales)
         self.flip = flip

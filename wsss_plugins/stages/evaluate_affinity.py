@@ -51,7 +51,7 @@ class EvaluateAffinityStage(MaskStage):
         if blocks is not None and not blocks:
             raise ConfigError(
                 'blocks must name at least one, such as [-2, -1], or None for all',
-                'blocks',
+                token='blocks',
             )
         self.blocks = blocks
 

@@ -85,12 +85,12 @@ class SeedStage(Stage):
             raise ConfigError(
                 f"stage '{name}' has input_size, which is for photos as a whole, and "
                 'max_side or tile: keep one',
-                'input_size',
+                token='input_size',
             )
         if min_probability is not None and not 0 < min_probability <= 1:
             raise ConfigError(
                 f'min_probability must be in (0, 1], not {min_probability}',
-                'min_probability',
+                token='min_probability',
             )
         self.model = model
         self.inputs = (model,)

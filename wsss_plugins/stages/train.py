@@ -81,7 +81,7 @@ def build_runner(
         raise ConfigError(
             f'custom_hooks must be a list of hooks, not {cfg.custom_hooks!r}: change them '
             'in a config, since the command line takes numbers, text and lists of those',
-            'custom_hooks',
+            token='custom_hooks',
         )
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader) is not None:

@@ -78,7 +78,7 @@ class LargeImages:
         """
         if self.max_side is not None and self.max_side < 1:
             raise ConfigError(
-                f'max_side must be 1 or more, not {self.max_side}', 'max_side'
+                f'max_side must be 1 or more, not {self.max_side}', token='max_side'
             )
         if self.tile is not None:
             check_tiles(self.tile, self.overlap)

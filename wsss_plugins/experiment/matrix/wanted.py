@@ -143,11 +143,14 @@ def _check_seeds(seeds: Any, where: str, token: str | None = None) -> None:
     right = isinstance(seeds, list | tuple) and len(seeds) > 0
     if not right or any(type(s) is not int or s < 0 for s in seeds):
         raise ConfigError(
-            f'{where} must be a list of whole numbers from 0 on, not {seeds!r}', token
+            f'{where} must be a list of whole numbers from 0 on, not {seeds!r}',
+            token=token,
         )
     twice = [s for i, s in enumerate(seeds) if s in seeds[:i]]
     if twice:
-        raise ConfigError(f'{where}: {twice[0]} comes twice: leave one out', token)
+        raise ConfigError(
+            f'{where}: {twice[0]} comes twice: leave one out', token=token
+        )
 
 
 def _chosen(

@@ -77,7 +77,9 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         )
         for key, (given, allowed) in choices.items():
             if given not in allowed:
-                raise ConfigError(f'{key} must be one of {allowed}, not {given!r}', key)
+                raise ConfigError(
+                    f'{key} must be one of {allowed}, not {given!r}', token=key
+                )
         self.explained = explained
         self.foreground = foreground
 
