@@ -53,7 +53,9 @@ def runs(tmp_path, monkeypatch):
             refine=dict(threshold=0.5),
         )
         matrix = Matrix.of(Config(dict(matrix=content)))
-        return MatrixRun(matrix, str(tmp_path / 'mine.py'), tmp_path / 'work', **options)
+        return MatrixRun(
+            matrix, str(tmp_path / 'mine.py'), tmp_path / 'work', **options
+        )
 
     def ran(matrix: MatrixRun) -> list[tuple[int, str]]:
         RUNS.clear()
@@ -65,7 +67,12 @@ def runs(tmp_path, monkeypatch):
     return make
 
 
-OF_CAM = ['vit__cam', 'vit__cam__best_threshold', 'vit__cam__none', 'vit__cam__none__score']
+OF_CAM = [
+    'vit__cam',
+    'vit__cam__best_threshold',
+    'vit__cam__none',
+    'vit__cam__none__score',
+]
 
 
 def test_a_stage_is_done_again_in_every_seed(runs) -> None:

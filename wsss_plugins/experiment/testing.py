@@ -15,6 +15,7 @@ from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.config import find_type, plain, set_everywhere
 from wsss_plugins.datasets import VOC12, WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
+from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import fingerprint
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.workers import barrier, device, gather, rank, world_size
@@ -97,8 +98,8 @@ def predict_images(
 ) -> Path:
     """Predicts images with the config's ``prediction``: scales, mirror image, refiners.
 
-    What was predicted by the same checkpoint with the same settings is not predicted
-    again.
+    What was predicted by the same checkpoint with the same settings and the same code is
+    not predicted again.
 
     Args:
         cfg: Config of the segmentor.
@@ -127,7 +128,10 @@ def predict_images(
         )
     data = build_as(DATASETS, bare, WSSSDataset).digest()
     content = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    mark = fingerprint([plain(cfg.model), plain(stage_config), data, content], 0, {})
+    follows: list[Any] = [plain(cfg.model), plain(stage_config), data, content]
+    code = CodeDigests()(dict(model=cfg.model.to_dict(), **stage_config), PredictStage)
+    follows += [code] if code else []
+    mark = fingerprint(follows, 0, {})
     out = work_dir / 'predictions' / mark
     metrics = stage.predict(load_segmentor(cfg.model, checkpoint), out)
     if rank() == 0:
