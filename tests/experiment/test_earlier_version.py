@@ -8,12 +8,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import load_config
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
 from wsss_plugins.engine import StageRecord
+from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.experiment import Pipeline
+from wsss_plugins.experiment.testing import predict_images
 from wsss_plugins.stages import load_trained
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card_parts import Code, CodeState
@@ -150,3 +153,17 @@ def test_its_models_and_tables_are_read(work) -> None:
         'run_pipeline.py', EARLIER / 'pipeline.py', '--work-dir', work, '--dry-run'
     )
     assert plan.count('done') == 18 and 'changed' not in plan
+
+
+def test_predictions_of_a_checkpoint_follow_from_the_code(work, monkeypatch) -> None:
+    training = load_config(EARLIER / 'pipeline.py').to_dict()['segmentor']
+    images = dict(type='VOC12', data_root='data/VOC2012', split='val', test_mode=True)
+    weights = work / 'segmentor/weights.safetensors'
+
+    def predicted() -> str:
+        return predict_images(Config(training), weights, images, Path('out')).name
+
+    assert predicted() == 'bbc3ac9d3d47320d', 'where commit d557e48 puts them'
+    edited = {'my_heads:Head': 'another'}
+    monkeypatch.setattr(CodeDigests, '__call__', lambda *_: edited)
+    assert predicted() != 'bbc3ac9d3d47320d'

@@ -129,7 +129,7 @@ def predict_images(
     data = build_as(DATASETS, bare, WSSSDataset).digest()
     content = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     follows: list[Any] = [plain(cfg.model), plain(stage_config), data, content]
-    code = CodeDigests()(dict(model=cfg.model.to_dict(), **stage_config), PredictStage)
+    code = CodeDigests()(dict(stage_config, model=cfg.model), PredictStage)
     follows += [code] if code else []
     mark = fingerprint(follows, 0, {})
     out = work_dir / 'predictions' / mark
