@@ -134,7 +134,7 @@ class CNNBackbone(TokenBackbone):
 
     @torch.no_grad()
     def _measured(self) -> tuple[int, int, int]:
-        """Channels and stride of the map, and the rows it has beyond, from two images."""
+        """Measures channels, stride and additional rows of the map on two images."""
         training = self.net.training
         self.net.eval()
         like = next(self.net.parameters(), torch.zeros(()))
@@ -217,7 +217,7 @@ class TimmCNN(CNNBackbone):
         )
 
     def init_weights(self) -> None:
-        """Does nothing: timm has set the weights, and mmengine would set them anew."""
+        """Does nothing: mmengine would overwrite the weights that timm has set."""
 
     def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Renames weights as timm does, which flattens 'features' of a VGG."""

@@ -15,7 +15,7 @@ from wsss_plugins.registry import MODELS, build_as
 
 @MODELS.register_module()
 class PatchMaps(BaseModule):
-    """A :class:`TokenBackbone` as a backbone for mmsegmentation: one map of its patches.
+    """A :class:`TokenBackbone` as a backbone of mmsegmentation with one feature map.
 
     A segmentor can therefore start from the transformer of a trained classifier: name
     the classifier's stage as the ``backbone`` of the segmentor's :class:`TrainStage`.

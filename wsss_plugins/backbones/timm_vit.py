@@ -161,7 +161,7 @@ class TimmViT(TokenBackbone):
         return ExplicitViT(self, start)
 
     def init_weights(self) -> None:
-        """Does nothing: timm has set the weights, and mmengine would set them anew."""
+        """Does nothing: mmengine would overwrite the weights that timm has set."""
 
     def attention_modules(self) -> list[nn.Module]:
         """The dropout after each block's softmax, whose output is multiplied by V."""

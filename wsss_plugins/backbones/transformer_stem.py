@@ -69,7 +69,7 @@ class TransformerStem(BaseModule):
         return tuple(maps)
 
     def init_weights(self) -> None:
-        """Does nothing: timm has set the weights, and mmengine would set them anew."""
+        """Does nothing: mmengine would overwrite the weights that timm has set."""
 
 
 def _stages(embed: nn.Module, name: str | None) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""What AffinityNet trains on: confident labels on the grid of its features."""
+"""Transforms for the training of AffinityNet on confident labels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from wsss_plugins.structures.layout import confident_scores_path
 class LoadConfidentScores(BaseTransform):
     """Reads the scores from which confident labels are made.
 
-    A ``ConfidentLabelStage`` leaves ``scores/<id>.npz`` beside its folder of label maps:
-    ``low`` and ``high``, each ``(1 + K, H, W)`` uint8 in units of 1 / 255, background
-    first. Training crops and pools scores, not labels, as PSA does.
+    A ``ConfidentLabelStage`` writes ``scores/<id>.npz`` beside its folder of label
+    maps: ``low`` and ``high``, each ``(1 + K, H, W)`` uint8 in units of 1 / 255,
+    background first. Training crops and pools scores, not labels, as PSA does.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Adds ``gt_seg_map`` ``(H, W, 2 + 2 K)`` float32: low, then high.
 
         Raises:
-            DataError: The file is missing, broken, or of another size than the image.
+            DataError: The file is missing, damaged, or of another size than the image.
         """
         stage = Path(results['seg_map_path']).parents[1]
         path = confident_scores_path(stage, results['img_id'])
@@ -56,17 +56,17 @@ class LoadConfidentScores(BaseTransform):
 class PoolConfidentLabels(BaseTransform):
     """Turns scores into confident labels on the grid of the affinities.
 
-    The mean score of every cell decides. Object where both backgrounds leave the pixel
-    to an object, background where even the weak background wins, unsure (255)
-    elsewhere and where no score is left: in the padding of a crop.
+    The mean score of every cell determines its label: an object where the object wins
+    against both backgrounds, background where even the weak background wins, and unsure
+    (255) elsewhere. Cells without scores, in the padding of a crop, are unsure too.
 
     Source: Ahn and Kwak 2018 (PSA), section 3.2, and its released data set.
 
     Args:
-        stride: Pixels of a cell.
+        stride: Side of a cell in pixels.
 
     Raises:
-        ConfigError: The stride is not positive.
+        ConfigError: ``stride`` is not positive.
     """
 
     def __init__(self, stride: int = 8) -> None:
@@ -79,10 +79,11 @@ class PoolConfidentLabels(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Replaces scores ``(H, W, 2 + 2 K)`` by labels ``(H / stride, W / stride)`` uint8.
 
-        The labels count the channels, 0 background: they tell classes of one image apart.
+        A label is the index of a channel, 0 being background; labels distinguish the
+        classes of one image only.
 
         Raises:
-            DataError: A side is no multiple of the stride.
+            DataError: A side is not a multiple of the stride.
         """
         scores = results['gt_seg_map']
         height, width, channels = scores.shape
@@ -98,12 +99,12 @@ class PoolConfidentLabels(BaseTransform):
 
 
 def confident_labels(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Labels that two backgrounds agree on.
+    """Labels that the strong and the weak background agree on.
 
     Args:
         low: Scores under the strong background (low exponent), ``(H, W, 1 + K)``,
             background first.
-        high: Scores under the weak background (high exponent), likewise.
+        high: Scores under the weak background (high exponent), in the same shape.
 
     Returns:
         ``(H, W)`` uint8: 0 background, 1 to K position of the class, 255 unsure.

@@ -44,8 +44,8 @@ class COCO14(WSSSDataset):
     """MS COCO 2014: the images of an instances file, labelled with its categories.
 
     Reads ``annotations/instances_<split>.json`` and the images in ``<split>/``
-    below ``data_root``. Every annotation counts for the image-level labels, the
-    crowds too. An id is a file name without suffix.
+    below ``data_root``. All annotations, crowds included, define the image-level
+    labels. An id is a file name without suffix.
 
     Label maps for evaluation are made once, by
     :func:`wsss_plugins.datasets.coco_masks.write_coco_label_maps`.
@@ -55,7 +55,7 @@ class COCO14(WSSSDataset):
     Args:
         data_root: The folder with ``annotations/`` and the image folders.
         split: 'train2014' or 'val2014'.
-        drop_unlabelled: Leave out images without any annotation; None: leave
+        drop_unlabelled: Whether to leave out images without any annotation; None leaves
             them out of training only.
         **kwargs: See :class:`WSSSDataset`.
     """
@@ -118,7 +118,7 @@ def instances_file(data_root: Path | str, split: str) -> Path:
 
 
 def _label_only(item: dict[str, Any]) -> dict[str, Any]:
-    """Drops what image-level labels do not need while the file is still being read."""
+    """Keeps only ids and names of an object while the file is being read."""
     keys = ('images', 'annotations', 'categories', 'id', 'file_name', 'name')
     return {k: v for k, v in item.items() if k in (*keys, 'image_id', 'category_id')}
 
@@ -128,8 +128,8 @@ def load_instances(
 ) -> dict[str, Any]:
     """Reads an instances file in little memory.
 
-    The text is read in pieces, and ``keep`` slims every JSON object as it is read; see
-    :func:`wsss_plugins.datasets.coco_json.load_object`.
+    The text is read in pieces, and ``keep`` reduces every JSON object as soon as it is
+    read; see :func:`wsss_plugins.datasets.coco_json.load_object`.
 
     Args:
         path: The JSON file.
@@ -139,8 +139,8 @@ def load_instances(
         A dict with the lists ``images``, ``annotations`` and ``categories``.
 
     Raises:
-        DataError: No JSON of that form, an unknown category, or an annotation
-            of an image that is not listed.
+        DataError: The file is not JSON of that form, has an unknown category, or an
+            annotation of an image that is not listed.
     """
     try:
         with path.open(encoding='utf-8') as file:

@@ -13,21 +13,22 @@ _BLANK = ' \t\n\r'
 
 
 def load_object(file: IO[str], keep: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Reads a JSON object; of the items of its lists, one at a time is held as text.
+    """Reads a JSON object; only one item of its lists at a time is in memory as text.
 
-    The 330 MB of the real training file would be as much of memory for the text, and
-    gigabytes for Python's numbers.
+    Reading the real training file at once would take 330 MB for the text and gigabytes
+    for Python's numbers.
 
     Args:
         file: JSON whose top level is an object.
         keep: Maps every object below the top level to what is kept of it, as
-            ``object_hook`` of :mod:`json`; it slims what is read as it is read.
+            ``object_hook`` of :mod:`json`; it reduces each object as soon as it is
+            read.
 
     Returns:
         The object.
 
     Raises:
-        ValueError: The text is no such JSON, or ends before the object does.
+        ValueError: The text is not a JSON object, or ends before the object does.
     """
     text = _Text(file, json.JSONDecoder(object_hook=keep))
     found: dict[str, Any] = {}
@@ -51,7 +52,7 @@ class _Text:
         self.window, self.at = '', 0
 
     def more(self, size: int = CHUNK) -> bool:
-        """Reads on and forgets what was taken; False at the end of the file."""
+        """Reads on and drops what was parsed; False at the end of the file."""
         chunk = self.file.read(size)
         self.window, self.at = self.window[self.at :] + chunk, 0
         return bool(chunk)
@@ -101,7 +102,7 @@ class _Text:
                         f'{error.msg}: the file is damaged or was cut off'
                     ) from error
             else:
-                # A number at the end of the window may go on behind it.
+                # A number at the end of the window may continue after it.
                 if end < len(self.window) or not self.more(size):
                     self.at += end - start
                     return value

@@ -27,10 +27,10 @@ def rasterise(
 ) -> np.ndarray:
     """Paints the annotations of one image into one label map.
 
-    Three choices, as COCO's instances overlap and label maps do not: larger
-    areas are painted first, so that small objects stay on top; crowds are
-    ignored (255), but objects marked inside them count; a pixel belongs to a
-    polygon when the polygon covers or touches it.
+    COCO's instances overlap and label maps do not, so three choices are made: larger
+    areas are painted first, so that small objects stay on top; crowds are ignored
+    (255), but objects marked inside them count; a pixel belongs to a polygon when the
+    polygon covers or touches it.
 
     Args:
         annotations: With ``category_id``, ``segmentation``, ``area`` and perhaps
@@ -41,7 +41,7 @@ def rasterise(
         ``(H, W)`` uint8: 0 background, c + 1 class c, 255 ignored.
 
     Raises:
-        DataError: A run-length code that is compressed or of another size.
+        DataError: A run-length code is compressed or of another size.
     """
     label_map = np.zeros(size, np.uint8)
     order = sorted(annotations, key=lambda a: (not a.get('iscrowd', 0), -a['area']))
@@ -128,7 +128,7 @@ def draw_label_map(
         source: The file, for messages.
 
     Raises:
-        DataError: An annotation cannot be drawn; names the image.
+        DataError: An annotation cannot be drawn; the message names the image.
     """
     try:
         return rasterise(annotations, (image['height'], image['width']))
@@ -157,7 +157,7 @@ def write_coco_label_maps(
         The folder of the PNGs, for ``COCO14(label_maps=...)``.
 
     Raises:
-        DataError: The file is missing or broken.
+        DataError: The instances file is missing or damaged.
     """
     source = instances_file(data_root, split)
     content = load_instances(source, keep=with_compact_polygons)

@@ -22,12 +22,13 @@ class ColorJitter(BaseTransform):
 
     Args:
         brightness: The factor is drawn from ``[1 - brightness, 1 + brightness]``.
-        contrast: Likewise.
-        saturation: Likewise.
-        hue: The shift is drawn from ``[-hue, hue]`` turns, at most 0.5.
+        contrast: The factor is drawn from ``[1 - contrast, 1 + contrast]``.
+        saturation: The factor is drawn from ``[1 - saturation, 1 + saturation]``.
+        hue: The shift is drawn from ``[-hue, hue]`` as a share of the hue circle; at
+            most 0.5.
 
     Raises:
-        ConfigError: A number out of range.
+        ConfigError: A number is out of range.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ColorJitter(BaseTransform):
 
 
 def _shift_hue(image: Image.Image, turns: float) -> Image.Image:
-    """Turns the hue circle of an RGB image."""
+    """Shifts the hue of an RGB image."""
     hue, saturation, value = image.convert('HSV').split()
     shifted = (np.array(hue, np.int64) + int(turns * 255)) % 256
     hue = Image.fromarray(shifted.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Reading what data sets are made of, with errors that name the file."""
+"""Reads the files of data sets, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_image_size(path: Path | str) -> tuple[int, int]:
     """``(H, W)`` of a photo as :func:`read_image` returns it, from the file's header.
 
     Raises:
-        DataError: The file is missing or no image.
+        DataError: The file is missing or not an image.
     """
     with opened_image(path) as image:
         width, height = image.size
@@ -48,7 +48,7 @@ def read_image_size(path: Path | str) -> tuple[int, int]:
 
 @contextmanager
 def opened_image(path: Path | str) -> Iterator[Image.Image]:
-    """An opened image; what goes wrong with it becomes a ``DataError``."""
+    """Opens an image; errors of decoding become a ``DataError``."""
     try:
         with Image.open(path) as image:
             yield image
@@ -68,7 +68,7 @@ def read_lines(path: Path) -> list[str]:
     """Reads the lines of a text file that are not blank, stripped.
 
     Raises:
-        DataError: The file is missing or no text in UTF-8.
+        DataError: The file is missing or not text in UTF-8.
     """
     try:
         text = path.read_text(encoding='utf-8-sig')
@@ -90,7 +90,8 @@ def read_id_list(path: Path) -> list[str]:
         The ids in the order of the file.
 
     Raises:
-        DataError: The list is missing (names those beside it) or unreadable.
+        DataError: The list is unreadable or missing; the message names the lists beside
+            it.
     """
     if not path.is_file():
         lists = ', '.join(sorted(p.stem for p in path.parent.glob('*.txt'))[:12])
@@ -119,15 +120,16 @@ def check_ids(ids: Sequence[str], source: Path) -> None:
 
 
 def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> None:
-    """Refuses names that are no class.
+    """Refuses names that are not classes.
 
     Args:
-        names: What a label file says.
-        classes: What it may say.
+        names: Names in a label file.
+        classes: Names that are allowed.
         where: The file and its verb, the beginning of the message.
 
     Raises:
-        DataError: Names the first unknown class and the classes near it.
+        DataError: A name is not in ``classes``; the message names the first one and
+            near classes.
     """
     unknown = sorted(set(names).difference(classes))
     if unknown:
@@ -137,15 +139,15 @@ def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> N
 
 
 def require_files(paths: Iterable[Path], what: str, remedy: str) -> None:
-    """Checks that files exist; every folder is listed once, however many files.
+    """Checks that files exist; every folder is listed only once.
 
     Args:
         paths: The files.
-        what: What they are, in one word for the message.
-        remedy: What to do about it.
+        what: One word for the files in the message.
+        remedy: Remedy for the message.
 
     Raises:
-        DataError: Names the first file that is missing and counts the others.
+        DataError: Files are missing; the message names the first and counts the others.
     """
     listed: dict[Path, set[str]] = {}
     missing = []

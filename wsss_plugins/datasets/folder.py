@@ -1,4 +1,4 @@
-"""Bring your own images: a folder and a table of tags."""
+"""Your own images: a folder of photos and a table of image-level labels."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ CLASSES_FILE = 'classes.txt'
 
 @DATASETS.register_module()
 class FolderWSSS(WSSSDataset):
-    """Images in a folder, tags in a CSV file with the header ``file,tags``.
+    """Images in a folder, with labels in a CSV file of header ``file,tags``.
 
-    A row is ``dog_1.jpg,dog;grass``: the file below the image folder and its tags. A
-    file without tags shows background only; several rows of one file add up. One column
-    per class works too, see :func:`read_tag_table`. The id of an image is its file
-    without suffix, with its sub-folder: ``day_1/IMG_1``.
+    A row is ``dog_1.jpg,dog;grass``: the file below the image folder and its
+    image-level labels, which the column ``tags`` holds. A file without labels shows
+    background only; the labels of several rows of one file are merged. A table may also
+    have one column per class, see :func:`read_tag_table`. The id of an image is its
+    file without suffix, with its sub-folder: ``day_1/IMG_1``.
 
-    The table of a split is ``<split>.csv``. Without it, the only table of the folder is
-    divided: by its column ``split``, or by a hash of the ids, so that the same photos are
-    'train' and 'val' everywhere and adding photos moves no other. 'all' is all there is,
-    of one table or several. The classes are those of ``classes.txt`` (one a line), or all
-    that the table shows (of ``train.csv``, where there is one).
+    The table of a split is ``<split>.csv``. If it does not exist, the only table of the
+    folder is divided by its column ``split``, or else by a hash of the ids. The hash
+    gives the same split on every machine, and adding photos does not move other photos
+    between splits. The split 'all' has all images of all tables. The classes are those
+    of ``classes.txt`` (one a line), or all that the table shows (of ``train.csv``,
+    where there is one).
 
     Label maps of ground truth for evaluation belong in a folder named as in
     :attr:`ground_truth_folders`, so that training refuses them.
@@ -45,10 +47,10 @@ class FolderWSSS(WSSSDataset):
         split: 'train', 'val' ... or the name of a CSV file.
         images: Folder of the images, absolute or below ``data_root``; by default
             ``images``, or ``data_root`` itself where that does not exist.
-        classes: The classes in order, in place of those found.
+        classes: The classes in order; by default those of the file or the table.
         val_share: Share of the images that a hash makes 'val'.
-        only_with_maps: Leave out images without a label map, so that a few masks are
-            enough to evaluate on.
+        only_with_maps: Whether to leave out images without a label map, so that an
+            evaluation needs only some masks.
         **kwargs: See :class:`WSSSDataset`.
     """
 
@@ -161,7 +163,7 @@ class FolderWSSS(WSSSDataset):
         return kept
 
     def load_mask(self, index: int) -> np.ndarray:
-        """See :meth:`WSSSDataset.load_mask`; refuses black and white masks.
+        """See :meth:`WSSSDataset.load_mask`; refuses masks in black and white.
 
         Raises:
             DataError: The mask cannot be read or does not fit its photo, or the mask of
@@ -235,8 +237,9 @@ def hash_splits(tags: Mapping[str, Iterable[str]], val_share: float) -> dict[str
     """Divides images into 'train' and 'val' by their names alone.
 
     An image is 'val' where the hash of its id lies in the first ``val_share`` of all
-    hashes. Two exceptions keep small sets usable: a class that no training image would
-    show takes one from 'val', and where there are two images or more, one is 'val'.
+    hashes. Two exceptions keep small sets usable: if no training image shows a class,
+    one image of that class moves from 'val' to 'train'; and if there are two images or
+    more, at least one is 'val'.
 
     Args:
         tags: The classes that each image shows, by id.
@@ -246,7 +249,7 @@ def hash_splits(tags: Mapping[str, Iterable[str]], val_share: float) -> dict[str
         The split of each image, by id.
 
     Raises:
-        DataError: ``val_share`` is no share.
+        DataError: ``val_share`` is outside [0, 1).
     """
     if not 0 <= val_share < 1:
         raise DataError(f'val_share must be in [0, 1), not {val_share}')
@@ -264,7 +267,7 @@ def hash_splits(tags: Mapping[str, Iterable[str]], val_share: float) -> dict[str
 
 
 def _place(name: str) -> float:
-    """Where an id lies in [0, 1), the same on every machine."""
+    """The hash of an id in [0, 1), the same on every machine."""
     digest = hashlib.sha256(name.encode('utf-8')).digest()
     return int.from_bytes(digest[:8], 'big') / 2**64
 

@@ -32,12 +32,12 @@ _GET_DEVKIT = (
 
 @DATASETS.register_module()
 class ImageNet(WSSSDataset):
-    """ILSVRC 2012, one class an image.
+    """ILSVRC 2012, with one class per image.
 
     Reads ``<split>/n01440764/ILSVRC2012_val_00000293.JPEG``, or the archive as it is,
     ``<split>/ILSVRC2012_val_00000293.JPEG``, with the two files of the development kit
-    that say what it shows. Both give the same samples in the same order, that of the
-    file names. The classes are the 1,000 WordNet ids in ascending order, as timm's and
+    that hold the labels. Both give the same samples in the same order, that of the file
+    names. The classes are the 1,000 WordNet ids in ascending order, as timm's and
     torchvision's classifiers count them; the ids 1 to 1,000 of the development kit
     follow another order.
 
@@ -50,7 +50,7 @@ class ImageNet(WSSSDataset):
         devkit: Folder with ``ILSVRC2012_validation_ground_truth.txt`` and ``meta.mat``,
             absolute or below ``data_root``; needed by the flat layout. Default:
             ``ILSVRC2012_devkit_t12/data``, else ``data_root`` itself.
-        verify_count: Refuse a split that has not its official number of images
+        verify_count: Whether to refuse a split without its official number of images
             (:data:`IMAGENET_COUNTS`).
         **kwargs: See :class:`WSSSDataset`.
     """
@@ -148,7 +148,7 @@ def _number(path: Path) -> int:
     """293 of ``ILSVRC2012_val_00000293.JPEG``.
 
     Raises:
-        DataError: A file of another name.
+        DataError: The file name does not have this form.
     """
     found = re.fullmatch(r'ILSVRC2012_val_(\d{8})', path.stem)
     if found is None or int(found[1]) < 1:
@@ -169,7 +169,7 @@ def read_synsets(path: Path) -> dict[int, str]:
         The WordNet ids of the 1,000 classes and of the synsets above them.
 
     Raises:
-        DataError: The file is missing, no such file, or lacks a field.
+        DataError: The file is missing, is not such a file, or lacks a field.
     """
     try:
         synsets = np.atleast_1d(loadmat(path, squeeze_me=True)['synsets'])

@@ -30,13 +30,13 @@ class ImageNetSeg(WSSSDataset):
     ``gt``, ``id`` and ``target``, each ``(N, 1)`` references, to an image
     ``(3, W, H)`` uint8, to references of masks ``(W, H)`` in {0, 1} (the first counts,
     as in the released code of Chefer et al.), to an image name and to the WordNet id of
-    its class. The classes are the WordNet ids of the file in ascending order; they are
-    more than a label map could tell apart, so that **every object has label 1** in the
+    its class. The classes are the WordNet ids of the file in ascending order; there are
+    more classes than values of a label map, so **every object has label 1** in the
     masks, whatever its class.
 
-    The images are no files of their own: the data set gives them by
-    :meth:`load_image`, and takes no ``pipeline``. ``label_maps='gt'`` means the masks of
-    the file, which training is refused.
+    The images are not separate files: :meth:`load_image` returns them, and the data set
+    has no ``pipeline``. ``label_maps='gt'`` selects the masks of the file, which are
+    refused in training.
 
     Source: Guillaumin, Kuettel & Ferrari 2014, ImageNet Auto-Annotation with
     Segmentation Propagation, IJCV 110.
@@ -44,7 +44,7 @@ class ImageNetSeg(WSSSDataset):
     Args:
         data_root: The folder with the file.
         split: Name of the file.
-        verify_count: Refuse a file that has not the official number of images.
+        verify_count: Whether to refuse a file without the official number of images.
         **kwargs: See :class:`WSSSDataset`.
     """
 
@@ -119,8 +119,9 @@ class ImageNetSeg(WSSSDataset):
         """Mask of image ``index``, ``(H, W)`` uint8: 1 on the object, 0 elsewhere.
 
         Raises:
-            DataError: The data set was made without ``label_maps``, or the file is
-                damaged there. With ``label_maps=FOLDER``, as the other data sets.
+            DataError: The data set was built without ``label_maps``, or the mask in the
+                file is damaged. With ``label_maps=FOLDER`` see
+                :meth:`WSSSDataset.load_mask`.
         """
         if not self._masks_in_file:
             return super().load_mask(index)

@@ -16,13 +16,13 @@ MOST_SHOWN = 3
 class PhotoFiles:
     """The files of a folder and of those below it.
 
-    A name need not be written as on the disk: case, the way umlauts are stored (macOS
-    splits them), the suffix, and, where only one file has the name, the sub-folder do
-    not matter. What matches more closely goes before.
+    A name need not be written as on the disk. Differences in case, in the encoding of
+    umlauts (macOS decomposes them), in the suffix, and, if only one file has the name,
+    in the sub-folder are ignored. Closer matches have priority.
 
     Args:
         folder: The folder.
-        skip: Names of sub-folders that are not looked into, such as those of masks.
+        skip: Names of sub-folders that are not searched, such as those of masks.
     """
 
     def __init__(self, folder: Path, skip: Collection[str] = ()) -> None:
@@ -35,7 +35,7 @@ class PhotoFiles:
                 self._by_key[key].append(name)
 
     def find(self, name: str) -> str | None:
-        """The file that ``name`` means, below the folder, with '/' between folders.
+        """The file that matches ``name``, as a path below the folder with '/'.
 
         Raises:
             DataError: ``name`` matches several files of the folder.
@@ -65,7 +65,7 @@ def _walk(folder: Path, skip: frozenset[str]) -> Iterator[str]:
 
 
 def _keys(name: str) -> list[str]:
-    """What a name is looked up by, the closest first; kinds of keys never meet."""
+    """The keys of a name for the look-up, the most exact first."""
     folded = unicodedata.normalize('NFC', ' '.join(name.split())).casefold()
     folders, _, last = folded.rpartition('/')
     stem, dot, suffix = last.rpartition('.')

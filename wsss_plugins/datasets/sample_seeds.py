@@ -1,4 +1,4 @@
-"""The random part of a training sample follows from seed, epoch and index alone."""
+"""Makes the augmentation of a sample depend on seed, epoch and index only."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _NOT_BEGUN = -1
 
 
 class SeededSamples(Dataset):
-    """Another data set, whose samples do not depend on who draws them, or when.
+    """Wraps a data set so that a sample does not depend on the process that draws it.
 
     Sample ``i`` is drawn with Python's, numpy's and torch's global generators seeded
     by (seed, epoch, i), whatever the batch size and the number of processes and of
-    the data loader's workers; persistent workers hear of a new epoch too. It goes around
-    everything else, a ``RepeatDataset`` say: repetitions of an image then differ. A
-    sample that is drawn anew, because a transform rejected the first, follows as well.
+    the data loader's workers; persistent workers are told of a new epoch too. This
+    wrapper must be the outermost one, outside of a ``RepeatDataset`` for example, so
+    that repetitions of an image differ. A sample that is drawn again, because a
+    transform rejected the first, is determined as well.
 
-    Every other attribute is the wrapped data set's. Until :meth:`begin_epoch` is called,
-    samples are drawn from the global generators as they are.
+    All other attributes are those of the wrapped data set. Until :meth:`begin_epoch` is
+    called, samples are drawn from the global generators as they are.
 
     Args:
         dataset: A data set, or its config.
@@ -40,7 +41,7 @@ class SeededSamples(Dataset):
         self._spare = np.random.MT19937(0)
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
-        """Says what the next samples follow from, in this process and in its workers.
+        """Sets the seed and epoch of the next samples, in this process and its workers.
 
         Args:
             seed: Seed of the experiment.
@@ -61,7 +62,7 @@ class SeededSamples(Dataset):
             return self.dataset[index]
 
     def __getattr__(self, name: str) -> Any:
-        """Of the wrapped data set; dunders stay away, for they change how it is read."""
+        """Attributes of the wrapped data set, except dunder names."""
         if name.startswith('__') or name == 'dataset':
             raise AttributeError(name)
         return getattr(self.dataset, name)
@@ -69,13 +70,13 @@ class SeededSamples(Dataset):
 
 @contextmanager
 def seeded(numbers: Sequence[int], spare: np.random.MT19937) -> Iterator[None]:
-    """Seeds Python's, numpy's and torch's global generators; undone in the end.
+    """Seeds Python's, numpy's and torch's global generators; restores them on exit.
 
     GPUs' generators are left alone. numpy draws normal numbers in pairs; one that it
     kept for later is lost.
 
     Args:
-        numbers: Not negative; what the random state follows from.
+        numbers: Numbers >= 0 that determine the random state.
         spare: What numpy draws from meanwhile. To copy its own state in and out would
             take a hundred times as long.
 

@@ -1,4 +1,4 @@
-"""Tables of tags as people make them: with a text editor, by script, or in a spreadsheet."""
+"""Tables of image-level labels from text editors, scripts and spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsss_plugins.errors import DataError
 FILE, TAGS, SPLIT = 'file', 'tags', 'split'
 YES = frozenset({'1', '1.0', 'x', 'yes', 'y', 'true', 'ja', 'wahr', '+'})
 NO = frozenset({'', '0', '0.0', 'no', 'n', 'false', 'nein', 'falsch', '-'})
-"""What a cell says in a table with one column per class; case does not matter."""
+"""Values of a cell in a table with one column per class, in upper or lower case."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Row:
 
 @dataclass(frozen=True)
 class TagTable:
-    """A table of photos and what they show.
+    """A table of photos and their image-level labels.
 
     Attributes:
         path: The file.
         rows: Its lines, in order.
-        classes: All that occur: the columns in their order, or the tags, sorted.
+        classes: All classes that occur: the columns in their order, or the labels,
+            sorted.
         has_splits: Whether there is a column ``split``.
     """
 
@@ -53,16 +54,16 @@ class TagTable:
 
 
 def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable:
-    """Reads a table of tags.
+    """Reads a table of image-level labels.
 
     Either a column ``tags``, divided by ';', '|' or ',', or one column per class, with 1
     or x for yes and 0 or nothing for no. Columns are divided by commas, semicolons or tabs;
-    the text is UTF-8, UTF-16 with a mark, or what Windows calls ANSI (cp1252).
+    the text is UTF-8, UTF-16 with a byte-order mark, or cp1252 ('ANSI' in Windows).
 
     Args:
         path: The CSV file.
-        classes: Where there is one column per class, those to read; by default all columns
-            but ``file`` and ``split``.
+        classes: Class columns to read in a table with one column per class; by default
+            all columns but ``file`` and ``split``.
 
     Returns:
         The table.
@@ -148,7 +149,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text(path: Path) -> str:
-    """The content of a text file, in whatever encoding a spreadsheet gave it.
+    """The content of a text file in any encoding that spreadsheets write.
 
     Raises:
         DataError: The file cannot be decoded as text.
@@ -210,7 +211,7 @@ def _relative(file: str, where: str) -> str:
 
 
 def _refuse_twins(names: Sequence[str], path: Path) -> None:
-    """Refuses two classes that differ in their case only, which is mostly an oversight."""
+    """Refuses two classes that differ in case only, which is mostly an oversight."""
     known: dict[str, str] = {}
     for name in names:
         twin = known.setdefault(name.casefold(), name)

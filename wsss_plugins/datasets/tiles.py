@@ -1,4 +1,4 @@
-"""Training crops of photos of any size: only what is seen is decoded and kept."""
+"""Training crops of photos of any size; only the crop is decoded and kept."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from wsss_plugins.structures import IGNORE, load_label_map
 class LoadCrop(BaseTransform):
     """Reads a random crop of a photo at a random scale, and of its label map.
 
-    What :class:`LoadImage`, :class:`ResizeLongSide` and :class:`RandomCropPad` do one
-    after the other, without the resized photo: of a JPEG that is to be made smaller only
-    every second, fourth or eighth pixel is decoded, and only the crop is kept. One photo
-    is in memory at a time.
+    Equals :class:`LoadImage`, :class:`ResizeLongSide` and :class:`RandomCropPad` in a
+    row, without holding the resized photo in memory. A JPEG that is downscaled is
+    decoded at 1/2, 1/4 or 1/8 of its size, and only the crop is kept.
 
     Source: Ahn and Kwak 2018, AffinityNet (PSA), training of the classifier.
 
@@ -37,7 +36,7 @@ class LoadCrop(BaseTransform):
         seg_pad: Label beside the photo.
 
     Raises:
-        ConfigError: Lengths that are out of order.
+        ConfigError: A length is not positive, or ``low`` exceeds ``high``.
     """
 
     def __init__(
@@ -98,8 +97,8 @@ def read_crop(
     Args:
         path: The photo.
         scaled: ``(H, W)`` of the resized photo.
-        rows: Of the resized photo.
-        columns: Likewise.
+        rows: Rows of the resized photo to read.
+        columns: Columns of the resized photo to read.
 
     Returns:
         ``(rows, columns, 3)`` uint8 RGB; bicubic, antialiased.

@@ -29,8 +29,8 @@ from wsss_plugins.structures.sample import ClassSample
 class LoadImage(BaseTransform):
     """Decodes ``img_path`` into ``img``, ``(H, W, 3)`` uint8 RGB.
 
-    A broken file raises a ``DataError`` with its name, where mmcv's loader fails
-    with an assertion or hands on a half-grey picture.
+    A broken file raises a ``DataError`` with its name, where mmcv's loader fails with
+    an assertion or returns a half-grey picture.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -62,8 +62,8 @@ class LoadLabelMap(BaseTransform):
 class ResizeLongSide(BaseTransform):
     """Resizes the longer side to a random length, keeping the aspect ratio.
 
-    mmcv's ``RandomResize`` draws a bound for each side; for images that are
-    nearly square the shorter one's would win.
+    mmcv's ``RandomResize`` draws a bound for each side; for nearly square images the
+    bound of the shorter side would determine the size.
 
     Source: Ahn and Kwak 2018, AffinityNet (PSA), training of the classifier.
 
@@ -152,7 +152,7 @@ class PackClassInputs(BaseTransform):
     """Packs a sample for a classifier.
 
     Args:
-        meta_keys: What the ``ClassSample`` is told of the image.
+        meta_keys: Keys that are copied to the metainfo of the ``ClassSample``.
     """
 
     def __init__(

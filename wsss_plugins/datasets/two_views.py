@@ -17,14 +17,14 @@ from wsss_plugins.registry import TRANSFORMS, build_as
 class TwoViews(BaseTransform):
     """Runs the random part of a pipeline twice on the same image.
 
-    What comes before, such as ``LoadImage``, is done once.
+    The transforms before it, such as ``LoadImage``, run once.
 
     Args:
         pipeline: Transforms; the last packs (``PackClassInputs``), and the pictures that
             it packs are of one size.
 
     Raises:
-        ConfigError: An empty or misspelt pipeline.
+        ConfigError: ``pipeline`` is empty or has a misspelt transform.
     """
 
     def __init__(self, pipeline: Sequence[Any]) -> None:
@@ -38,7 +38,8 @@ class TwoViews(BaseTransform):
         """Packs both views: ``inputs`` ``(2, 3, H, W)``, ``data_samples`` of the first.
 
         Raises:
-            ConfigError: The pipeline does not pack, or its views differ in size.
+            ConfigError: The pipeline does not pack the sample, or its views differ in
+                size.
         """
         views = [self._run(copy.deepcopy(results)) for _ in range(2)]
         kept = [view for view in views if view is not None]

@@ -33,7 +33,7 @@ class VOC12(WSSSDataset):
 
     Reads ``JPEGImages/<id>.jpg``, ``ImageSets/Segmentation/<split>.txt`` and
     ``Annotations/<id>.xml`` below ``data_root``. A file ``classes.txt`` there, a
-    name a line, takes the place of the 20 classes of VOC.
+    name a line, replaces the 20 classes of VOC.
 
     Source: Everingham et al. 2015, The Pascal Visual Object Classes Challenge: A
     Retrospective, IJCV 111.
@@ -44,11 +44,11 @@ class VOC12(WSSSDataset):
             absolute or below ``data_root``.
         labels: Where image-level labels come from. 'xml': the names of all
             objects, difficult ones too. 'masks': the classes with a pixel in the
-            ground-truth mask; no mask reaches the samples, but it is stronger
-            knowledge than tags, so say so with results. A path of an ``.npz``:
-            arrays ``names`` (N,) and ``labels`` (N, C). None: zeros, for the test
-            split, with ``test_mode``.
-        verify_count: Refuse an official list (:data:`VOC_COUNTS`) that has not
+            ground-truth mask; no mask reaches the samples, but masks are stronger
+            supervision than image-level labels, so report it with the results. A path
+            of an ``.npz``: arrays ``names`` (N,) and ``labels`` (N, C). None: zeros,
+            for the test split, with ``test_mode``.
+        verify_count: Whether to refuse an official list (:data:`VOC_COUNTS`) without
             its official number of images.
         **kwargs: See :class:`WSSSDataset`.
     """

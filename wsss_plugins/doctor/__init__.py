@@ -1,7 +1,7 @@
-"""Examines data sets and the environment and says in plain words what is wrong.
+"""Examines data sets and the environment, and reports problems with remedies.
 
-Importing this package loads neither torch nor OpenMMLab, so that it can speak when those
-are broken; :func:`wsss_plugins.doctor.examine` imports what it needs.
+Importing this package imports neither torch nor OpenMMLab, so that it can report when
+those are broken; :func:`wsss_plugins.doctor.examine` imports what it needs.
 """
 
 from wsss_plugins.doctor.examine import Examination, examine

@@ -49,7 +49,7 @@ def examine_coco(ward: Ward) -> str:
 
 
 def _with_sizes(item: dict[str, Any]) -> dict[str, Any]:
-    """Of an instances file, what is compared with photos and masks."""
+    """The parts of an instances file that are compared with photos and masks."""
     keys = ('id', 'name', 'file_name', 'height', 'width', 'image_id', 'category_id')
     return {key: item[key] for key in keys if key in item}
 
@@ -90,7 +90,7 @@ def _examine_masks(
     sizes: dict[str, tuple[int, int]],
     categories_of: dict[str, set[int]],
 ) -> None:
-    """Masks, if there are any: draws none, and says how to."""
+    """Examines masks, if there are any; otherwise reports how to draw them."""
     folder = ward.root / MASKS / split
     there = names_in(folder)
     redraw = (
@@ -111,7 +111,7 @@ def _examine_masks(
     foreign: list[tuple[str, bool]] = []
 
     def judge(path: Path, values: np.ndarray) -> bool:
-        """Which ids a mask holds, as its image's annotations tell."""
+        """Determines the kind of ids of a mask from the annotations of its image."""
         found = {int(v) for v in values if v not in (0, IGNORE)}
         known = categories_of[path.stem]
         if found <= {COCO_CLASS_OF[c] + 1 for c in known}:

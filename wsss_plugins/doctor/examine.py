@@ -1,4 +1,4 @@
-"""The examination as a whole: what is where, what is wrong, and how it is told."""
+"""The whole examination: data sets, findings, and the report."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsss_plugins.errors import DataError
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one place.
+    """The findings in one place.
 
     Attributes:
         place: A data root, or 'environment'.
         title: What it is.
-        facts: Lines that say what there is.
-        findings: What is wrong with it, problems first.
+        facts: Lines that describe the contents.
+        findings: Findings, problems first.
     """
 
     place: str
@@ -92,7 +92,7 @@ def examine(
 
     Args:
         roots: Data roots, or folders that hold some.
-        quick: Decode a sample of the pictures.
+        quick: Whether to decode only a sample of the pictures.
         workers: Threads that decode.
 
     Raises:

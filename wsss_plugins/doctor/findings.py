@@ -1,4 +1,4 @@
-"""What is found wrong, grouped: one line for a thousand files with the same trouble."""
+"""Groups findings, so that files with the same problem share a line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
-    """What may be wrong.
+    """A kind of problem.
 
     Attributes:
         text: A sentence; ``{n}`` is how often, ``{s}``, ``{are}``, ``{have}`` and ``{v}`` are
             the ends of words that go with it, other fields are facts of the group.
-        mend: What to do, a command where there is one; '' when nothing need be done.
+        mend: Remedy, a command where there is one; '' if nothing needs to be done.
         problem: Whether it matters; else it is a note.
     """
 
@@ -53,7 +53,8 @@ class Findings:
 
     Args:
         kinds: Sentences by kind.
-        root: Paths are told relative to it, but whole in what mends.
+        root: Paths in messages are relative to this folder; paths in remedies are
+            complete.
     """
 
     def __init__(self, kinds: dict[str, Kind], root: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What is examined in every data set: remains of other programs, checksums, lists."""
+"""Checks of every data set: files of other programs, checksums, lists."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _examine_checksums(ward: Ward) -> None:
 
 
 def read_list(ward: Ward, path: Path) -> list[str]:
-    """Reads a list of ids and notes what is odd about it.
+    """Reads a list of ids and reports irregularities.
 
     Returns:
         The ids without doubles.

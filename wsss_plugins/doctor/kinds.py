@@ -1,4 +1,4 @@
-"""All that may be found wrong with data, in words, and how to mend it."""
+"""The texts of all findings on data, with remedies."""
 
 from __future__ import annotations
 

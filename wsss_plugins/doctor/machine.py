@@ -20,7 +20,7 @@ from wsss_plugins.environment import (
 
 GB = 1e9
 LITTLE, TIGHT = 2 * GB, 20 * GB
-"""Free disk: too little to work, and little for a data set of real size."""
+"""Free disk space: too little to work, and little for a data set of real size."""
 
 OPENCV = (
     'opencv-python', 'opencv-python-headless', 'opencv-contrib-python',
@@ -68,7 +68,7 @@ def examine_machine(findings: Findings, roots: Iterable[Path] = ()) -> list[str]
         roots: Folders whose disks matter.
 
     Returns:
-        Lines that say what there is.
+        Lines that describe the machine.
     """
     facts = [
         f'python {platform.python_version()}, {platform.system()} {platform.machine()}'

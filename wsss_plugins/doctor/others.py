@@ -111,7 +111,7 @@ def examine_tables(ward: Ward) -> str:
 
 
 def _rows(ward: Ward, path: Path) -> dict[str, set[str]]:
-    """Tags by file of one table."""
+    """Image-level labels by file in one table."""
     mend = 'save it as CSV in UTF-8, divided by commas, with the first line file,tags'
     try:
         text = path.read_text('utf-8-sig')

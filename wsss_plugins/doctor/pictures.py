@@ -23,15 +23,15 @@ QUICK = 200
 
 @dataclass
 class Ward:
-    """What an examination of one data set shares.
+    """The state of the examination of one data set.
 
     Attributes:
         root: The folder.
-        findings: Where what is wrong is gathered.
-        quick: Decode a sample of the pictures only.
+        findings: The findings so far.
+        quick: Whether to decode only a sample of the pictures.
         workers: Threads that decode.
         facts: Lines that say what there is.
-        prepared: It was prepared by our tool, and completely.
+        prepared: Whether ``tools/prepare_data.py`` prepared the data set completely.
     """
 
     root: Path
@@ -56,13 +56,13 @@ class Ward:
     def each(
         self, work: Callable[[Any], object], items: Sequence[Any], what: str
     ) -> None:
-        """Does ``work`` on each in threads, with a bar."""
+        """Calls ``work`` on each item in threads, with a progress bar."""
         for _ in track(in_threads(work, items, self.workers), what, len(items)):
             pass
 
 
 def indexed_folder(folder: Path) -> Path:
-    """Where mended masks go: a folder of the same name, which keeps them from training."""
+    """Folder for converted masks, of the same name, so that training refuses them."""
     return folder.parent / 'indexed' / folder.name
 
 

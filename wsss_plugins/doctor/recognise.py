@@ -1,4 +1,4 @@
-"""Finding data sets in a folder by what they look like."""
+"""Recognises data sets in a folder by their layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics: how good label maps, seeds and image-level predictions are."""
+"""Metrics of label maps, seeds, image-level predictions and explanations."""
 
 from wsss_plugins.metrics.affinity import (
     AffinityContrast,

@@ -1,4 +1,4 @@
-"""How well the affinity of patches keeps objects and ground apart."""
+"""Measures how well the affinity of patches separates objects and background."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ def patch_labels(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 class AffinityScores:
     """Means over images, in percent.
 
-    Even attention gives ``objects`` for both shares of attention to objects, and 0 for the
-    last two.
+    For uniform attention both shares of attention to objects equal ``objects``, and the
+    last two measures are 0.
 
     Attributes:
         objects: Share of the patches that show an object.
         object_to_object: Share of their attention that patches of objects give to
             patches of objects.
-        object_to_own_class: To patches of their own class.
+        object_to_own_class: Share that patches of objects give to patches of their own
+            class.
         ground_to_object: Share that patches of the ground give to patches of objects.
-        left_by_take: What is left of a perfect map once every patch takes from those that
-            it attends to: 1 - its mean on the ground / its mean on objects. 100 is all;
-            below 0 the ground has more than the objects.
-        left_by_give: The same, where every patch gives to those that it attends to.
+        left_by_take: Contrast of a perfect map after every patch receives the scores of
+            the patches that it attends to: 1 - mean on the background / mean on
+            objects. 100 is full contrast; below 0 the background has higher scores than
+            the objects.
+        left_by_give: The same contrast after every patch passes its score to the
+            patches that it attends to.
     """
 
     objects: float
@@ -66,12 +69,13 @@ class AffinityScores:
 
 
 class AffinityContrast(PerImage):
-    """Whom patches attend to, by the true masks: why spreading helps or harms.
+    """Measures, with ground-truth masks, which patches attend to which.
 
-    A perfect map is 1 on the patches of objects and 0 elsewhere. Spread along the
-    affinity A, a patch has what its row sums up to over the objects (take), or its column
-    (give). Images without object or without ground are left out, and so are patches that
-    are mostly ignored.
+    The measures show whether propagation along attention helps or harms. A perfect map
+    is 1 on the patches of objects and 0 elsewhere. After propagation along the affinity
+    A, the score of a patch is the sum of its row over the objects (take), or of its
+    column (give). Images without objects or without background are left out, and so are
+    patches that are mostly ignored.
     """
 
     def __init__(self) -> None:
@@ -85,7 +89,7 @@ class AffinityContrast(PerImage):
             labels: ``(n,)`` of :func:`patch_labels`.
 
         Raises:
-            DataError: Shapes that do not fit, or values below 0.
+            DataError: The shapes do not match, or a value is below 0.
         """
         n = len(labels)
         if affinity.shape != (n, n):
@@ -124,7 +128,7 @@ class AffinityContrast(PerImage):
         """The means over the images.
 
         Raises:
-            DataError: No image had both objects and ground.
+            DataError: No image had both objects and background.
         """
         if not len(self):
             raise DataError(

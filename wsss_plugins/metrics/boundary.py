@@ -1,4 +1,4 @@
-"""How well the outlines of label maps agree."""
+"""Boundary IoU of label maps."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DILATION_RATIO = 0.02
 def boundary_band(label_map: np.ndarray, width: int) -> np.ndarray:
     """The pixels that lie within ``width`` pixels of another label, or of the border.
 
-    Distances are those of a square window. For each class this is the mask less its
-    erosion by a 3x3 square, ``width`` times, with nothing beyond the border.
+    Distances are those of a square window. For each class the band is the mask minus
+    its erosion by a 3x3 square, ``width`` times, with zeros outside the image.
 
     Args:
         label_map: ``(H, W)`` uint8, 254 not used.
@@ -39,7 +39,7 @@ def boundary_counts(
     num_classes: int,
     dilation_ratio: float = DILATION_RATIO,
 ) -> ClassCounts:
-    """Pixels of each class near its own outline; those of many images add up.
+    """Pixels of each class near its own outline; counts of several images can be added.
 
     Source: Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
     Evaluation", CVPR 2021, eq. 4, with label maps for masks and the pixels of a data
@@ -57,8 +57,9 @@ def boundary_counts(
         TP, P and T near the outlines, ``(L,)`` int64 each; TP / union is the IoU.
 
     Raises:
-        DataError: Sizes or labels that do not fit.
-        ConfigError: A ratio that is not positive, or too many classes.
+        DataError: The sizes differ, or a label is out of range.
+        ConfigError: ``dilation_ratio`` is not positive, or there are more than 254
+            classes.
     """
     if not dilation_ratio > 0 or not num_classes <= 254:
         raise ConfigError(

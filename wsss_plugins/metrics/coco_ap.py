@@ -24,7 +24,7 @@ MEASURES = (
 and ``ar_10`` the best 1 and 10. Small is an area below 32², large above 96² pixels."""
 
 MOST_DETECTIONS = 100
-"""Of one class in one image; what scores less is not looked at."""
+"""Maximum number of detections of one class in one image; others are ignored."""
 
 RunLengths = Mapping[str, Any]
 Record = dict[str, Any]
@@ -47,10 +47,11 @@ class CocoAP:
         images: Ids of the images to evaluate; all by default.
 
     Attributes:
-        detections: What was found, plain dicts; additive: workers may join theirs.
+        detections: Detections as plain dicts; those of several workers can be
+            concatenated.
 
     Raises:
-        DataError: An image without size, or an annotation that is no mask.
+        DataError: An image has no size, or an annotation is not a mask.
     """
 
     def __init__(
@@ -73,17 +74,17 @@ class CocoAP:
     def update(
         self, image: int, category: int, masks: Sequence[ArrayLike], scores: ArrayLike
     ) -> None:
-        """Adds what was found of one category in one image.
+        """Adds the detections of one category in one image.
 
         Args:
-            image: Its id.
-            category: Likewise.
+            image: Id of the image.
+            category: Id of the category.
             masks: n of ``(H, W)``, what is not 0 belongs to the object.
-            scores: ``(n,)``, how sure each one is; any scale.
+            scores: ``(n,)`` confidence of each mask, on any scale.
 
         Raises:
-            DataError: An unknown image or category, masks of another size than the
-                image, or scores that are not finite.
+            DataError: The image or category is unknown, a mask is of another size than
+                the image, or a score is not finite.
         """
         if image not in self.sizes or category not in self.categories:
             raise DataError(
@@ -108,7 +109,7 @@ class CocoAP:
             self.detections.append(dict(record, score=score))
 
     def merge(self, other: CocoAP) -> None:
-        """Adds what another worker has found.
+        """Adds the detections of another worker.
 
         Raises:
             ConfigError: ``other`` was made for other images or other categories.

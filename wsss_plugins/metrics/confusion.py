@@ -1,11 +1,11 @@
-"""Confusion matrices of label maps, and everything that is read off them.
+"""Confusion matrices of label maps, and the measures that follow from them.
 
 The functions take one matrix ``(L, L)`` or a stack ``(..., L, L)``, rows = ground
 truth, columns = prediction, and return fractions in [0, 1]. With TP the diagonal, P
 the pixels predicted as a class, T the pixels that are of it, and
 ``union = P + T - TP``, ``IoU + false positive rate + false negative rate = 1`` where the
 errors are divided by the union.
-A class for which a ratio is 0 / 0 is NaN; :func:`class_mean` settles what it counts.
+A ratio of 0 / 0 is NaN; :func:`class_mean` defines how such classes count.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ def confusion_matrix(
         prediction: Label map ``(H, W)`` of integers.
         target: Ground truth ``(H, W)`` of integers.
         num_classes: L, the number of labels, background counted.
-        ignore_index: Ground-truth label of pixels that do not count.
+        ignore_index: Ground-truth label of pixels that are ignored.
 
     Returns:
         ``(L, L)`` int64, rows = ground truth.
 
     Raises:
-        DataError: The sizes differ, or a pixel that counts has a label outside 0..L-1.
+        DataError: The sizes differ, or a pixel that is not ignored has a label outside
+            0..L-1.
     """
     prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
@@ -101,7 +102,7 @@ def iou_per_class(confusion: np.ndarray) -> np.ndarray:
 
 
 def false_positive_rate(confusion: np.ndarray, per: ErrorsPer = 'union') -> np.ndarray:
-    """Pixels wrongly given to each class, ``(P - TP) / union``, ``(..., L)``.
+    """False positives of each class, ``(P - TP) / union``, ``(..., L)``.
 
     Args:
         confusion: ``(..., L, L)``.
@@ -113,7 +114,7 @@ def false_positive_rate(confusion: np.ndarray, per: ErrorsPer = 'union') -> np.n
 
 
 def false_negative_rate(confusion: np.ndarray, per: ErrorsPer = 'union') -> np.ndarray:
-    """Pixels missed of each class, ``(T - TP) / union`` or ``/ TP``, ``(..., L)``.
+    """False negatives of each class, ``(T - TP) / union`` or ``/ TP``, ``(..., L)``.
 
     Args:
         confusion: ``(..., L, L)``.
@@ -148,14 +149,14 @@ def class_mean(values: np.ndarray, averaged: Averaged = 'all') -> np.ndarray:
 
     Args:
         values: ``(..., L)``, NaN for classes without a value.
-        averaged: ``'all'``: they count as 0, as in the released evaluations of MCTformer
-            (2022) and ACR (2023); else they do not count.
+        averaged: ``'all'``: classes without a value count as 0, as in the released
+            evaluations of MCTformer (2022) and ACR (2023); otherwise they are left out.
 
     Returns:
         ``(...)``.
 
     Raises:
-        ConfigError: Another ``averaged``.
+        ConfigError: ``averaged`` is unknown.
     """
     if averaged not in get_args(Averaged):
         raise ConfigError(
@@ -198,7 +199,7 @@ def save_confusion(folder: Path, confusion: np.ndarray, classes: Sequence[str]) 
         classes: L names, background first.
 
     Raises:
-        DataError: The names do not fit the matrix.
+        DataError: The number of names is not the size of the matrix.
     """
     if confusion.shape != (len(classes), len(classes)):
         raise DataError(

@@ -1,4 +1,4 @@
-"""How published evaluations turn pixel counts into one number."""
+"""The conventions of published evaluations."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ ErrorsPer = Literal['union', 'hit']
 
 @dataclass(frozen=True)
 class Convention:
-    """What one published evaluation does.
+    """The convention of one published evaluation.
 
     Attributes:
-        source: Where it is from.
-        averaged: Classes a mean runs over: ``'all'``, absent ones counting as 0;
-            ``'found'`` in ground truth or prediction; ``'target'`` in ground truth.
-        errors_per: What the wrong pixels of a class are divided by: the ``'union'`` of
+        source: Publication of the evaluation.
+        averaged: Classes of a mean: ``'all'`` classes, absent ones counting as 0; those
+            ``'found'`` in ground truth or prediction; or those of the ``'target'``, the
+            ground truth.
+        errors_per: Denominator of the error rates of a class: the ``'union'`` of ground
             truth and prediction, or the ``'hit'`` pixels, the true positives.
         background_errors: Whether the mean error rates include the background.
-        stops_early: Whether the search for a threshold takes the first that the next
-            one does not improve on, and not the best of all.
+        stops_early: Whether the search for a threshold stops at the first threshold
+            that the next one does not improve on, instead of taking the best of all.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""From the map of a class to objects that a detector would name."""
+"""Converts the map of a class to detections of objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTANCES = ('components', 'class')
 
 
 def check_detections(threshold: float | str, instances: str) -> None:
-    """Refuses arguments of :func:`detections_of_map` that mean nothing.
+    """Refuses arguments of :func:`detections_of_map` that are out of range.
 
     Raises:
         ConfigError: ``threshold`` is out of range, or ``instances`` is unknown.
@@ -40,24 +40,25 @@ def detections_of_map(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Cuts the objects of one class out of its map.
 
-    A map says where a class is and neither how many objects there are nor how sure it
-    is. So each part above the threshold that hangs together (over corners, too) counts
-    as an object, as sure as the map is high inside.
+    A map gives the location of a class but neither the number of objects nor a
+    confidence. So each connected component above the threshold (8-connected) counts as
+    one object, with the mean of the map inside as its confidence.
 
     Sources: Otsu's threshold as Chefer et al., Generic Attention-model Explainability,
-    2021, section 4, take it for their masks of COCO. Their detector names the objects
-    and how sure it is of them; a classifier does not.
+    2021, section 4, take it for their masks of COCO. Their detector provides objects
+    and confidences; a classifier does not.
 
     Args:
         scores: ``(H, W)`` in [0, 1].
-        threshold: ``'otsu'``, the one that parts this map best into two, in steps of
-            1/255; or a number in [0, 1). What exceeds it belongs to an object.
-        instances: ``'components'`` as above, or ``'class'`` for all of them as one.
-        most: At most how many, those of the highest score.
+        threshold: ``'otsu'``, Otsu's threshold of this map in steps of 1/255, or a
+            number in [0, 1). Pixels above the threshold belong to an object.
+        instances: ``'components'`` for connected components, or ``'class'`` for all
+            pixels as one object.
+        most: Maximum number of objects, those of the highest score.
 
     Returns:
-        Masks ``(H, W)`` bool, the surest first, and ``(n,)`` the mean of the map in each;
-        none where nothing exceeds the threshold.
+        Masks ``(H, W)`` bool, in decreasing order of confidence, and ``(n,)`` the mean
+        of the map in each; empty where no pixel exceeds the threshold.
 
     Raises:
         ConfigError: ``threshold`` is out of range, or ``instances`` is unknown.

@@ -2,9 +2,9 @@
 
 Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
 CVPR 2021, section 4 and the released evaluation. Labels are 0 background,
-1 foreground and -1 ignored. A map is min-max normalised; what exceeds its mean is
-foreground. Quirks of the released evaluation that are kept, each named where it
-lives: the F1 of image rows, both channels in one AP, and blank maps.
+1 foreground and -1 ignored. A map is min-max normalised; pixels above its mean are
+foreground. Three quirks of the released evaluation are kept, each documented at its
+function: the F1 of image rows, both channels in one AP, and blank maps.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def resize_map(relevance: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 def normalise_map(relevance: ArrayLike) -> np.ndarray:
     """Scales ``(H, W)`` to [0, 1] by its minimum and maximum.
 
-    A float32 map stays float32, in which the released evaluation computes: ``1 - x``
-    rounds there, and ties decide some 1e-4 of an AP.
+    A float32 map stays float32, as in the released evaluation: the rounding of ``1 -
+    x`` creates ties that change an AP by about 1e-4.
 
     Returns:
         ``(H, W)``; NaN everywhere for a blank map: one that is constant or that has
@@ -63,9 +63,10 @@ def _floating(values: ArrayLike) -> np.ndarray:
 def segmentation_ap(scores: ArrayLike, label: ArrayLike) -> float:
     """Average precision of all channels of one image in one list.
 
-    Quirk of the released evaluation: background and foreground are no separate
-    classes. All entries of the channels are ranked together against the one-hot
-    labels, so an image always has positives, and without any ranking the AP is 1 / L.
+    Quirk of the released evaluation: background and foreground are not evaluated as
+    separate classes. All entries of the channels are ranked together against the
+    one-hot labels, so an image always has positives, and the AP of a random ranking is
+    1 / L.
 
     Args:
         scores: ``(L, H, W)``, the score of each label at each pixel.
@@ -88,9 +89,9 @@ def f1_score(
     Args:
         foreground: ``(H, W)`` bool, the prediction.
         label: ``(H, W)`` in {0, 1}, and -1 for ignored pixels.
-        by_row: Quirk of the released evaluation: it takes the rows of an image for
-            images, so what it calls F1 is that of each row. Rows that are ignored
-            as a whole are left out.
+        by_row: Quirk of the released evaluation: it treats the rows of an image as
+            images, so its F1 is that of each row. Rows that are ignored completely are
+            left out.
 
     Returns:
         The F1 of the image, ``()``, or of its rows, ``(H,)``; fractions in [0, 1].
@@ -107,7 +108,7 @@ def f1_score(
 def precision_recall(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of ``score >= t`` for every threshold t.
 
-    scikit-learn's ``precision_recall_curve`` is the same, its last point (1, 0) too.
+    Equals scikit-learn's ``precision_recall_curve``, including its last point (1, 0).
     Where nothing is predicted the precision is 1; without positives the recall is NaN.
 
     Args:
@@ -128,15 +129,15 @@ class ExplanationScores:
     """The measures of the protocol, in percent; the curve in fractions.
 
     Attributes:
-        images: How many were evaluated.
-        blank: How many of their maps were constant or not finite.
+        images: Number of images that were evaluated.
+        blank: Number of maps that were constant or not finite.
         segmentation: Pixel accuracy, IoU and mIoU of all pixels together.
         mean_ap: Mean over images of :func:`segmentation_ap`.
         mean_f1: Mean over images of their F1.
-        mean_row_f1: What the released evaluation prints as mF1; see :func:`f1_score`.
-        precision: Of all pixels together, at the scores 0, 1/256 .. 1, and 1 at the
-            end, ``(258,)``: exact points of the full curve.
-        recall: Likewise; 0 at the end.
+        mean_row_f1: The mF1 of the released evaluation; see :func:`f1_score`.
+        precision: Precision over all pixels at the scores 0, 1/256 .. 1, with a final
+            1, ``(258,)``: exact points of the full curve.
+        recall: Recall at the same scores, with a final 0, ``(258,)``.
     """
 
     images: int
@@ -172,9 +173,10 @@ def _without_nan(value: Any) -> Any:
 class ExplanationSegmentation(PerImage):
     """Accumulates relevance maps against foreground labels.
 
-    A blank map (constant or not finite) is background everywhere, its scores are 0
-    in both channels: AP 0.5, F1 0. So does the released evaluation, whose pooled
-    curve then raises; here such scores enter the curve as 0.
+    A blank map (constant or not finite) is background everywhere and has the score 0 in
+    both channels, so its AP is 0.5 and its F1 is 0, as in the released evaluation. The
+    pooled curve of the released evaluation then raises an error; here such scores enter
+    the curve as 0.
     """
 
     def __init__(self) -> None:
@@ -197,7 +199,7 @@ class ExplanationSegmentation(PerImage):
             label: ``(H, W)``: 0 background, 1 foreground, -1 ignored.
 
         Raises:
-            DataError: Sizes that differ, an unknown label, or no pixel that counts.
+            DataError: The sizes differ, a label is unknown, or all pixels are ignored.
         """
         relevance, label = np.asarray(relevance), np.asarray(label)
         _check(relevance, label)

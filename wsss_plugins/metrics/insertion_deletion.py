@@ -1,8 +1,8 @@
 """Insertion and deletion: a class's probability as its pixels appear or vanish.
 
 Source: Petsiuk et al., RISE, BMVC 2018, section 4.2. Deletion replaces the most
-relevant pixels by a constant (a low area is good), insertion restores them in a
-blurred image (a high area is good).
+relevant pixels by a constant (a small area under the curve is good), insertion restores
+them in a blurred image (a large area is good).
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def insertion_deletion_probabilities(
         images: ``(N, C, H, W)`` in [0, 1], sides above half the kernel of the blur.
         maps: Relevance ``(N, H, W)`` for these classes, finite.
         classes: ``(N,)`` in 0..K-1.
-        normalise: What the network wants done to images in [0, 1].
+        normalise: Normalisation of images in [0, 1] for the network.
         steps: S; step k exchanges k / S of the pixels. RISE: 224 for 224 x 224.
-        fill: What deleted pixels become, in [0, 1], for all or each channel. RISE
-            takes the mean of the normalisation.
+        fill: Value of deleted pixels, in [0, 1], for all channels or for each. RISE
+            uses the mean of the normalisation.
         blur: Side of the Gaussian kernel (odd) and its deviation, in pixels; RISE's
             are the default. Borders are mirrored; RISE's are zero after normalisation.
         batch_size: Images per forward pass.
@@ -60,9 +60,9 @@ def insertion_deletion_probabilities(
         ``(N, 2, S + 1)``: insertion and deletion, fractions in [0, 1].
 
     Raises:
-        DataError: Shapes that do not fit, images outside [0, 1], a map with NaN, or a
-            class out of range.
-        ConfigError: ``steps`` or ``batch_size`` too small.
+        DataError: The shapes do not match, an image is outside [0, 1], a map has NaN,
+            or a class is out of range.
+        ConfigError: ``steps`` or ``batch_size`` is too small.
     """
     check_images(images, maps)
     spans = [(0, count) for count in pixel_counts(maps[0].numel(), steps)]
@@ -87,12 +87,12 @@ def insertion_deletion_probabilities(
 
 @dataclass(frozen=True, eq=False)
 class InsertionDeletionScores:
-    """Means over the images, as fractions, as RISE states them.
+    """Means over the images, as fractions, as in RISE.
 
     Attributes:
-        images: How many were evaluated.
-        insertion: Mean probability at each step, ``(S + 1,)``.
-        deletion: Likewise.
+        images: Number of images that were evaluated.
+        insertion: Mean probability at each step of insertion, ``(S + 1,)``.
+        deletion: Mean probability at each step of deletion, ``(S + 1,)``.
     """
 
     images: int
@@ -128,7 +128,7 @@ class InsertionDeletion(PerImage):
     """Accumulates the curves of :func:`insertion_deletion_probabilities`.
 
     Args:
-        steps: S, as given there.
+        steps: S, the number of steps.
     """
 
     def __init__(self, steps: int = 100) -> None:
@@ -141,7 +141,7 @@ class InsertionDeletion(PerImage):
             probabilities: ``(N, 2, S + 1)``: insertion and deletion.
 
         Raises:
-            DataError: Another number of steps, or probabilities that are not finite.
+            DataError: The number of steps is another, or a probability is not finite.
         """
         if not probabilities.isfinite().all():
             raise DataError(

@@ -1,7 +1,7 @@
 """Images whose pixels are exchanged in the order of a relevance map, in batches.
 
-What perturbation, insertion and deletion share: one sort per map, and one list of all
-masked images of all levels that goes through the network in chunks.
+Perturbation, insertion and deletion share this module: one sort per map, and one list
+of all masked images of all levels, which passes through the network in chunks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ LogitsOf = Callable[[Tensor], Tensor]
 
 
 def area_under_curve(values: ArrayLike, dx: float) -> np.ndarray:
-    """Trapezoids under ``(..., P)`` points at distance ``dx``, ``(...)``."""
+    """Area below ``(..., P)`` points at distance ``dx`` by trapezoids, ``(...)``."""
     values = np.asarray(values)
     return dx * (values[..., 1:] + values[..., :-1]).sum(-1) / 2
 
 
 def pixel_ranks(maps: Tensor) -> Tensor:
-    """Place of every pixel in its map, 0 the most relevant; equal ones in reading order.
+    """Rank of every pixel in its map, 0 the most relevant; ties in row-major order.
 
-    One sort serves every level of both signs. With many equal values, as in maps cut
-    at zero, their order is that of the image, from the bottom up for the negative sign.
+    One sort is enough for all levels of both signs. Equal values, which are frequent in
+    maps cut at zero, are ordered as in the image, from the bottom up for the negative
+    sign.
 
     Args:
         maps: ``(N, H, W)``.
@@ -45,7 +46,7 @@ def pixel_counts(pixels: int, steps: int) -> list[int]:
     """``int(pixels * k / steps)`` for k = 0..steps, rounded down as in the original.
 
     Raises:
-        ConfigError: Less than two steps.
+        ConfigError: ``steps`` is less than 2.
     """
     if steps < 2:
         raise ConfigError(f'the number of steps must be at least 2, not {steps}')
@@ -69,7 +70,7 @@ def masked_logits(
     Args:
         logits_of: Network, ``(B, C, H, W)`` to ``(B, K)``.
         old: Images ``(N, C, H, W)``.
-        new: What replaces their pixels, ``(N, C, H, W)``.
+        new: Images ``(N, C, H, W)`` whose pixels replace those of ``old``.
         ranks: ``(N, H, W)`` of :func:`pixel_ranks`.
         spans: V pairs (low, high): pixels with low <= rank < high are replaced.
         batch_size: Images per forward pass.
@@ -78,7 +79,7 @@ def masked_logits(
         ``(N, V, K)``.
 
     Raises:
-        ConfigError: ``batch_size`` below 1.
+        ConfigError: ``batch_size`` is below 1.
     """
     if batch_size < 1:
         raise ConfigError(f'batch_size must be at least 1, not {batch_size}')
@@ -97,7 +98,8 @@ def check_images(images: Tensor, maps: Tensor) -> None:
     """Refuses images and maps that a perturbation test cannot use.
 
     Raises:
-        DataError: Shapes that do not fit, images outside [0, 1], a map with NaN.
+        DataError: The shapes do not match, an image is outside [0, 1], or a map has
+            NaN.
     """
     sound = images.ndim == 4 and maps.ndim == 3 and len(images)
     if not sound or maps.shape != (len(images), *images.shape[2:]):
@@ -122,7 +124,8 @@ def check_classes(classes: Tensor, count: int, num_classes: int) -> None:
     """Refuses classes that are not one per image in 0..K-1.
 
     Raises:
-        DataError: Another number of them, or one out of range.
+        DataError: The number of classes is not that of the images, or a class is out of
+            range.
     """
     if classes.shape != (count,):
         raise DataError(

@@ -1,4 +1,4 @@
-"""How well damaged images were mended."""
+"""Measures how well damaged images were restored."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class MendedPixels(BaseMetric):
     """Share of the variance of the colours that a prediction explains, in percent.
 
     ``100 (1 - sum of errors / sum of variances)`` over the images, at least 0: 0 is as
-    good as the mean colour of each image, 100 is perfect. Reads ``pred_error`` and
-    ``variance`` of each data sample, as
+    good as predicting the mean colour of each image, 100 is perfect. Reads
+    ``pred_error`` and ``variance`` of each data sample, as
     :class:`~wsss_plugins.classifiers.MaskedDenoiser` writes them.
 
     Args:
         collect_device: Where workers exchange results, ``'cpu'`` or ``'gpu'``.
-        prefix: What the names of the results begin with.
+        prefix: Prefix of the names of the results.
     """
 
     default_prefix = 'mended'
@@ -43,7 +43,7 @@ class MendedPixels(BaseMetric):
             results: Error and variance of each image.
 
         Raises:
-            DataError: No image.
+            DataError: No image was evaluated.
         """
         if not results:
             raise DataError('no image to evaluate: the id list is empty')

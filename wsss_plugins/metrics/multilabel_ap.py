@@ -17,8 +17,9 @@ from wsss_plugins.registry import METRICS
 def average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     """Area under the stepwise precision-recall curve, ``sum (R_n - R_n-1) P_n``.
 
-    Not interpolated (Zhu, 2004); scikit-learn's ``average_precision_score`` is the same.
-    Images of equal score enter together, so their order does not matter.
+    The curve is not interpolated (Zhu, 2004), as in scikit-learn's
+    ``average_precision_score``. Images of equal score are added together, so their
+    order does not matter.
 
     Args:
         scores: ``(N,)``, higher is more certain.
@@ -59,7 +60,7 @@ class MultiLabelAP(BaseMetric):
         per_class: Also report ``AP/<class>`` of each class that has positives; the
             names are those of the data set.
         collect_device: Where workers exchange results, ``'cpu'`` or ``'gpu'``.
-        prefix: What the names of the results begin with.
+        prefix: Prefix of the names of the results.
     """
 
     default_prefix = 'multilabel'
@@ -79,13 +80,14 @@ class MultiLabelAP(BaseMetric):
             self.results.append((_row(sample['pred_score']), _row(sample['gt_label'])))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Computes ``mAP``, and ``AP/<class>`` where asked for, in percent.
+        """Computes ``mAP``, and ``AP/<class>`` with ``per_class``, in percent.
 
         Args:
             results: Pairs of scores and labels, ``(C,)`` each.
 
         Raises:
-            DataError: No image, no positive at all, or images with different classes.
+            DataError: There is no image or no positive label, or the images have
+                different classes.
         """
         if not results:
             raise DataError('no image to evaluate: the id list is empty')
@@ -114,5 +116,5 @@ class MultiLabelAP(BaseMetric):
 
 
 def _row(values: Any) -> np.ndarray:
-    """One image's ``(C,)`` as float64 on the CPU; half precision has no numpy of its own."""
+    """One image's ``(C,)`` as float64 on the CPU; numpy has no bfloat16."""
     return torch.as_tensor(values).detach().cpu().double().numpy()

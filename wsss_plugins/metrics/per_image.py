@@ -1,4 +1,4 @@
-"""Numbers of images, one row per image: what some accumulators are made of."""
+"""Arrays with one row per image, the base of several accumulators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsss_plugins.errors import ConfigError, DataError
 
 
 class PerImage:
-    """Arrays with one row per image that grow, merge, are stored and resumed.
+    """Arrays with one row per image that can be extended, merged, stored and resumed.
 
     A metric adds rows in its ``update`` and reads them in its ``compute``.
 
@@ -29,7 +29,7 @@ class PerImage:
         return sum(len(next(iter(part.values()))) for part in self._parts)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything seen so far, ``(N, ...)`` each: plain arrays for an .npz or JSON.
+        """All rows so far, ``(N, ...)`` each, as plain arrays for an .npz or JSON.
 
         Raises:
             DataError: No image was added.
@@ -44,7 +44,7 @@ class PerImage:
         return dict(rows)
 
     def load(self, state: Mapping[str, ArrayLike]) -> None:
-        """Adds the rows of a stored :meth:`state`; lists from JSON do as well.
+        """Adds the rows of a stored :meth:`state`, as arrays or as lists from JSON.
 
         Raises:
             DataError: ``state`` was stored by another metric or with other settings.
@@ -59,7 +59,7 @@ class PerImage:
         self._parts.append(rows)
 
     def merge(self, other: PerImage) -> None:
-        """Adds the images that another worker has seen.
+        """Adds the rows of another worker.
 
         Raises:
             ConfigError: ``other`` is another metric or has other settings.
@@ -74,5 +74,5 @@ class PerImage:
 
 
 def mean_over_images(rows: np.ndarray) -> np.ndarray:
-    """Mean of ``(N, ...)`` over N, rounded once: the order of the images is no matter."""
+    """Mean of ``(N, ...)`` over N, rounded once: independent of the images' order."""
     return np.apply_along_axis(math.fsum, 0, rows) / len(rows)

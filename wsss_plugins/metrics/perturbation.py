@@ -1,10 +1,10 @@
-"""Perturbation tests: how a classifier's answer changes as pixels are removed.
+"""Perturbation tests: how a classifier's prediction changes as pixels are removed.
 
 Source: Chefer et al., CVPR 2021, section 4 and the released evaluation. Positive
 perturbation removes the most relevant pixels first (the accuracy should fall fast),
-negative perturbation the least relevant (it should stay). Accuracy is against the
-labels of the data set for both kinds of maps, those of the predicted and those of the
-target class.
+negative perturbation the least relevant (it should stay). For maps of the predicted
+class and for maps of the target class, accuracy is measured against the labels of the
+data set.
 
 The paper reports an area under the curve that the released script does not compute.
 Here it is the trapezoid over the unperturbed accuracy and nine levels, dx 0.1, as in
@@ -47,15 +47,15 @@ def perturbed_logits(
 ) -> Tensor:
     """Logits of images with more and more pixels set to 0.
 
-    Pixels become 0 in [0, 1], so black, *before* normalisation, in all channels; every
-    level starts from the clean image. What is chosen is the class of the maps: those
-    of the predicted and of the target class are two calls.
+    Pixels are set to 0, black, in all channels *before* normalisation; every level
+    starts from the clean image. Maps of the predicted class and of the target class
+    need two calls.
 
     Args:
         logits_of: Network, normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
         images: ``(N, C, H, W)`` in [0, 1].
         maps: Relevance ``(N, H, W)``, finite; its scale does not matter.
-        normalise: What the network wants done to images in [0, 1].
+        normalise: Normalisation of images in [0, 1] for the network.
         steps: Levels are 0, 1/steps .. (steps - 1)/steps of the pixels.
         batch_size: Images per forward pass.
 
@@ -63,8 +63,9 @@ def perturbed_logits(
         ``(N, 2, steps, K)``: positive and negative; level 0 is the clean image.
 
     Raises:
-        DataError: Shapes that do not fit, images outside [0, 1], a map with NaN.
-        ConfigError: ``steps`` or ``batch_size`` too small.
+        DataError: The shapes do not match, an image is outside [0, 1], or a map has
+            NaN.
+        ConfigError: ``steps`` or ``batch_size`` is too small.
     """
     check_images(images, maps)
     pixels = maps[0].numel()
@@ -89,7 +90,7 @@ class PerturbationScores:
     """Means over the images; first axis: positive, negative; P levels with 0.
 
     Attributes:
-        images: How many were evaluated.
+        images: Number of images that were evaluated.
         accuracy: Top-1 accuracy in percent, ``(2, P)``.
         dissimilarity: Mean of log(p_target / second highest p), ``(2, P)``.
         logit_difference: Highest logit less the clean image's, ``(2, P)``.
@@ -145,16 +146,17 @@ class Perturbation(PerImage):
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Adds some images.
 
-        The dissimilarity is the target's logit less the second highest one: the same
-        as the original's log of two softmax values, without their underflow.
+        The dissimilarity is the logit of the target minus the second highest logit.
+        This equals the original's logarithm of the ratio of two softmax values, without
+        underflow.
 
         Args:
             logits: ``(N, 2, P, K)`` of :func:`perturbed_logits`.
             targets: ``(N,)`` classes of the data set's labels, for maps of any class.
 
         Raises:
-            DataError: Shapes that do not fit, logits that are not finite, or a class
-                out of range.
+            DataError: The shapes do not match, a logit is not finite, or a class is out
+                of range.
         """
         expected = self.shapes['hits']
         if logits.ndim != 4 or logits.shape[1:3] != expected or logits.shape[3] < 2:

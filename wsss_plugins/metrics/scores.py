@@ -30,12 +30,12 @@ class SegmentationScores:
 
     Attributes:
         confusion: ``(L, L)`` int64, rows = ground truth, background first.
-        convention: Name in :data:`CONVENTIONS` of the evaluation that settles how means
-            are taken and what the error rates are divided by.
+        convention: Name in :data:`CONVENTIONS` of the evaluation that defines how means
+            and error rates are computed.
         boundary: :func:`boundary_counts` of the label maps, when they were counted.
 
     Raises:
-        ConfigError: An unknown convention.
+        ConfigError: ``convention`` is unknown.
     """
 
     confusion: np.ndarray
@@ -143,7 +143,7 @@ class SegmentationScores:
         return float(100 * mean_of_ious(self.boundary, self._rules.averaged))
 
     def _mean_errors(self, rates: np.ndarray) -> float:
-        """Mean of error rates by the convention; a class never hit has no rate per hit."""
+        """Mean of error rates; a class without true positives has no rate per hit."""
         rules = self._rules
         averaged = 'found' if rules.errors_per == 'hit' else rules.averaged
         return float(class_mean(rates[not rules.background_errors :], averaged))

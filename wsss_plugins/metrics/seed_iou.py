@@ -19,7 +19,7 @@ from wsss_plugins.structures import IGNORE
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What a threshold sweep found.
+    """The results of a threshold sweep.
 
     Attributes:
         thresholds: ``(T,)`` float64, increasing.
@@ -48,7 +48,8 @@ class SweepResult:
     def best_threshold(self) -> float:
         """The threshold of the highest mIoU, the lowest one on ties.
 
-        Where the convention stops early, the first that the next does not improve on.
+        If the convention stops early, the first threshold that the next one does not
+        improve on.
         """
         return float(self.thresholds[self._best])
 
@@ -75,7 +76,7 @@ class SweepResult:
         """All measures at one threshold.
 
         Raises:
-            ConfigError: The sweep did not try it.
+            ConfigError: The threshold is not one of the sweep.
         """
         found = np.flatnonzero(np.isclose(self.thresholds, threshold, 0, 1e-9))
         if not found.size:
@@ -119,7 +120,8 @@ class SeedIoU:
         histogram: ``(1 + C, C, T + 1)`` int64. It is additive: workers may sum it.
 
     Raises:
-        ConfigError: No threshold, a negative one, or thresholds that do not increase.
+        ConfigError: ``thresholds`` is empty, has a negative value, or does not
+            increase.
     """
 
     def __init__(
@@ -148,8 +150,8 @@ class SeedIoU:
             target: ``(H, W)`` ground truth: 0 background, c + 1 class c, 255 ignored.
 
         Raises:
-            DataError: Shapes that do not fit, an unknown class or label, or scores that
-                are not finite.
+            DataError: The shapes do not match, a class or label is unknown, or a score
+                is not finite.
         """
         scores, classes = np.asarray(scores, np.float32), np.asarray(classes, np.int64)
         target = np.asarray(target)
@@ -158,7 +160,7 @@ class SeedIoU:
             scores.reshape(len(scores), target.size), classes
         )
         rows, columns, bins = self.histogram.shape
-        # Ignored pixels make a row of their own: cheaper than to pick the others out.
+        # Ignored pixels are counted in an extra row, which is faster than selecting the others.
         row = np.where(target == IGNORE, rows, target).astype(np.int32).ravel()
         cell = (row * columns + winner) * bins + exceeded
         counts = np.bincount(cell, minlength=self.histogram.size)
@@ -203,7 +205,7 @@ class SeedIoU:
             )
 
     def merge(self, other: SeedIoU) -> None:
-        """Adds what another accumulator has seen.
+        """Adds the counts of another accumulator.
 
         Raises:
             ConfigError: ``other`` has other classes or thresholds.
@@ -225,8 +227,8 @@ class SeedIoU:
             convention: See :class:`SweepResult`.
 
         Raises:
-            ConfigError: An unknown convention.
-            DataError: Nothing was added that counts.
+            ConfigError: ``convention`` is unknown.
+            DataError: No pixel was added that is not ignored.
         """
         convention_of(convention)
         if not self.histogram.any():

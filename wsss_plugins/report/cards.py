@@ -1,4 +1,4 @@
-"""Supervision cards in the report: one line each, which opens to all they say."""
+"""Supervision cards in the report: one line each, which opens to the full card."""
 
 from __future__ import annotations
 

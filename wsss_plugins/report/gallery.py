@@ -62,7 +62,7 @@ class Album:
         return [ids[round(place)] for place in places]
 
     def extremes(self, layer: LabelLayer) -> tuple[list[str], list[str]]:
-        """Ids of the worst and the best images; those without any class say nothing."""
+        """Ids of the worst and the best images; images without a class are left out."""
         mious = {name: layer.mious.get(name) for name in self.dataset.ids}
         labelled = {
             name: miou

@@ -132,7 +132,7 @@ def _cells(row: Row, sign: str, best: bool) -> list[str]:
 
 
 def _how(row: Row) -> str:
-    """How a number was made, stage by stage."""
+    """Describes how a number was made, stage by stage."""
     items = (
         tag('li', tag('code', escape(stage)), ' ', escape('; '.join(said)))
         for stage, said in row.how

@@ -20,7 +20,7 @@ CRISP = 128
 
 HEAT = matplotlib.colormaps['inferno']
 SIGNED = matplotlib.colormaps['RdBu_r']
-"""From against (blue) over nothing (white) to for (red)."""
+"""Colours from negative (blue) over zero (white) to positive relevance (red)."""
 
 
 def photo_picture(photo: np.ndarray) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What the report tells: the records of the pipeline, read and put into words."""
+"""The contents of the report: the records of the pipeline, described in words."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Results:
 
     Args:
         work_dir: Folder of the experiment.
-        seeds: Evaluation stages of seeds; or, where there are no masks, the stages that
-            made them. Likewise the others.
+        seeds: Evaluation stages of seeds, or, without masks, the stages that made the
+            seeds; so for ``labels`` and ``predictions``.
         labels: Evaluation stage of the pseudo labels.
         predictions: Evaluation stage of the predictions.
 

@@ -19,10 +19,10 @@ from wsss_plugins.structures.card import SupervisionCard, merge_runs
 from wsss_plugins.structures.layout import METRICS_FILE, RECORD_FILE
 
 COUNTS = ('images', 'failed', 'left_out', 'files', 'threshold')
-"""Metrics that are no results."""
+"""Metrics that are not results."""
 
 COLUMNS = dict(best_miou='mIoU', miou='mIoU')
-"""Names in tables of main results that are called otherwise in metrics."""
+"""Main results whose names in tables differ from those in metrics."""
 
 
 def rows_of_all(
@@ -31,7 +31,7 @@ def rows_of_all(
     metrics: Iterable[str] = (),
     mean: bool = False,
 ) -> list[Row]:
-    """The rows of several runs, titled by what tells them apart.
+    """The rows of several runs, titled by their differences.
 
     Args:
         paths: See :func:`rows_of`.
@@ -124,9 +124,9 @@ def _records(
 
 
 def mean_rows(rows: Sequence[Row]) -> list[Row]:
-    """One row for those of equal title, with the mean of each metric and its spread.
+    """One row for rows of equal title, with mean and spread of each metric.
 
-    Without a card of each the mean has none.
+    The mean has a card only if every row has one.
 
     Raises:
         UserError: Rows of one title differ in more than the random seed.

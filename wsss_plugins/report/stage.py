@@ -23,8 +23,8 @@ from wsss_plugins.structures.layout import REPORT_FILE
 class ReportStage(Stage):
     """Writes ``report.html``: what was run, the numbers, the charts and the pictures.
 
-    It shows the stages it names and all that they follow from, and no image that one of
-    them went on without. With its default gallery the file is smaller than 5 MB.
+    The page shows the named stages and all stages that they read. Images that a stage
+    left out are not shown. With its default gallery the file is smaller than 5 MB.
 
     Args:
         name: Name of the stage.
@@ -32,8 +32,8 @@ class ReportStage(Stage):
         dataset: Config of the images the seeds are of, with ``label_maps`` where there
             are masks.
         notes: Introduction, such as why the numbers are modest; plain text.
-        seeds: Stages that evaluated seeds; without masks, those that made them.
-            Likewise the others.
+        seeds: Stages that evaluated seeds, or, without masks, the stages that made the
+            seeds; so for ``labels`` and ``predictions``.
         labels: Stage that evaluated the pseudo labels.
         predictions: Stage that evaluated the segmentor's predictions.
         prediction_dataset: Config of their images, with ``label_maps`` where there are
@@ -41,7 +41,7 @@ class ReportStage(Stage):
         gallery: How many images to show of each data set.
 
     Raises:
-        ConfigError: Nothing to report.
+        ConfigError: No stage to report is named.
     """
 
     needs_every_image = False

@@ -1,4 +1,4 @@
-"""What passes between stages: seeds, label maps, and the files they are kept in."""
+"""The values that pass between stages: seeds, label maps, cards, and their files."""
 
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.files import (

@@ -1,4 +1,4 @@
-"""Writing artefacts so that a reader never meets half a file."""
+"""Writes artefacts so that a reader never finds an incomplete file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from wsss_plugins.errors import DataError, UserError
 
 PART_FILES = '.*.part*'
-"""Pattern of the names of files that are not whole yet."""
+"""Pattern of the names of files that are not complete yet."""
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def load_json(path: Path | str) -> Any:
     """Reads JSON.
 
     Raises:
-        DataError: The file is missing or is no JSON.
+        DataError: The file is missing or not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))

@@ -1,4 +1,4 @@
-"""Seeds as other projects keep them, to read and to write."""
+"""Reads and writes seeds in the formats of other projects."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from wsss_plugins.structures.pickles import load_pickled_npy, save_pickled_npy
 from wsss_plugins.structures.seed import Seed
 
 IRN_STRIDE = 4
-"""Pixels of a photo to one of IRN's ``cam``."""
+"""Pixels of a photo per pixel of IRN's ``cam``."""
 
 
 ROUNDING = 1e-3
-"""By how much a score of [0, 1] may exceed 1, as of half precision."""
+"""Tolerance above 1 of scores in [0, 1], for half precision."""
 
 
 @dataclass(frozen=True)
 class SeedFormat:
-    """How a project keeps the class maps of one image.
+    """The file format of a project for the class maps of one image.
 
     Attributes:
-        suffix: Of its files.
-        read: From a file, and whether id 0 in it is the background, to a seed in its own
-            size.
-        write: A seed to a file, likewise.
-        holds: What is in a file, in a few words.
+        suffix: Suffix of the files.
+        read: Function from a file, and whether its id 0 is the background, to a seed in
+            the size of the file.
+        write: Function that writes a seed to a file, with the same flag.
+        holds: Contents of a file, in a few words.
     """
 
     suffix: str
@@ -69,7 +69,7 @@ def load_seed(
         A seed of ``size``, or else of the size in the file.
 
     Raises:
-        ConfigError: An unknown layout.
+        ConfigError: ``layout`` is unknown.
         DataError: The file is missing, refused, damaged, of another layout, of another
             shape than the photo, not finite, or has unknown classes; names it.
     """
@@ -93,7 +93,7 @@ def load_seed(
 def save_seed(
     path: Path | str, seed: Seed, layout: str, with_background: bool = False
 ) -> None:
-    """Writes a seed as another project keeps it, whole or not at all.
+    """Writes a seed in the format of another project, completely or not at all.
 
     Args:
         path: The file.
@@ -102,7 +102,7 @@ def save_seed(
         with_background: See :func:`load_seed`; the seed must have a background.
 
     Raises:
-        ConfigError: An unknown layout, or one without background.
+        ConfigError: ``layout`` is unknown, or cannot hold a background.
         DataError: The seed has no background.
     """
     seed_format(layout).write(Path(path), seed, with_background)
@@ -123,7 +123,7 @@ def seed_format(layout: str) -> SeedFormat:
 
 
 def _check(seed: Seed, path: Path, num_classes: int | None) -> None:
-    """Refuses scores that are not finite and ids that are no class or come twice."""
+    """Refuses scores that are not finite, and ids that are unknown or occur twice."""
     ids = seed.classes.tolist()
     wrong = [c for c in ids if c < 0 or (num_classes is not None and c >= num_classes)]
     if wrong:
@@ -164,7 +164,7 @@ def _fitted(seed: Seed, size: tuple[int, int], path: Path) -> Seed:
 
 
 def _alike(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    """Whether two sizes have one shape, up to the rounding of a grid."""
+    """Whether two sizes have the same aspect ratio, up to the rounding of a grid."""
     across = abs(small[0] * large[1] - small[1] * large[0])
     return across <= 1.5 * max(large)
 

@@ -1,4 +1,4 @@
-"""Label maps as other projects keep them."""
+"""Reads label maps in the formats of other projects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def read_label_map(
     Args:
         path: An indexed or grey image, a colour image in the colours of Pascal VOC, or a
             ``.npy`` of integers ``(H, W)``.
-        values: Our label for each of theirs; those that are not named stay as they are.
+        values: The label of this package for each label of the other project; other
+            labels are not changed.
 
     Returns:
-        ``(H, W)`` uint8: 0 background, c + 1 class c, 255 not counted.
+        ``(H, W)`` uint8: 0 background, c + 1 class c, 255 ignored.
 
     Raises:
-        DataError: The file is missing, cannot be decoded, has colours that are none of
-            VOC's, or a label that does not go into 0..255; names it.
+        DataError: The file is missing, cannot be decoded, has a colour outside VOC's
+            palette, or a label outside 0..255; the message names the file.
     """
     path = Path(path)
     labels = _integers(path) if path.suffix == '.npy' else _indices(path)

@@ -12,7 +12,7 @@ from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import atomic_path
 
 IGNORE = 255
-"""The label of pixels that no metric and no loss looks at."""
+"""The label of pixels that all metrics and losses ignore."""
 
 
 @lru_cache(1)
@@ -54,7 +54,7 @@ def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarr
         ``(H, W)`` uint8.
 
     Raises:
-        DataError: The file is missing, no image, colour-coded, or has a value
+        DataError: The file is missing, not an image, colour-coded, or has a value
             outside the classes.
     """
     try:

@@ -20,7 +20,7 @@ def watch_masks() -> Iterator[MasksRead]:
     """Lists the masks that data sets load in this process while the block runs.
 
     Yields:
-        Filled as they are read.
+        A dictionary that is filled while masks are read.
     """
     read: MasksRead = {}
     _watching.append(read)

@@ -24,11 +24,11 @@ from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import atomic_path
 
 DEEPEST = 6
-"""How many containers may lie in one another."""
+"""Maximum nesting depth of containers."""
 
 
 class _Refused(pickle.UnpicklingError):
-    """The file asks for something that is no array, number or container of them."""
+    """The file asks for something other than arrays, numbers and containers of them."""
 
 
 class _Dtype:
@@ -158,7 +158,7 @@ def _tensor(
     """A torch tensor as an array."""
     if not isinstance(storage, _Array) or not isinstance(storage.value, np.ndarray):
         raise _Refused('a tensor without content')
-    # torch refuses what lies outside the storage.
+    # torch refuses indices outside of the storage.
     view = torch.from_numpy(storage.value.copy()).as_strided(
         [int(n) for n in size], [int(n) for n in stride], int(offset)
     )
@@ -231,7 +231,7 @@ class _Reader(pickle.Unpickler):
         super().__init__(file, encoding='latin1')
 
     def find_class(self, module: str, name: str) -> Any:
-        """What is taken for a name.
+        """The stand-in for a name of a pickle.
 
         Raises:
             _Refused: The name is not in :data:`ALLOWED`.
@@ -261,7 +261,8 @@ def load_pickled_npy(path: Path | str) -> Any:
         Dicts, lists, numbers, text and arrays of numbers.
 
     Raises:
-        DataError: The file is missing, damaged, or asks for anything else; names it.
+        DataError: The file is missing, damaged, or asks for anything else; the message
+            names the file.
     """
     try:
         with Path(path).open('rb') as file:

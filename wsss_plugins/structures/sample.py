@@ -1,4 +1,4 @@
-"""One image on its way through a classifier: its image-level labels and scores."""
+"""The image-level labels and predicted scores of one image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class ClassSample(BaseDataElement):
-    """What a classifier is given and gives back for one image, without the pixels.
+    """Input labels and output scores of a classifier for one image, without pixels.
 
     The metainfo names the image: ``img_id``, ``img_path``, and as ``(H, W)``
     ``ori_shape`` (of the file) and ``img_shape`` (of the input to the model).

@@ -1,4 +1,4 @@
-"""A seed: how strongly every pixel of one image speaks for each class it shows."""
+"""A seed: the scores of every pixel of one image for each class that it shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import load_npz, save_npz
 
 OPTIONAL = ('background', 'confidence')
-"""What a seed may lack."""
+"""Optional arrays of a seed."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Seed:
         scores: ``(K, H, W)`` float32 >= 0; in [0, 1] after :meth:`normalised`.
         classes: ``(K,)`` int64 foreground ids 0..C-1, the image-level labels.
         background: ``(H, W)`` float32, added by a refiner; background is not a class.
-        confidence: ``(K,)`` float32 in [0, 1], how sure a classifier is of each class,
-            where the classes are its prediction and no labels.
+        confidence: ``(K,)`` float32 in [0, 1], the classifier's confidence in each
+            class, where the classes are predictions rather than labels.
     """
 
     scores: Tensor
@@ -107,7 +107,7 @@ class Seed:
         """Background and class scores, ``(1 + K, H, W)``, background first.
 
         Raises:
-            DataError: No background yet.
+            DataError: The seed has no background yet.
         """
         if self.background is None:
             raise DataError(
@@ -141,8 +141,8 @@ class Seed:
         """Reads what :meth:`save` wrote.
 
         Raises:
-            DataError: The file is missing, damaged, holds other arrays or is not finite;
-                names the file.
+            DataError: The file is missing, damaged, holds other arrays or values that
+                are not finite; the message names the file.
         """
         arrays = load_npz(path)
         missing = {'scores', 'classes'} - set(arrays)

@@ -1,4 +1,4 @@
-"""Large images: in overlapping tiles, or at a smaller size, with bounded memory."""
+"""Processes large images in overlapping tiles or at a smaller size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from wsss_plugins.errors import ConfigError
 
 Finish = Callable[[Tensor], Tensor]
-"""What becomes of finished rows ``(K, rows, W)``, such as an argmax ``(rows, W)``."""
+"""A function of finished rows ``(K, rows, W)``, such as an argmax ``(rows, W)``."""
 
 
 def tiled(
@@ -24,22 +24,23 @@ def tiled(
     batch_size: int = 1,
     finish: Finish | None = None,
 ) -> Tensor:
-    """Maps of a large image from those of overlapping tiles, blended where they meet.
+    """Computes maps of a large image in overlapping tiles, which are blended.
 
     The weight of a tile falls linearly to its borders inside the image; weights sum to 1
-    at every pixel. An image that fits into one tile gives what ``function`` gives. At any
-    time one row of tiles is held, beside the image and the result.
+    at every pixel. For an image that fits into one tile the result is that of
+    ``function``. At any time one row of tiles is in memory, in addition to the image
+    and the result.
 
     Args:
         function: From crops ``(N, C, h, w)`` of one size to maps ``(N, K, h, w)``.
         image: ``(C, H, W)``.
         tile: Longest side of a tile in pixels.
-        overlap: By how many pixels neighbouring tiles overlap at least, below ``tile``.
-        batch_size: The most crops in one call.
+        overlap: Minimum overlap of neighbouring tiles in pixels, below ``tile``.
+        batch_size: Maximum number of crops per call.
         finish: Applied to rows ``(K, rows, W)`` as they are finished, from the top.
 
     Returns:
-        ``(K, H, W)``, or what ``finish`` makes of it; on the CPU.
+        ``(K, H, W)``, or the results of ``finish``; on the CPU.
 
     Raises:
         ConfigError: ``tile`` or ``overlap`` is out of range.
@@ -54,13 +55,14 @@ def tiled(
 
 @dataclass(frozen=True)
 class LargeImages:
-    """How images are taken that are too large to be taken as a whole.
+    """How to process images that are too large to be processed as a whole.
 
     Attributes:
-        max_side: Longest side of the copy that is worked on, in pixels; None works on the
-            image in its own size.
-        tile: Longest side of a tile of it, in pixels; None takes it as a whole.
-        overlap: By how many pixels tiles overlap at least.
+        max_side: Longest side of the downscaled copy in pixels; None keeps the size of
+            the image.
+        tile: Longest side of a tile of the copy in pixels; None processes the copy as a
+            whole.
+        overlap: Minimum overlap of tiles in pixels.
 
     Raises:
         ConfigError: A size is out of range.
@@ -84,11 +86,11 @@ class LargeImages:
             check_tiles(self.tile, self.overlap)
 
     def __bool__(self) -> bool:
-        """Whether anything is asked for."""
+        """Whether a smaller copy or tiles are requested."""
         return self.max_side is not None or self.tile is not None
 
     def copy_of(self, image: Tensor) -> Tensor:
-        """What is worked on of an image ``(C, H, W)``; see :func:`shrunk`."""
+        """The downscaled copy of an image ``(C, H, W)``; see :func:`shrunk`."""
         return image if self.max_side is None else shrunk(image, self.max_side)
 
     def maps(
@@ -137,7 +139,7 @@ def check_tiles(tile: int, overlap: int) -> None:
 
 
 def tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Where tiles begin and end along one side, ascending and evenly spaced.
+    """Start and end of each tile along one side, ascending and evenly spaced.
 
     Args:
         length: Of the side of the image.
@@ -155,7 +157,7 @@ def tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def blend_weights(spans: list[tuple[int, int]]) -> list[Tensor]:
-    """The weight of each tile along one side: positive, and 1 in all at every pixel.
+    """The weight of each tile along one side: positive, with sum 1 at every pixel.
 
     Args:
         spans: Of :func:`tile_spans`.

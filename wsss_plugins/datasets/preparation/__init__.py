@@ -1,4 +1,4 @@
-"""From what was downloaded to trees that the data sets read, checked to the last pixel."""
+"""Builds the folders that data sets read from downloads, and checks every pixel."""
 
 from wsss_plugins.datasets.preparation.coco14 import prepare_coco14
 from wsss_plugins.datasets.preparation.convert import convert_masks

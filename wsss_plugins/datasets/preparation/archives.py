@@ -1,4 +1,4 @@
-"""Reading tar and zip archives that may be cut off, damaged or made to do harm."""
+"""Reads tar and zip archives that may be truncated, damaged or malicious."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
     NotImplementedError, RuntimeError,
 )  # fmt: skip
-"""What the standard library raises on archives that are cut off or damaged."""
+"""Exceptions of the standard library for truncated or damaged archives."""
 
 
 @contextmanager
 def _readable(path: Path, what: str = '') -> Iterator[None]:
-    """What goes wrong with an archive becomes a ``DataError``."""
+    """Turns errors of an archive into a ``DataError``."""
     try:
         yield
     except DataError:
@@ -45,8 +45,8 @@ def _readable(path: Path, what: str = '') -> Iterator[None]:
 def refuse_unsafe(name: str, path: Path) -> None:
     """Refuses a member whose name leads out of the folder it is unpacked in.
 
-    Nothing is ever written under the name of a member; but an archive that has such
-    names is no data set.
+    No file is ever written under the name of a member, but an archive with such names
+    is not a data set.
 
     Raises:
         DataError: The name is absolute or has '..' in it.
@@ -64,7 +64,7 @@ def _refuse(item: tarfile.TarInfo, _: str) -> None:
 
 
 class _Watched(io.RawIOBase):
-    """A file that remembers the last block it gave, to tell an end from a tear."""
+    """A file that keeps its last block, to recognise a truncated archive."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -101,7 +101,7 @@ class TarSource(Source):
                 if item.isfile():
                     self.add(item.name)
                     self.bytes_of[item.name.removeprefix('./')] = item.size
-            # tarfile ends quietly where the next header is torn or is no header.
+            # tarfile stops without error at a truncated or invalid header.
             if len(file.last) < tarfile.BLOCKSIZE or any(file.last):
                 raise EOFError('it does not end as a tar does')
             while file.read(1 << 20):  # checks the sum at the end of a compressed file
@@ -154,7 +154,7 @@ class TarSource(Source):
                     yield Member(name, f'{self.path}: {item.name}', None, data)
 
     def sizes(self, wanted: Wanted) -> int:
-        """As the headers say."""
+        """Sizes from the headers."""
         names = (f'{f}/{n}' if f else n for f, ns in wanted.items() for n in ns)
         return sum(self.bytes_of[name] for name in names)
 
@@ -202,7 +202,7 @@ class ZipSource(Source):
                     yield Member(name, f'{self.path}: {item.filename}', None, data)
 
     def sizes(self, wanted: Wanted) -> int:
-        """As the directory of the archive says."""
+        """Sizes from the directory of the archive."""
         with zipfile.ZipFile(self.path) as archive:
             bytes_of = {
                 i.filename.removeprefix('./'): i.file_size for i in archive.infolist()

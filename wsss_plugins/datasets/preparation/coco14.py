@@ -30,7 +30,7 @@ COCO_COUNTS = {'train2014': 82783, 'val2014': 40504}
 """Images of the official splits."""
 
 COCO_LABELLED = {'train2014': 82081, 'val2014': 40137}
-"""Those with an annotation; training leaves out the others."""
+"""Images with an annotation in the official splits; training leaves out the others."""
 
 GROUND_TRUTH = 'SegmentationClass'
 LABEL_IDS = 'label_ids.csv'
@@ -45,7 +45,7 @@ class Split:
 
     Args:
         name: 'train2014' or 'val2014'.
-        tree: Where its files go.
+        tree: The tree that the files are written to.
         pool: The sources.
     """
 
@@ -102,7 +102,7 @@ class Split:
                 )
 
     def write_maps(self, given: GivenMaps | None) -> None:
-        """Draws the label maps, or takes those given."""
+        """Draws the label maps, or copies given ones."""
         folder = f'{GROUND_TRUTH}/{self.name}'
         source = self.tree.root / self.json
 

@@ -1,4 +1,4 @@
-"""Turning folders of masks of a known other kind into label maps."""
+"""Converts folders of masks in other known formats into label maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label maps of COCO that others drew, with ids of one kind or the other."""
+"""Label maps of COCO from other projects, with one of two kinds of ids."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Ids = Literal[80, 91]
 
 
 class GivenMaps:
-    """Label maps that others drew, in place of ours.
+    """Label maps from another project, used instead of drawing them.
 
     Args:
         path: Folder or archive with ``<split>/<name>.png`` or ``<name>.png``, the name
             that of the photo, or the image id in 12 digits.
-        ids: What their values are: 80: the classes 1 to 80; 91: category ids 1 to 90.
+        ids: Meaning of the values: 80 for classes 1 to 80, 91 for category ids 1 to 90.
 
     Raises:
         DataError: ``path`` holds no label maps.
@@ -62,7 +62,7 @@ class GivenMaps:
         Args:
             data: Content of the PNG.
             where: Its place, for messages.
-            classes: Those that the image is annotated with.
+            classes: Classes that the image is annotated with.
 
         Raises:
             DataError: The label map is not an indexed PNG, has a value outside ``ids``,

@@ -1,4 +1,4 @@
-"""Image-level labels: from VOC's annotations, and the file they are kept in."""
+"""Image-level labels from VOC's annotations, and the file that stores them."""
 
 from __future__ import annotations
 

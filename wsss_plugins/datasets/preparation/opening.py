@@ -1,4 +1,4 @@
-"""Telling what the user gave by its first bytes, and opening it."""
+"""Recognises a download by its first bytes and opens it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_source(path: Path, suffixes: Collection[str] = ()) -> Source:
     """Opens a folder, tar or zip, told by its content.
 
     Args:
-        path: What the user gave.
+        path: Path that the user gave.
         suffixes: Other files that are allowed, such as '.json'.
 
     Raises:
@@ -57,7 +57,7 @@ STARTS = {
 
 
 def kind_of(path: Path) -> str:
-    """What a file is by its first bytes: 'tar', 'zip' or words for a message.
+    """The kind of a file by its first bytes: 'tar', 'zip' or a description.
 
     Raises:
         DataError: ``path`` does not exist or cannot be read.

@@ -36,7 +36,7 @@ def require_names(
     """Refuses sources that lack files.
 
     Raises:
-        DataError: Counts what is missing and names the first.
+        DataError: Files are missing; the message counts them and names the first.
     """
     names, known = list(names), set(there)
     if missing := [name for name in names if name not in known]:
@@ -76,7 +76,8 @@ def compare_sizes(
     """Refuses masks of another size than their photo.
 
     Raises:
-        DataError: Names the first such mask, which is removed.
+        DataError: A mask is of another size than its photo; the message names the mask,
+            which is removed.
     """
     for name in sorted(masks):
         if masks[name] != photos.get(name, masks[name]):

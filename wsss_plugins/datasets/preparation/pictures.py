@@ -1,4 +1,4 @@
-"""Decoding photos and masks to the last pixel, and turning masks of other kinds into ours."""
+"""Decodes photos and masks completely, and converts masks to label maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Picture:
-    """What a decoded photo is like.
+    """Size and mode of a decoded photo.
 
     Attributes:
         size: ``(H, W)`` as :func:`wsss_plugins.datasets.read_image` returns it.
@@ -70,7 +70,7 @@ class Mask:
 
     Attributes:
         labels: ``(H, W)`` uint8.
-        coloured: Its file shows colours instead of indices.
+        coloured: Whether the file stores colours instead of indices.
     """
 
     labels: np.ndarray
@@ -114,7 +114,8 @@ def labels_of_colours(colours: np.ndarray, where: str) -> np.ndarray:
         ``(H, W)`` uint8.
 
     Raises:
-        DataError: A colour is not in VOC's palette; names it and its place.
+        DataError: A colour is not in VOC's palette; the message names it and its
+            position.
     """
     weights = np.array([1 << 16, 1 << 8, 1])
     palette = voc_palette().astype(np.int64) @ weights
@@ -144,7 +145,7 @@ def labels_of_category_ids(ids: np.ndarray, where: str) -> np.ndarray:
         ``(H, W)`` uint8.
 
     Raises:
-        DataError: A value is no category id.
+        DataError: A value is not a category id.
     """
     table = np.full(256, -1)
     table[[0, IGNORE]] = 0, IGNORE
@@ -167,7 +168,7 @@ def check_values(labels: np.ndarray, num_classes: int, where: str) -> None:
         where: The file, for the message.
 
     Raises:
-        DataError: Names the first such value.
+        DataError: A value is neither a class nor 255; the message names it.
     """
     wrong = labels[(labels >= num_classes) & (labels != IGNORE)]
     if wrong.size:

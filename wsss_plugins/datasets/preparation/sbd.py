@@ -39,7 +39,7 @@ AGAIN = 'copy or download SBD again'
 
 
 class SBDMasks:
-    """The masks of SBD, wherever they lie.
+    """The masks of SBD in any of several sources and formats.
 
     Reads ``cls/<id>.mat`` as published (MATLAB 5, the struct ``GTcls`` with the field
     ``Segmentation``), or PNG files that others made of them, in a folder

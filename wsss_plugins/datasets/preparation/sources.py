@@ -1,4 +1,4 @@
-"""What a data set is prepared from: folders and archives, read in the same way."""
+"""Sources of a preparation: folders and archives with one interface."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Source(ABC):
 
     @abstractmethod
     def identity(self) -> list[Any]:
-        """What tells this source from another, for the record of a preparation."""
+        """Identifies this source in the record of a preparation."""
 
     @abstractmethod
     def members(self, wanted: Wanted) -> Iterator[Member]:
@@ -194,7 +194,7 @@ class FileSource(FolderSource):
 
 
 def is_content(name: str) -> bool:
-    """Whether a file is part of a data set, not what macOS or a killed run left."""
+    """Whether a file belongs to a data set rather than to macOS or a killed run."""
     return not (
         name.startswith('._') or name == '.DS_Store' or fnmatch(name, PART_FILES)
     )
@@ -203,7 +203,7 @@ def is_content(name: str) -> bool:
 class Pool:
     """Several sources as one; of files of one name, the last source's counts.
 
-    So a file that is broken in an archive is mended by a folder behind it.
+    A damaged file of an archive can therefore be replaced by a folder given after it.
 
     Args:
         sources: In the order in which the user gave them.
@@ -231,7 +231,7 @@ class Pool:
     def wanted(
         self, files: Mapping[str, tuple[int, str]], names: Iterable[str]
     ) -> list[dict[str, set[str]]]:
-        """What of ``names`` to take from each source."""
+        """The files of ``names`` to read from each source."""
         each: list[dict[str, set[str]]] = [{} for _ in self.sources]
         for name in names:
             i, folder = files[name]

@@ -1,4 +1,4 @@
-"""The tree that a preparation writes: resumable, checked, with sums of all its files."""
+"""The tree that a preparation writes: resumable and checked, with checksums."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from wsss_plugins.structures import PART_FILES, atomic_path, load_json, save_jso
 T = TypeVar('T')
 
 RECORD = 'prepared.json'
-"""What a tree was made of, what it holds, and whether it is complete."""
+"""Name of the record: sources and contents of a tree, and whether it is complete."""
 
 CHECKSUMS = 'checksums.sha256'
 """SHA-256 of every file, as ``sha256sum -c`` reads them."""
 
 VERSION = 1
-"""Raised whenever the same sources would give other files."""
+"""Version, increased whenever the same sources would give other files."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation left behind.
+    """Result of a preparation.
 
     Attributes:
         root: The data root for a config.
@@ -45,7 +45,7 @@ class Prepared:
 
 
 class Tree:
-    """A folder that is filled file by file, each whole or not there.
+    """A folder that is filled file by file; every file is complete or absent.
 
     Args:
         root: The folder.
@@ -92,7 +92,7 @@ class Tree:
             What there is, when it is complete already.
 
         Raises:
-            DataError: The folder holds something else.
+            DataError: The folder holds other files.
         """
         path = self.root / RECORD
         if path.exists():
@@ -119,10 +119,10 @@ class Tree:
         return next(place for place in places if place.exists())
 
     def _refuse_other(self, found: dict[str, Any]) -> None:
-        """Refuses a tree that was made of anything else.
+        """Refuses a tree that was made from other sources.
 
-        One that is not complete may get more sources and other options, as a message
-        may have asked for.
+        An incomplete tree may be continued with more sources and other options, since a
+        message may have asked for them.
         """
         keys = ['dataset', 'version']
         if found.get('complete'):
@@ -189,7 +189,8 @@ class Tree:
             there: Files that an earlier run may have written.
 
         Raises:
-            DataError: Says how much is needed and how much there is.
+            DataError: The disk is too small; the message says how much is needed and
+                how much is free.
         """
         paths = (self.root / name for name in there)
         needed -= sum(
@@ -288,7 +289,7 @@ class Tree:
         description: str,
         total: int,
     ) -> None:
-        """Does ``work`` on every item in threads, with a progress bar."""
+        """Calls ``work`` on every item in threads, with a progress bar."""
         done = in_threads(work, items, self.workers)
         for _ in track(done, description, total):
             pass

@@ -46,7 +46,7 @@ class Devkit:
         any_count: Accept a part of the data set.
 
     Raises:
-        DataError: Files are missing, or not as many as published.
+        DataError: Files are missing, or their number is not the published one.
     """
 
     def __init__(self, pool: Pool, sbd: SBDMasks | None, any_count: bool) -> None:

@@ -1,4 +1,4 @@
-"""A synthetic VOC data set: small heads tell the classes apart, bodies hardly do."""
+"""A synthetic VOC data set whose classes differ in small heads, hardly in bodies."""
 
 from wsss_plugins.datasets.synthetic.devkit import write_devkit
 from wsss_plugins.datasets.synthetic.preview import save_preview

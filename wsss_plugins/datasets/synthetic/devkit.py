@@ -26,7 +26,7 @@ from wsss_plugins.structures import (
 )
 
 VERSION = 1
-"""Raised whenever the same parameters would give other pixels."""
+"""Version, increased whenever the same parameters would give other pixels."""
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -58,7 +58,7 @@ def write_devkit(
         False when the folder was complete already.
 
     Raises:
-        DataError: The folder holds anything else, or a number is wrong.
+        DataError: The folder holds other files, or a number is out of range.
     """
     if min(train, val, workers) < 1:
         raise DataError(

@@ -105,7 +105,7 @@ class _Painter:
         tones: np.ndarray,
         number: int,
     ) -> None:
-        """Paints parts, turned and scaled by ``pose``, in the colours ``(7, 3)``."""
+        """Paints parts, rotated and scaled by ``pose``, in the colours ``(7, 3)``."""
         outlines = [np.asarray(outline * pose + at) for _, outline in parts]
         points = np.concatenate(outlines)
         height, width = self.size
@@ -167,7 +167,7 @@ class _Painter:
         return name, headless
 
     def pose(self, parts: list[Part]) -> tuple[list[Part], complex]:
-        """The parts, mirrored or not, and how they are turned and scaled."""
+        """The parts, mirrored or not, with their rotation and scale."""
         if self.rng.random() < 0.5:
             parts = [(tone, -outline.conj()) for tone, outline in parts]
         turn = self.draw(-self.spec.rotation, self.spec.rotation)
@@ -247,8 +247,8 @@ def _label(
 def render_scene(spec: SyntheticSpec, split: str, index: int) -> Scene:
     """Draws one scene at twice its size and reduces it by area averaging.
 
-    Only the split, the index and the parameters decide: whichever process draws it, and
-    on whichever machine, the pixels are the same.
+    The pixels depend on the split, the index and the parameters only, not on the
+    process or the machine.
 
     Args:
         spec: The parameters.

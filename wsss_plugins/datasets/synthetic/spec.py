@@ -27,7 +27,7 @@ HEAD_COLOURS = {
     'violet': (140, 70, 230),
     'pink': (240, 80, 180),
 }
-"""Colours of their heads, likewise."""
+"""Colours of the heads of :class:`RecombinedSpec`, RGB; none is of the six classes."""
 
 SPLITS = ('train', 'val')
 
@@ -44,7 +44,7 @@ class SyntheticSpec:
         headless: Share of the objects whose head is missing; they keep their label.
         hue_bias: Share of the objects that have the body hue their class prefers;
             the others take any of the shared hues.
-        rotation: Largest turn of an object to either side, in radians.
+        rotation: Largest rotation of an object to either side, in radians.
         objects: Probabilities of one, two, three ... objects.
         distractors: Most blobs of a body's hue and texture behind the objects.
         decoys: Most small blobs of a head's colour behind the objects.
@@ -100,7 +100,7 @@ class SyntheticSpec:
 
 @dataclass(frozen=True)
 class RecombinedSpec(SyntheticSpec):
-    """Scenes to pretrain on: the parts of the figures in new colours, put together anew.
+    """Scenes for pretraining: recombined parts of the figures in new colours.
 
     Every object is the body of one figure with the head of another, so none of the six
     classes is ever shown. Its class is the pair of the colours of body and head, 36 in
