@@ -39,7 +39,7 @@ $(VENV)/.runtime: setup.py pyproject.toml requirements/runtime.txt | $(RUN)
 $(VENV)/.tests $(VENV)/.docs: $(VENV)/.%: requirements/%.txt $(VENV)/.runtime
 	$(call install,.[$*])
 
-demo: $(VENV)/.runtime  ## the road from image-level labels to mIoU on synthetic data
+demo: $(VENV)/.runtime  ## the pipeline from image-level labels to mIoU on synthetic data
 	@$(RUN) tools/prepare_data.py synthetic --out data/synthetic --size 64 \
 	  --train 2000 --val 400 --seed 0
 	@$(RUN) tools/run_pipeline.py configs/acr/synthetic_pipeline.py

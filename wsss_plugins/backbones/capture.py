@@ -25,13 +25,13 @@ DIRECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class Trace:
-    """What one forward pass of a backbone showed.
+    """What was captured in one forward pass of a backbone.
 
     Attributes:
         tokens: The output of the backbone.
-        attn: Per shown block, ``(N, heads, T, T)`` attention after softmax (row =
-            query); ``(N, 1, T, T)``, the mean, where heads were not kept.
-        num_prefix: How many of the T tokens stand before the patches.
+        attn: Per captured block, ``(N, heads, T, T)`` attention after softmax (row =
+            query), or its mean over heads, ``(N, 1, T, T)``.
+        num_prefix: Number of prefix tokens before the patch tokens.
         grid: ``(h, w)`` of the patches.
         images: ``(N, 3, H, W)``, the input.
         hidden: Per block ``(N, T, D)``, its output, where the backbone names its blocks.
@@ -66,7 +66,7 @@ class Trace:
         return [shown[b] for b in blocks]
 
     def attention_from(self, start: int) -> list[Tensor]:
-        """Attention of the shown blocks from ``start`` on."""
+        """Attention of the captured blocks from ``start`` on."""
         return [a for b, a in zip(self.blocks, self.attn, strict=True) if b >= start]
 
     def head_mean(self, start: int = 0) -> Tensor:
@@ -82,14 +82,14 @@ class Trace:
         (not the mean) over blocks is that of the released code.
 
         Args:
-            blocks: Which blocks; by default all that were shown.
+            blocks: Indices of the blocks; by default all captured blocks.
             direction: A key of :data:`DIRECTIONS`.
 
         Returns:
             ``(N, n, n)`` >= 0; a map is multiplied from the right.
 
         Raises:
-            UserError: The attention of a block was not shown.
+            UserError: The attention of a block was not captured.
         """
         first = self.num_prefix
         chosen = self.attention_of(self.blocks if blocks is None else blocks)
@@ -112,7 +112,7 @@ class Trace:
             start: First block to differentiate by.
 
         Returns:
-            Per shown block from ``start`` on, ``(K, N, heads, T, T)``.
+            Per captured block from ``start`` on, ``(K, N, heads, T, T)``.
         """
         gradients = torch.autograd.grad(
             scores,
@@ -154,7 +154,7 @@ def capture(
     heads: bool | Collection[int] = True,
     graph_from: int | None = None,
 ) -> Iterator[Trace]:
-    """Runs ``backbone`` on ``images`` and shows its attention matrices.
+    """Runs one forward pass with forward hooks that capture the attention matrices.
 
     The hooks and the unfused attention are undone when the forward pass ends, also
     after an exception; the gradient mode is undone on exit.
@@ -163,22 +163,23 @@ def capture(
         backbone: The backbone.
         images: ``(N, 3, H, W)``, normalised.
         keep: Passed to the backbone.
-        gradients: Whether the block may differentiate; by default as it is outside.
-        attention: Whether attention is shown, or the blocks, counted from 0, of which
-            it is. The others run fused; where none is shown, a backbone that has no
-            attention will do.
-        heads: Whether every head is kept, or the blocks of which. Of the others only
-            the mean over heads is, which is taken at once.
-        graph_from: First block of the autograd graph, for what differentiates by no
-            block before it: those run as without gradients. By default everything is
-            in the graph, and so it is in a backbone that does not name its blocks.
+        gradients: Whether gradients can be computed in the ``with`` block; by default
+            as outside of it.
+        attention: Whether attention is captured, or the indices of the blocks whose
+            attention is captured. The other blocks run fused attention. If none is
+            captured, the backbone need not have attention.
+        heads: Whether every head is kept, or the blocks whose heads are kept. For the
+            other blocks only the mean over heads is kept.
+        graph_from: First block of the autograd graph; the blocks before it run without
+            gradients. By default the whole forward pass is in the graph, and always in
+            a backbone that does not name its blocks.
 
     Yields:
         The trace; without attention its ``attn`` is empty.
 
     Raises:
-        UserError: The backbone has no attention or no such block, or a block did not
-            show it.
+        UserError: The backbone has no attention or no such block, or the attention of a
+            block could not be captured.
     """
     shown = _shown_blocks(backbone, attention)
     enabled = torch.is_grad_enabled() if gradients is None else gradients
@@ -283,9 +284,10 @@ def capture_relevance(
         The trace; its ``attn`` begins with block ``start``.
 
     Raises:
-        UserError: The backbone does not spell its operations out, a block did not show
-            its attention, or relevance cannot reach the image through the stem.
-        ConfigError: A layer without rule.
+        UserError: The backbone has no module for every operation, the attention of a
+            block could not be captured, or relevance cannot be propagated through the
+            stem.
+        ConfigError: A layer has no rule.
     """
     view = backbone.explicit(start)
     images = images.detach().requires_grad_(start is None)

@@ -116,7 +116,8 @@ class WSSSRunner(Runner):
         """Continues one of our own checkpoints.
 
         Raises:
-            CheckpointError: It holds weights only.
+            CheckpointError: The checkpoint holds weights only, without the state of a
+                training.
         """
         if 'meta' not in read_checkpoint(filename):
             raise CheckpointError(

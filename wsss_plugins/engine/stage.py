@@ -32,8 +32,8 @@ class Stage(ABC):
     goes on without, see :class:`~wsss_plugins.engine.failures.Failures`, or reads none."""
 
     needs_masks: ClassVar[bool] = False
-    """Whether it reads ground-truth masks. Masks that a data set loads are noticed
-    without; those that an earlier, interrupted run has read are not."""
+    """Whether the stage reads ground-truth masks. Masks loaded in this run are detected
+    automatically. Set True if an interrupted earlier run may have read them."""
 
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
     """Arguments that change how fast it is and nothing else, such as ``workers``."""

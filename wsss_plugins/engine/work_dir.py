@@ -24,7 +24,7 @@ def claim(work_dir: Path, experiment: str) -> None:
     """Marks a work dir as that of an experiment.
 
     Raises:
-        UserError: It is that of another one, or a file.
+        UserError: ``work_dir`` belongs to another experiment, or is a file.
     """
     if work_dir.exists() and not work_dir.is_dir():
         raise UserError(f'--work-dir {work_dir} is a file: name a folder')
@@ -46,7 +46,7 @@ def refuse_failures(stage: Path) -> None:
     """Ends the pipeline when the stage in folder ``stage`` went on without some images.
 
     Raises:
-        DataError: It did.
+        DataError: The stage left out images that failed.
     """
     record = StageRecord.load(stage)
     if record is None or not record.metrics.get('failed'):

@@ -144,7 +144,8 @@ class Pipeline:
         """Tries what is not done: networks are built, and seed heads see one image.
 
         Raises:
-            UserError: One that cannot be, or a file of weights that is not there.
+            UserError: A network cannot be built, a seed head refuses its model, or a
+                file of weights does not exist.
         """
         left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
         refuse_mistakes(left)

@@ -62,7 +62,7 @@ def images_to_test(cfg: Config) -> dict[str, Any]:
     """Config of the test or else validation images, as the config has them.
 
     Raises:
-        ConfigError: It has none.
+        ConfigError: The config has neither ``test_dataloader`` nor ``val_dataloader``.
     """
     for part in ('test_dataloader', 'val_dataloader'):
         if cfg.get(part) is not None:
@@ -80,7 +80,7 @@ def voc_test_images(cfg: Config, split: str = 'test') -> dict[str, Any]:
         split: Name of the list of test images.
 
     Raises:
-        ConfigError: They are of another data set.
+        ConfigError: The images of the config are not of :class:`VOC12`.
     """
     images = images_to_test(cfg)
     kind = find_type(images['type'])
@@ -111,7 +111,8 @@ def predict_images(
         A folder with ``labels/<id>.png`` and, in ``metrics.json``, how they were made.
 
     Raises:
-        CheckpointError: See :func:`load_segmentor`.
+        CheckpointError: The checkpoint does not exist, or does not fit the model of the
+            config.
         ConfigError: A refiner needs a model that only a pipeline trains.
     """
     if not checkpoint.is_file():

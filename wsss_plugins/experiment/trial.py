@@ -52,8 +52,8 @@ def refuse_mistakes(stages: Sequence[Stage]) -> None:
 def refusals(stages: Iterable[Stage]) -> dict[str, str]:
     """Builds every network with random weights; tries the seed heads on one small image.
 
-    What only shows with trained weights, or is no mistake of the user's, is left to the
-    run.
+    Errors that need trained weights, and errors other than :class:`UserError`, are not
+    reported here.
 
     Args:
         stages: Stages that train, and stages that make maps with what they trained.
@@ -99,7 +99,7 @@ def untrained(cfg: Mapping[str, Any]) -> nn.Module:
     """The model of a training config with random weights; nothing is fetched.
 
     Raises:
-        ConfigError: It has a mistake.
+        ConfigError: The training config has an unknown name, key or value.
     """
     init_default_scope(SCOPE)
     model = copy.deepcopy(fill_num_classes(Config(dict(cfg))).to_dict()['model'])

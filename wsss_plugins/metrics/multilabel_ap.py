@@ -86,7 +86,7 @@ class MultiLabelAP(BaseMetric):
             results: Pairs of scores and labels, ``(C,)`` each.
 
         Raises:
-            DataError: There is no image or no positive label, or the images have
+            DataError: No image or no positive label was given, or the images have
                 different classes.
         """
         if not results:

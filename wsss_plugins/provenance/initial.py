@@ -108,7 +108,7 @@ def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, str]:
     """What a training config declares, by part; '' for all parts.
 
     Raises:
-        ConfigError: It is no kind of supervision.
+        ConfigError: The declared text is no known kind of supervision.
     """
     said = cfg.get(DECLARED)
     parts = said if isinstance(said, Mapping) else {'': said}
@@ -119,7 +119,7 @@ def _checked(text: Any) -> str:
     """What is declared, in the words of cards.
 
     Raises:
-        ConfigError: It is no kind of supervision.
+        ConfigError: The declared text is no known kind of supervision.
     """
     parts = [part.strip() for part in str(text).split('+')]
     wrong = [part for part in parts if not _KIND.fullmatch(_named_kind(part))]

@@ -1,6 +1,7 @@
 """Making supervision cards from what really ran.
 
-A stage's own words (:meth:`Stage.card`) count only where nothing can be found out.
+What a stage states itself (:meth:`Stage.card`) counts only where the code cannot
+observe the fact.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class CardMaker:
             **session_of(ran.environment, ran.stage.seed),
         )
         card = own.after(inputs)
-        # Some wrong words of a stage are caught here: it has no say in this.
+        # The split always comes from the images that were read, even if the stage states another.
         return replace(card, split=split) if split else card
 
     def _measured(self, ran: Ran) -> Split | None:

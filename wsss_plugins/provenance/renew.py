@@ -20,8 +20,8 @@ def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> Supervisi
 
     Args:
         card: Of a stage that is done.
-        networks: As they are begun by the configs of now, by stage. What is known of
-            their weights otherwise, by a card or a name, is no matter of declaring.
+        networks: Networks of the current configs, by stage. A declaration never
+            overrides supervision that is known from a card or a timm name.
     """
     changed: dict[str, Network] = {}
     for network in card.networks:

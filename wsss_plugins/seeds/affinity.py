@@ -68,7 +68,7 @@ class AffinityRefined(SeedHead):
     def look(
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
-        """The forward pass of the head, with attention shown where that is all it takes."""
+        """The forward pass of the inner head, with all attention if possible."""
         if type(self.head).look is not SeedHead.look:
             return self.head.look(model, images)
         return capture(model.backbone, images, gradients=self.head.needs_grad)

@@ -26,8 +26,8 @@ class SeedHead(nn.Module, ABC):
         needs_grad: Whether :meth:`class_maps` differentiates.
         needs_attention: Whether it reads attention. The trace of one that does not has
             none, and its backbone runs as fast as it can.
-        needs_class_token: Whether the map is what the class token gathers, so that it
-            says nothing of a model whose logits come from the patch tokens.
+        needs_class_token: True if the map is read from the class token's attention.
+            Such a head is refused for models whose logits come from the patch tokens.
         follows_class_tokens: Whether, where every class has a token of its own, the map
             is what that token gathers; see :func:`class_rows`.
     """
@@ -112,7 +112,8 @@ class SeedHead(nn.Module, ABC):
         """Refuses a model that this method says nothing of.
 
         Raises:
-            UserError: It is such a model.
+            UserError: The method cannot read this model; the message names the reason
+                and other methods.
         """
         if self.needs_attention and not model.backbone.attention_modules():
             raise ConfigError(
@@ -285,7 +286,7 @@ def block_index(block: int, depth: int) -> int:
     """The index of a block that may count from the end.
 
     Raises:
-        ConfigError: There is no such block.
+        ConfigError: ``block`` is outside ``-depth`` to ``depth - 1``.
     """
     if not -depth <= block < depth:
         raise ConfigError(

@@ -80,7 +80,8 @@ def label_doubts(dataset: WSSSDataset) -> list[str]:
         dataset: The training images.
 
     Raises:
-        DataError: They teach nothing: no class is on some images and not on others.
+        DataError: The labels teach nothing, since no class is on some images and absent
+            from others.
     """
     labels = np.stack([dataset.labels(i) for i in range(len(dataset))])
     shown = labels.sum(0).astype(int)

@@ -120,7 +120,7 @@ def _with_alpha(
     """Refiners whose power background has the exponent ``alpha``.
 
     Raises:
-        ConfigError: There is no power background, or more than one.
+        ConfigError: ``refiners`` has no :class:`PowerBackground`, or more than one.
     """
     chain = [dict(cfg) for cfg in refiners]
     powers = [

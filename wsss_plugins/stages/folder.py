@@ -38,7 +38,7 @@ class FolderStage(Stage):
         holds: What it holds, 'seeds' or 'labels'.
 
     Raises:
-        ConfigError: It holds something else.
+        ConfigError: ``holds`` is neither 'seeds' nor 'labels'.
         DataError: The folder does not exist, or holds no such files.
     """
 

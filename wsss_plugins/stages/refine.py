@@ -188,7 +188,7 @@ class RefineStage(Stage):
 
     def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
         """Does this worker's share of the task; the number of images that failed."""
-        # The same batches whoever refines them: rounding depends on an image's company.
+        # Batches are formed before workers share them: rounding depends on the batch.
         batches: list[Batch] = [
             [(ids[i], dataset.image_path(i)) for i in indices]
             for indices in batches_of_one_size(dataset, self.batch_size)

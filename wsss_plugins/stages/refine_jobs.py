@@ -61,7 +61,8 @@ class RefineTask:
         """The seed of image ``name``.
 
         Raises:
-            DataError: It is missing, broken or of unknown classes; names the file.
+            DataError: The seed is missing, damaged, or has an unknown class; the
+                message names the file.
         """
         path = seed_path(self.seeds, name)
         seed = Seed.load(path)
@@ -77,7 +78,8 @@ class RefineTask:
         """The image ``(3, H, W)`` uint8 and its seed.
 
         Raises:
-            DataError: One is missing or broken, or they do not fit; names the file.
+            DataError: The image or its seed is missing or damaged, or their sizes
+                differ; the message names the file.
         """
         seed, image = self.load_seed(name), as_image(read_image(photo))
         size = (image.shape[1], image.shape[2])
@@ -227,7 +229,7 @@ def _work(batch: Batch) -> dict[str, str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums in the order of a process of the pool: another gives other last bits."""
+    """Uses one thread, as pool processes do, so that sums are bit-identical."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

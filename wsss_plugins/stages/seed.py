@@ -108,7 +108,7 @@ class SeedStage(Stage):
         cfg = dict(self.dataset, require_images=False)
         dataset = build_as(DATASETS, cfg, WSSSDataset)
         ids = dataset.ids
-        # The same batches whoever makes them: rounding depends on an image's company.
+        # Batches are formed before workers share them: rounding depends on the batch.
         together = 1 if self.large else self.batch_size
         mine = share_of(list(batches_of_one_size(dataset, together)))
         todo = [b for b in mine if any(not seed_path(out, ids[i]).is_file() for i in b)]

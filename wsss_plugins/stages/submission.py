@@ -100,7 +100,7 @@ def folder_of(competition: int) -> str:
     """The folder of the archive that holds the PNG.
 
     Raises:
-        ConfigError: There is no such competition.
+        ConfigError: ``competition`` is neither 5 nor 6.
     """
     if competition not in COMPETITIONS:
         raise ConfigError(
@@ -194,8 +194,9 @@ def check_archive(path: Path, sizes: Sizes, num_classes: int) -> int:
         The competition it is for.
 
     Raises:
-        DataError: It is damaged, or any file is missing, too many, twice, misplaced, no
-            palette PNG, of a wrong size or with a value that is no class.
+        DataError: The archive is damaged; or a file in it is missing, superfluous,
+            listed twice, misplaced, not a palette PNG, of a wrong size, or has a value
+            that is not a class.
     """
     found: dict[str, int] = {}
     for member, content in _members(path):

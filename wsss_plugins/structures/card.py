@@ -31,8 +31,8 @@ T = TypeVar('T')
 class SupervisionCard:
     """How a number was made.
 
-    A stage says what it adds itself, and None for what is as before;
-    :meth:`after` joins that to the cards of what it read.
+    A stage fills in the fields that it determines. A field left None is inherited from
+    the card of its first input; :meth:`after` joins the cards.
 
     Attributes:
         split: The images that were measured.

@@ -86,7 +86,8 @@ class Matrix:
         """The matrix of a config.
 
         Raises:
-            ConfigError: It has none, or one with a mistake.
+            ConfigError: The config has no dictionary ``matrix``, or its keys are
+                incomplete or misspelt.
         """
         found = cfg.to_dict().get('matrix')
         if not isinstance(found, Mapping):

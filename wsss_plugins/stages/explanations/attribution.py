@@ -68,7 +68,7 @@ def refuse_other_classes(model: WSSSClassifier, dataset: WSSSDataset) -> None:
     """Refuses a data set whose classes are not those of the classifier.
 
     Raises:
-        DataError: Their numbers differ.
+        DataError: The data set and the classifier have different numbers of classes.
     """
     count = len(dataset.foreground_classes)
     if count != model.num_classes:
