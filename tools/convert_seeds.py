@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts the files that are not there yet; broken ones are named and left out.
+    """Converts files that do not exist yet; damaged files are named and left out.
 
     Raises:
         UserError: A folder or a format is wrong, or files could not be converted.
@@ -126,7 +126,7 @@ def _photos(folder: Path) -> dict[str, Path]:
     """The photos of a folder by id.
 
     Raises:
-        UserError: It does not exist.
+        UserError: The folder does not exist.
     """
     if not folder.is_dir():
         raise UserError(f'--images {folder} is no folder: name that of the photos')

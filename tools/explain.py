@@ -143,7 +143,7 @@ def explain_photos(args: argparse.Namespace) -> None:
 
 
 def _explain_attributes(args: argparse.Namespace) -> None:
-    """Takes the maps of every photo apart into attributes."""
+    """Splits the maps of every photo into the contributions of attributes."""
     from wsss_plugins.explain import draw_attributes, explain_attributes, load_model
 
     model = load_model(args.model, args.weights)
@@ -184,7 +184,7 @@ def _explain_affinity(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """What every way to explain is told."""
+    """The options that all kinds of explanations share."""
     from wsss_plugins.datasets.files import read_lines
 
     return dict(
@@ -210,7 +210,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 def _answers(
     paths: list[Path], looks: list[Callable[[Any], Any]], strict: bool
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """What each way to look says of each photo that can be read.
+    """The explanations of each photo that can be read.
 
     Raises:
         DataError: No photo can be read, or one cannot and ``strict`` is set.

@@ -1,4 +1,4 @@
-"""Starts the workers of dist_*.sh as torchrun does, and ends as they end."""
+"""Starts the workers of dist_*.sh as torchrun does, and returns their exit code."""
 
 from __future__ import annotations
 

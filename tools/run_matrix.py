@@ -33,7 +33,7 @@ KINDS = ('heads', 'classifiers', 'refiners')
 
 
 def main() -> None:
-    """Runs the matrix and prints its table."""
+    """Runs the grid (matrix) and prints its table."""
     parser = config_parser(__doc__)
     for kind in KINDS:
         parser.add_argument(
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
-    """Runs the config's matrix, or shows what it would do."""
+    """Runs the grid of a config, or shows which stages would run."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import ConfigError
     from wsss_plugins.experiment.matrix import Matrix, MatrixRun
@@ -126,7 +126,8 @@ def _write(table: Table, out: Path, mix: bool) -> None:
     """Writes the table.
 
     Raises:
-        UserError: Numbers that are unlike the others, without ``mix``.
+        UserError: Numbers of a column differ in supervision or protocol, without
+            ``mix``.
     """
     from wsss_plugins.engine.workers import barrier, rank
     from wsss_plugins.experiment.matrix import write_tables
@@ -143,7 +144,7 @@ def _finish(table: Table, out: Path) -> None:
     """Prints the table and what has failed.
 
     Raises:
-        UserError: Something has.
+        UserError: A stage has failed.
     """
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import UserError

@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def test(args: argparse.Namespace, cfg: Any) -> None:
-    """Does what the options ask for."""
+    """Runs the test that the options select."""
     from wsss_plugins.config import check_config
 
     check_config(cfg.to_dict())
@@ -71,7 +71,7 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def measure(args: argparse.Namespace, cfg: Any) -> None:
-    """Measures ``args.checkpoint`` on the config's test data, at one scale."""
+    """Measures ``args.checkpoint`` on the test data of the config, at one scale."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.provenance import OneView, card_of_test, save_metrics
     from wsss_plugins.stages import build_runner
@@ -98,7 +98,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
-    """Predicts as the config's ``prediction`` says, and scores that."""
+    """Predicts with the ``prediction`` of the config, and measures the predictions."""
     from wsss_plugins.datasets.configs import bare_config
     from wsss_plugins.experiment.testing import (
         images_to_test,
@@ -153,7 +153,7 @@ def check(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def place(args: argparse.Namespace) -> Path:
-    """Where predictions go."""
+    """The folder of predictions."""
     return Path(args.work_dir or default_work_dir(args.config))
 
 

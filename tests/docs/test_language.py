@@ -16,8 +16,8 @@ ENTRY = re.compile(r'^ {4}(\w+): (.+)$', re.MULTILINE)
 """An error of a ``Raises:`` section, and the first line of its condition."""
 
 POINTING = re.compile(
-    r'(It|They|He|She|As|That|This|These|Those|One|There|Likewise|See|Such|So|Its|'
-    r'Their|Then|Ditto)\b',
+    r'(It|They|He|She|As|That|This|These|Those|One|There (is|are) none|Likewise|See|'
+    r'Such|So|Its|Their|Then|Ditto)\b',
     re.IGNORECASE,
 )
 """Words that a condition does not begin with: they point to another sentence."""

@@ -45,7 +45,7 @@ def read_source(text: str, package: str) -> ModuleSource:
         package: Dotted name of the package that relative imports start from.
 
     Raises:
-        SyntaxError: It is no Python.
+        SyntaxError: The file is not valid Python.
     """
     body = list(_statements(ast.parse(text).body))
     said: dict[str, list[str]] = {'': []}
