@@ -109,7 +109,7 @@ class WSSSDataset(BaseDataset, ABC):
         """Refuses a subclass that is written against an earlier contract.
 
         Raises:
-            ConfigError: It has one of :data:`FORMER_METHODS`, which nothing calls.
+            ConfigError: The class defines a name of :data:`FORMER_METHODS`, never called.
         """
         super().__init_subclass__(**kwargs)
         former = [name for name in FORMER_METHODS if name in cls.__dict__]

@@ -109,7 +109,7 @@ def read_entry(path: Path, folder: Path) -> Entry:
     """Reads what the list says of the config ``path`` below ``folder``.
 
     Raises:
-        ConfigError: It cannot be read, or has no docstring.
+        ConfigError: The config cannot be read, or has no docstring.
     """
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
     if not text:
@@ -150,7 +150,7 @@ def read_configs(folder: Path) -> list[Entry]:
         folder: The folder of configs; what is in a folder ``_base_`` is left out.
 
     Raises:
-        ConfigError: There is none, or one of them cannot be read.
+        ConfigError: The folder has no config, or a config cannot be read.
     """
     files = [p for p in sorted(folder.rglob('*.py')) if '_base_' not in p.parts]
     if not files:

@@ -59,7 +59,7 @@ class Matrix:
         """Refuses names, refiners and seeds that make no table.
 
         Raises:
-            ConfigError: One of them is wrong; names it.
+            ConfigError: A value is wrong; the message names its key.
         """
         for kind in ('classifiers', 'heads', 'refiners'):
             _check_names(kind, getattr(self, kind))
