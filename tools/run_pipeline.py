@@ -77,6 +77,11 @@ def _show_plan(pipeline, work_dir: Path, steps) -> None:
 def _show_records(records, work_dir: Path) -> None:
     from wsss_plugins.provenance.compare import headline
     from wsss_plugins.structures.card_text import short_form
+    from wsss_plugins.structures.layout import (
+        FIGURE_FILE,
+        REPORT_FILE,
+        TEXT_TABLE_FILE,
+    )
 
     table = Table('stage', 'numbers', 'seconds')
     for record in records.values():
@@ -89,9 +94,9 @@ def _show_records(records, work_dir: Path) -> None:
     print(f'{total:.0f} s in all; results in {work_dir}')
     for record in records.values():
         for what, file in (
-            ('report', 'report.html'),
-            ('table', 'table.md'),
-            ('figure', 'figure.png'),
+            ('report', REPORT_FILE),
+            ('table', TEXT_TABLE_FILE),
+            ('figure', FIGURE_FILE),
         ):
             path = work_dir / record.stage / file
             if path.is_file():

@@ -19,7 +19,7 @@ from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
-from wsss_plugins.structures.layout import SCORES_FILE, TEXT_TABLE_FILE
+from wsss_plugins.structures.layout import FIGURE_FILE, SCORES_FILE, TEXT_TABLE_FILE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,7 +157,7 @@ class SeedSweepStage(Stage):
         rows = zip(map(str, self.values), *columns, thresholds, strict=True)
         header = [self.argument, *MEASURES.values(), 'threshold']
         write_markdown(out / TEXT_TABLE_FILE, header, [list(row) for row in rows])
-        with atomic_path(out / 'figure.png') as part:
+        with atomic_path(out / FIGURE_FILE) as part:
             picture = sweep_picture(self.argument, self.values, columns)
             picture.savefig(part, dpi=150)
 

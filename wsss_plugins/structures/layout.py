@@ -41,6 +41,8 @@ TABLE_FILE = 'table.csv'
 """Of an evaluation that compares methods: a row for each."""
 TEXT_TABLE_FILE = 'table.md'
 """The same as Markdown."""
+FIGURE_FILE = 'figure.png'
+"""Of a sweep: its measures as curves."""
 THRESHOLD_FILE = 'threshold.json'
 """Of a refinement: the label-free threshold of its background."""
 REPORT_FILE = 'report.html'

@@ -13,7 +13,7 @@ from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import class_logits, relevance_maps
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.layout import TABLE_FILE
+from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 
 
 @STAGES.register_module()
@@ -85,7 +85,7 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         areas = ['insertion_auc', 'deletion_auc']
         rows = [[t, *(100 * s[area] for area in areas)] for t, s in scores.items()]
         write_csv(out / TABLE_FILE, ['method', *areas], rows)
-        write_markdown(out / 'table.md', ['method', 'insertion', 'deletion'], rows)
+        write_markdown(out / TEXT_TABLE_FILE, ['method', 'insertion', 'deletion'], rows)
         return scores, {
             f'{title}_{area.removesuffix("_auc")}': round(100 * s[area], 3)
             for title, s in scores.items()

@@ -22,7 +22,7 @@ from wsss_plugins.stages.explanations.attribution import (
 )
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.layout import TABLE_FILE
+from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 
 EXPLAINED = ('predicted', 'target')
 SIGNS = ('negative', 'positive')
@@ -106,7 +106,7 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
             for title, s in scores.items()
         ]
         header = ['method', *(f'{sign}, {which}' for sign, which in kinds)]
-        write_markdown(out / 'table.md', header, rows)
+        write_markdown(out / TEXT_TABLE_FILE, header, rows)
         curves = [
             [title, sign, which, s[which][sign]['auc'], *s[which][sign]['accuracy']]
             for title, s in scores.items()

@@ -24,7 +24,7 @@ from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures import IGNORE
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import TRUE_TAGS
-from wsss_plugins.structures.layout import TABLE_FILE
+from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 
 COLUMNS = {
     'pixel_accuracy': 'pixel accuracy',
@@ -123,7 +123,7 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         scores = {title: m.compute().to_dict() for title, m in total.items()}
         rows = [[title, *(s[key] for key in COLUMNS)] for title, s in scores.items()]
         write_csv(out / TABLE_FILE, ['method', *COLUMNS], rows)
-        write_markdown(out / 'table.md', ['method', *COLUMNS.values()], rows)
+        write_markdown(out / TEXT_TABLE_FILE, ['method', *COLUMNS.values()], rows)
         return scores, {f'{t}_miou': round(s['miou'], 3) for t, s in scores.items()}
 
     def _foreground(self, batch: Batch, classes: np.ndarray) -> np.ndarray:
