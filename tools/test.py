@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Measures a trained model: tools/test.py configs/acr/synthetic.py CHECKPOINT.
 
-With --multi-scale a segmentor predicts as the config's `prediction` says: scales, mirror
+Without further options the images of the config are measured at one scale. With
+--multi-scale a segmentor predicts as the config's `prediction` says: scales, mirror
 image, refiners such as a dense CRF. With --format-only it predicts the test images of
 Pascal VOC so and packs them for its server; --check looks at such an archive.
 """
@@ -9,13 +10,12 @@ Pascal VOC so and packs them for its server; --check looks at such an archive.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
-from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.errors import UserError
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
@@ -32,23 +32,22 @@ def main() -> None:
         action='store_true',
         help="predict as the config's `prediction` says; tables per class are written",
     )
-    parser.add_argument(
-        '--format-only',
-        action='store_true',
-        help="write --out, the archive for VOC's test server, instead of measuring",
+    server = parser.add_argument_group("the archive for Pascal VOC's test server")
+    server.add_argument(
+        '--format-only', action='store_true', help='write --out instead of measuring'
     )
-    parser.add_argument('--out', help='the archive, FILE.tar.gz')
-    parser.add_argument(
+    server.add_argument('--out', help='the archive, FILE.tar.gz')
+    server.add_argument(
         '--competition',
         type=int,
         default=6,
         help="5: trained on VOC 2012's own data only; 6: on anything else too, such as "
         'weights of ImageNet or the images of SBD (default)',
     )
-    parser.add_argument(
+    server.add_argument(
         '--split', default='test', help='list of the test images (default: test)'
     )
-    parser.add_argument('--check', metavar='FILE', help='check an archive, and end')
+    server.add_argument('--check', metavar='FILE', help='check an archive, and end')
     run_config_tool(parser, test)
 
 
@@ -59,11 +58,10 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
     check_config(cfg.to_dict())
     if args.check:
         check(args, cfg)
-        return
-    if args.checkpoint is None:
+    elif args.checkpoint is None:
         raise UserError('name a checkpoint: weights.safetensors or resume.pth')
-    if args.format_only:
-        submit(args, cfg)
+    elif args.format_only:
+        pack(args, cfg)
     elif args.multi_scale:
         measure_predictions(args, cfg)
     else:
@@ -114,42 +112,25 @@ def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
     say(f'tables: {work_dir / "scores"}')
 
 
-def submit(args: argparse.Namespace, cfg: Any) -> None:
-    """Predicts VOC's test images and packs them."""
-    from wsss_plugins.datasets import WSSSDataset
-    from wsss_plugins.engine.workers import rank
-    from wsss_plugins.experiment.testing import predict_images, voc_test_images
-    from wsss_plugins.registry import DATASETS, build_as
-    from wsss_plugins.stages.submission import folder_of, photo_sizes, write_archive
+def pack(args: argparse.Namespace, cfg: Any) -> None:
+    """Predicts VOC's test images and packs them for its server."""
+    from wsss_plugins.experiment.voc_server import pack_test_images
 
-    out = Path(args.out or '')
-    if not out.name.endswith(('.tar.gz', '.tgz')):
-        raise ConfigError(f"--format-only needs --out FILE.tar.gz, not '{args.out}'")
-    folder_of(args.competition)
-    images = voc_test_images(cfg, args.split)
-    dataset = build_as(DATASETS, images, WSSSDataset)
-    photo_sizes(dataset)  # a wrong list shows before hours of prediction
-    folder = predict_images(cfg, Path(args.checkpoint), images, place(args))
-    if rank() == 0:
-        write_archive(out, folder, dataset, args.competition)
-        mark = hashlib.sha256(out.read_bytes()).hexdigest()
-        say(
-            f'{out}: {len(dataset)} label maps in {folder_of(args.competition)}, '
-            f'{out.stat().st_size / 1e6:.2f} MB, SHA-256 {mark[:16]}'
+    if args.out is None:
+        raise UserError('--format-only needs --out FILE.tar.gz, the archive to write')
+    checkpoint, out = Path(args.checkpoint), Path(args.out)
+    say(
+        pack_test_images(
+            cfg, checkpoint, out, place(args), args.split, args.competition
         )
+    )
 
 
 def check(args: argparse.Namespace, cfg: Any) -> None:
     """Checks the archive ``args.check`` against the test images."""
-    from wsss_plugins.datasets import WSSSDataset
-    from wsss_plugins.experiment.testing import voc_test_images
-    from wsss_plugins.registry import DATASETS, build_as
-    from wsss_plugins.stages.submission import check_archive, photo_sizes
+    from wsss_plugins.experiment.voc_server import check_packed
 
-    dataset = build_as(DATASETS, voc_test_images(cfg, args.split), WSSSDataset)
-    classes = len(dataset.metainfo['classes'])
-    found = check_archive(Path(args.check), photo_sizes(dataset), classes)
-    say(f'{args.check} is complete: {len(dataset)} label maps for comp{found}')
+    say(check_packed(cfg, Path(args.check), args.split))
 
 
 def place(args: argparse.Namespace) -> Path:

@@ -1,9 +1,8 @@
-"""Testing a checkpoint outside a pipeline: predictions, tables, the server's archive."""
+"""Testing a checkpoint outside a pipeline: predictions and tables."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor
 
 from wsss_plugins.backbones import load_weights, read_weights
-from wsss_plugins.config import find_type, plain, set_everywhere
-from wsss_plugins.datasets import VOC12, WSSSDataset
+from wsss_plugins.config import plain, set_everywhere
+from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import fingerprint
@@ -70,27 +69,6 @@ def images_to_test(cfg: Config) -> dict[str, Any]:
     raise ConfigError(
         'the config has neither test_dataloader nor val_dataloader: name its images there'
     )
-
-
-def voc_test_images(cfg: Config, split: str = 'test') -> dict[str, Any]:
-    """Config of VOC's test images, for which there are no labels.
-
-    Args:
-        cfg: A config whose test or validation images are of :class:`VOC12`.
-        split: Name of the list of test images.
-
-    Raises:
-        ConfigError: The images of the config are not of :class:`VOC12`.
-    """
-    images = images_to_test(cfg)
-    kind = find_type(images['type'])
-    if not (inspect.isclass(kind) and issubclass(kind, VOC12)):
-        name = getattr(kind, '__name__', str(kind))
-        raise ConfigError(
-            f'the test server is that of Pascal VOC: the images of this config are of {name}',
-            token=name,
-        )
-    return bare_config(images, *NOT_FOR_PREDICTION, split=split, labels=None)
 
 
 def predict_images(
