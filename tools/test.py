@@ -71,7 +71,8 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
 def measure(args: argparse.Namespace, cfg: Any) -> None:
     """Measures ``args.checkpoint`` on the test data of the config, at one scale."""
     from wsss_plugins.engine.workers import rank
-    from wsss_plugins.provenance import OneView, card_of_test, save_metrics
+    from wsss_plugins.experiment.testing import card_of_test
+    from wsss_plugins.provenance import save_metrics
     from wsss_plugins.stages import build_runner
     from wsss_plugins.structures.card_text import short_form
     from wsss_plugins.structures.layout import METRICS_FILE
@@ -90,7 +91,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
         say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
         if rank() == 0:
             images = cfg.test_dataloader.dataset.to_dict()
-            card = card_of_test(Path(args.checkpoint), [(OneView(images), metrics)])
+            card = card_of_test(Path(args.checkpoint), images)
             save_metrics(work_dir / METRICS_FILE, metrics, card)
             say(short_form(card))
 

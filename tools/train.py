@@ -21,7 +21,6 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.config import check_config
     from wsss_plugins.engine.fingerprint import DataDigests
     from wsss_plugins.engine.work_dir import claim
-    from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment.pipeline import experiment_name
     from wsss_plugins.experiment.trial import refuse_mistakes
     from wsss_plugins.stages.train import TrainStage, train_alone
@@ -38,7 +37,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
     metrics, card = train_alone(cfg, work_dir, cfg.get('seed', 0))
-    if metrics and rank() == 0:
+    if metrics and card is not None:
         print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
         print(short_form(card))
 

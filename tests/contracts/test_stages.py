@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 import wsss_plugins.stages  # noqa: F401  (registers)
+from wsss_plugins.config import plain
 from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.provenance import ImageRegister, declared_card
+from wsss_plugins.refiners import Refiner
 from wsss_plugins.registry import STAGES, build_as, resolve
+from wsss_plugins.seeds import SeedHead
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.card_parts import Source
 
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
@@ -82,19 +87,22 @@ def test_says_what_it_is_and_runs_as_the_contract_says(config) -> None:
 def test_says_what_it_adds_to_a_supervision_card(config) -> None:
     """Its own part only, in a form that is written and read; None if it measures nothing."""
     stage = build_as(STAGES, config, Stage)
-    card = stage.card()
-    assert stage.card() == card, 'asked twice'
-    if card is None:
+    measured = stage.measured()
+    assert stage.measured() == measured, 'asked twice'
+    if measured is None:
         assert config['type'] == 'ReportStage'
         return
+    assert json.loads(json.dumps(plain(stage.provenance())))
+    assert {t.stage for t in measured.thresholds} <= {'mine'}
+    assert all(t.source is Source.MASKS for t in measured.thresholds if t.of)
+    assert {t.of for t in measured.thresholds} <= {'', *stage.inputs}
+    assert {network.stage for network in measured.networks} <= {'mine'}
+    for part in stage.parts():
+        assert isinstance(part, SeedHead | Refiner)
+    card = declared_card(stage, ImageRegister())
     content = json.loads(json.dumps(card_to_json(card)))
     assert card_from_json(content) == card
     assert card.split is None and card.seeds == (), 'found out, not said'
-    assert {t.source for t in card.thresholds} <= {'fixed', 'label-free', 'masks'}
-    assert {t.stage for t in card.thresholds} <= {'mine'}
-    assert all(t.source == 'masks' for t in card.thresholds if t.of)
-    assert {t.of for t in card.thresholds} <= {'', *stage.inputs}
-    assert {network.stage for network in card.networks} <= {'mine'}
     joined = card.after({name: SupervisionCard(flip=True) for name in stage.inputs})
     assert joined.flip == (
         bool(stage.inputs) or None if card.flip is None else card.flip

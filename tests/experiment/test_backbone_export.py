@@ -16,15 +16,22 @@ from wsss_plugins.experiment.backbone_export import export_backbone
 from wsss_plugins.provenance import initial_weights, save_metrics
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import Network, Split
+from wsss_plugins.structures.card_parts import (
+    KnownBy,
+    Learnt,
+    Network,
+    Split,
+    Taught,
+    supervision_in,
+)
 
 ARCH = dict(stem='conv', img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3)
 CARD = SupervisionCard(
     split=Split('VOC12', 'val', 3, 'x'),
     networks=(
         Network(
-            'train', 'MaskedDenoiser', 'from scratch', 'none', 'nothing is loaded',
-            'images alone', Split('VOC12', 'train', 7, 'y'),
+            'train', 'MaskedDenoiser', 'from scratch', supervision_in('none'), (KnownBy.NOTHING(),),
+            Learnt.IMAGES(), Split('VOC12', 'train', 7, 'y'),
         ),
     ),
     seeds=(5,),
@@ -84,7 +91,7 @@ def test_the_file_holds_the_backbone_and_says_what_it_learnt_from(
         )
     )
     (found,) = initial_weights(config)
-    assert found.supervision == 'self-supervised', 'not that of its own start: none'
+    assert found.supervision == {Taught.SELF()}, 'not that of its own start: none'
     assert found.card is not None and found.card.networks == CARD.networks
 
 

@@ -21,7 +21,16 @@ from wsss_plugins.experiment.matrix import (
 )
 from wsss_plugins.structures import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Network, Split, Threshold
+from wsss_plugins.structures.card_parts import (
+    KnownBy,
+    Learnt,
+    Network,
+    Source,
+    Split,
+    Tags,
+    Threshold,
+    supervision_in,
+)
 
 BACKGROUND = dict(type='ConstantBackground')
 IMAGES = dict(type='VOC12', data_root='data', split='train')
@@ -36,8 +45,8 @@ CONTENT: dict[str, Any] = dict(
 )
 CARD = SupervisionCard(
     split=Split('VOC12', 'val', 12, 'a' * 16),
-    thresholds=(Threshold('x', 'label-free', 'otsu'),),
-    labels='image-level ground truth',
+    thresholds=(Threshold('x', Source.LABEL_FREE, 'otsu'),),
+    labels=Tags.TRUE(),
     seeds=(0,),
 )
 MEASURED = {'vit__cam': (40.0, 42.0, 47.0), 'vit__rollout': (50.0, 30.0, 41.0)}
@@ -134,7 +143,14 @@ def test_csv_has_every_number_in_full(tmp_path) -> None:
 
 
 def test_unlike_numbers_are_refused_or_marked(tmp_path) -> None:
-    network = Network('vit', 'Net', 'a.pth', 'COCO pixels', 'declared', 'nothing here')
+    network = Network(
+        'vit',
+        'Net',
+        'a.pth',
+        supervision_in('COCO pixels'),
+        (KnownBy.DECLARED(),),
+        Learnt.NOTHING(),
+    )
     other = SupervisionCard(**{**vars(CARD), 'networks': (network,)})
     found = table(unlike=other)
     with pytest.raises(UserError, match='initial weights: COCO pixels, not none'):

@@ -29,9 +29,23 @@ from wsss_plugins.stages import (
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import Code, CodeState, Network, Threshold
+from wsss_plugins.structures.card_parts import (
+    CRF,
+    AppliedTo,
+    Code,
+    CodeState,
+    KnownBy,
+    Learnt,
+    Network,
+    Source,
+    Tags,
+    Taught,
+    Threshold,
+    supervision_in,
+)
 from wsss_plugins.structures.card_text import short_form
 from wsss_plugins.structures.layout import label_path, seed_path
+from wsss_plugins.structures.measured import Measured
 
 OBJECTS = {'a': ['aeroplane'], 'b': ['bicycle'], 'c': ['aeroplane']}
 SIZE = (6, 10)
@@ -64,9 +78,9 @@ class Silent(Stage):
 class Liar(Silent):
     """Claims a fixed threshold."""
 
-    def card(self) -> SupervisionCard:
-        wrong = Threshold(self.name, 'fixed', of=self.inputs[-1])
-        return SupervisionCard(thresholds=(wrong,), labels='none')
+    def measured(self) -> Measured:
+        wrong = Threshold(self.name, Source.FIXED, of=self.inputs[-1])
+        return Measured(thresholds=(wrong,), labels=Tags.NONE())
 
 
 class Breaks(Silent):
@@ -143,8 +157,8 @@ def test_files_made_elsewhere_are_unknown_to_the_end(
         short_form(card)
         == 'VOC12 train 3 · ? · weights ? · thr: fixed · tags ? · 1 seed'
     )
-    assert card.labels == 'unknown (made elsewhere)'
-    assert card.thresholds == (Threshold('pseudo', 'fixed', values=(0.4,)),)
+    assert card.labels == Tags.UNKNOWN('made elsewhere')
+    assert card.thresholds == (Threshold('pseudo', Source.FIXED, values=(0.4,)),)
 
 
 def test_files_of_another_experiment_bring_their_card(
@@ -152,9 +166,9 @@ def test_files_of_another_experiment_bring_their_card(
 ) -> None:
     made = SupervisionCard(
         networks=(
-            Network('net', 'M', 'from scratch', 'none', 'nothing is loaded', 'image-level labels'),
+            Network('net', 'M', 'from scratch', supervision_in('none'), (KnownBy.NOTHING(),), Learnt.TAGS()),
         ),
-        labels='image-level ground truth', scales=(1.0,), flip=True, seeds=(7,),
+        labels=Tags.TRUE(), scales=(1.0,), flip=True, seeds=(7,),
     )  # fmt: skip
     StageRecord(
         'cam', 'SeedStage', 'mark', {}, 7, done=True, card=card_to_json(made)
@@ -189,13 +203,7 @@ def test_a_stage_that_says_nothing_has_the_card_of_what_it_reads(
     assert cards['silent'] == cards['pseudo']
     assert cards['half'].differences(cards['pseudo']) == ['split']
     assert cards['half'].split.images == 2
-    (crf,) = cards['silent'].crf
-    assert (crf.stage, crf.on, crf.preset, crf.settings) == (
-        'pseudo',
-        'labels',
-        'irn',
-        '',
-    )
+    assert cards['silent'].crf == (CRF('pseudo', AppliedTo.LABELS, 'irn'),)
     scores = load_json(tmp_path / 'work/silent/scores.json')
     assert card_from_json(scores['card']) == cards['silent']
 
@@ -211,8 +219,7 @@ def test_masks_that_are_read_are_noticed(run, images, masks, tmp_path) -> None:
     assert cards['reader'].split.masks == cards['score'].split.masks
     assert cards['reader'].split.masks is not None
     assert cards['other'].split.masks is None, 'it may, and did not'
-    (chosen,) = cards['reader'].thresholds
-    assert (chosen.source, chosen.detail) == ('masks', 'the best')
+    assert cards['reader'].thresholds == (), 'a name of a metric is no declaration'
 
 
 @pytest.mark.parametrize('kind', ['Silent', 'Liar'])
@@ -281,7 +288,7 @@ def test_done_stages_keep_their_card_and_old_records_have_none(
     assert run(folder(tmp_path), score)['score'] is None
     stage = dict(type='Silent', name='late', reads=['score'])
     late = run(folder(tmp_path), score, stage)['late']
-    assert late.networks[0].supervision == 'unknown (no card)'
+    assert late.networks[0].supervision == {Taught.UNKNOWN('no card')}
     save_json(path, dict(record, card=dict(networks=[3])))
     assert run(folder(tmp_path), score)['score'] is None, 'damaged'
 
@@ -333,12 +340,16 @@ def test_a_pipeline_renews_the_cards_of_done_stages(
     run(folder(tmp_path), score)
     work = tmp_path / 'work'
     record = StageRecord.load(work / 'score')
-    network = Network('net', 'M', 'w.pth', 'unknown (w.pth)', 'not declared', 'x')
+    network = Network(
+        'net', 'M', 'w.pth', supervision_in('unknown (w.pth)'), (KnownBy.NOT_DECLARED(),), Learnt.TAGS()
+    )  # fmt: skip
     card = replace(record.supervision, networks=(network,))
     record.card = card_to_json(card)
     record.save(work / 'score')
     known = replace(
-        network, supervision='COCO pixels', known_by='declared in the config'
+        network,
+        supervision=supervision_in('COCO pixels'),
+        known_by=(KnownBy.DECLARED(),),
     )
     pipeline = run.pipeline(folder(tmp_path), score)
     pipeline._networks = lambda: {'net': known}

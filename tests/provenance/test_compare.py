@@ -22,21 +22,21 @@ from wsss_plugins.provenance.tables import (
 from wsss_plugins.report.rows import mean_rows, rows_of, rows_of_all
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import TRUE_TAGS, Split, Threshold
+from wsss_plugins.structures.card_parts import Source, Split, Tags, Threshold
 from wsss_plugins.structures.card_text import short_form
 
 TRAIN = SupervisionCard(
     split=Split('VOC12', 'train', 24, 'aaaaaaaa', masks='mmmm'),
-    labels=TRUE_TAGS,
+    labels=Tags.TRUE(),
     scales=(1.0,),
     flip=True,
     seeds=(0,),
     runs=1,
 )
 VAL = replace(
-    TRAIN, split=Split('VOC12', 'val', 12, 'bbbbbbbb', masks='nnnn'), labels='none'
+    TRAIN, split=Split('VOC12', 'val', 12, 'bbbbbbbb', masks='nnnn'), labels=Tags.NONE()
 )
-FIXED = replace(TRAIN, thresholds=(Threshold('pseudo', 'fixed', values=(0.3,)),))
+FIXED = replace(TRAIN, thresholds=(Threshold('pseudo', Source.FIXED, values=(0.3,)),))
 
 
 def row(title: str, card: SupervisionCard | None, **metrics: float) -> Row:

@@ -22,7 +22,7 @@ from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Method, Split
+from wsss_plugins.structures.card_parts import Method, Split, Tags
 from wsss_plugins.structures.layout import label_path, seed_path
 
 SIZE = (12, 20)
@@ -341,7 +341,7 @@ def carded(experiment: tuple[Path, dict], folder: Path) -> Path:
     shutil.copytree(experiment[0], work)
     train = SupervisionCard(
         split=Split('VOC12', 'train', 6, 'aaaaaa', masks='m'),
-        labels='image-level ground truth',
+        labels=Tags.TRUE(),
         scales=(1.0,),
         flip=True,
         seeds=(7,),

@@ -108,5 +108,5 @@ def test_says_what_it_did(dataset) -> None:
     said = stage.provenance()
     assert (said['blocks'], said['scales'], said['flip']) == ([-1], [1.0], False)
     assert 'convention' not in said and stage.inputs == ('m',)
-    card = stage.card()
-    assert card is not None and (card.scales, card.flip) == ((1.0,), False)
+    measured = stage.measured()
+    assert (measured.scales, measured.flip, measured.masks) == ((1.0,), False, True)

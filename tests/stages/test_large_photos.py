@@ -17,7 +17,7 @@ from trees import save_image
 
 from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.provenance.methods import crfs_of, methods_of
+from wsss_plugins.provenance.parts import crfs_of, methods_of
 from wsss_plugins.stages import PredictStage, RefineStage, SeedStage
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed, load_label_map
@@ -157,9 +157,9 @@ def test_the_card_finds_what_is_done_in_pieces(photos) -> None:
     crf = dict(type='DenseCRF', preset='acr')
     chain = [dict(type='ConstantBackground'), dict(type='InPieces', refiners=[crf])]
     stage = RefineStage('x', 'maps', dataset(photos), chain)
-    (found,) = crfs_of(stage, infers=False)
+    (found,) = crfs_of('x', stage.parts(), infers=False)
     assert 'acr' in str(found)
-    (methods,) = methods_of(stage)
+    (methods,) = methods_of('x', stage.parts())
     assert methods.what == 'ConstantBackground, InPieces, DenseCRF'
 
 

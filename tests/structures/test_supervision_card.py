@@ -12,16 +12,19 @@ from wsss_plugins.structures.card import SupervisionCard, history, merge_runs
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
 from wsss_plugins.structures.card_parts import (
     CRF,
-    FROM_MASKS,
-    IMAGE_LEVEL,
-    PIXELS,
-    TRUE_TAGS,
+    AppliedTo,
     Code,
     CodeState,
+    KnownBy,
+    Learnt,
     Method,
     Network,
+    Source,
     Split,
+    Tags,
+    Taught,
     Threshold,
+    supervision_in,
 )
 from wsss_plugins.structures.card_text import LEGEND, long_form, short_form
 
@@ -29,28 +32,28 @@ TRAIN = Split('VOC12', 'train', 1464, 'aaaa', masks='mmmm')
 VAL = Split('VOC12', 'val', 1449, 'bbbb', masks='nnnn')
 SEEN = replace(TRAIN, masks=None)
 CLASSIFIER = Network(
-    'classifier', 'ACRClassifier', 'vit (timm)', 'ImageNet-21k labels', 'name of timm',
-    IMAGE_LEVEL, SEEN,
+    'classifier', 'ACRClassifier', 'vit (timm)', supervision_in('ImageNet-21k labels'),
+    (KnownBy.TIMM(),), Learnt.TAGS(), SEEN,
 )  # fmt: skip
 SEGMENTOR = Network(
-    'segmentor', 'EncoderDecoder', 'resnet.pth', 'ImageNet-1k labels', 'declared',
-    'label maps of pseudo', SEEN,
+    'segmentor', 'EncoderDecoder', 'resnet.pth', supervision_in('ImageNet-1k labels'),
+    (KnownBy.DECLARED(),), Learnt.LABEL_MAPS('pseudo'), SEEN,
 )  # fmt: skip
-SWEEP = Threshold('cam_score', 'masks', 'the best', values=(0.5,), split=TRAIN)
+SWEEP = Threshold('cam_score', Source.MASKS, 'the best', values=(0.5,), split=TRAIN)
 TAKEN = Threshold(
-    'pseudo', 'masks', 'the best of cam_score', 0.8, (0.4,), of='cam_score'
+    'pseudo', Source.MASKS, 'the best of cam_score', 0.8, (0.4,), of='cam_score'
 )
 SESSION = dict(seeds=(0,), commits=('c0',), versions=('torch 2',), devices=('CPU',), workers=(1,))  # fmt: skip
 
 
 def trained() -> SupervisionCard:
-    own = SupervisionCard(networks=(CLASSIFIER,), labels='none', scales=(1.0,), flip=False, **SESSION)  # fmt: skip
+    own = SupervisionCard(networks=(CLASSIFIER,), labels=Tags.NONE(), scales=(1.0,), flip=False, **SESSION)  # fmt: skip
     return replace(own, split=VAL).after({})
 
 
 def seeds() -> SupervisionCard:
     own = SupervisionCard(
-        split=SEEN, labels=TRUE_TAGS, scales=(0.5, 1.0), flip=True,
+        split=SEEN, labels=Tags.TRUE(), scales=(0.5, 1.0), flip=True,
         methods=(Method('cam', 'CAM'),), **SESSION,
     )  # fmt: skip
     return own.after(dict(classifier=trained()))
@@ -63,24 +66,24 @@ def swept() -> SupervisionCard:
 
 def pseudo() -> SupervisionCard:
     own = SupervisionCard(
-        split=SEEN, thresholds=(TAKEN,), crf=(CRF('pseudo', 'labels', 'psa'),)
+        split=SEEN, thresholds=(TAKEN,), crf=(CRF('pseudo', AppliedTo.LABELS, 'psa'),)
     )
     return own.after(dict(cam=seeds(), cam_score=swept()))
 
 
 def predicted() -> SupervisionCard:
-    own = SupervisionCard(networks=(SEGMENTOR,), split=VAL, labels='none', scales=(1.0,), flip=False)  # fmt: skip
+    own = SupervisionCard(networks=(SEGMENTOR,), split=VAL, labels=Tags.NONE(), scales=(1.0,), flip=False)  # fmt: skip
     segmentor = own.after(dict(pseudo=pseudo()))
     own = SupervisionCard(
-        split=replace(VAL, masks=None), labels='none', scales=(1.0,), flip=True,
-        crf=(CRF('prediction', 'predictions', 'deeplab'),),
+        split=replace(VAL, masks=None), labels=Tags.NONE(), scales=(1.0,), flip=True,
+        crf=(CRF('prediction', AppliedTo.PREDICTIONS, 'deeplab'),),
     )  # fmt: skip
     return own.after(dict(segmentor=segmentor))
 
 
 def test_a_stage_goes_on_with_what_the_first_input_says() -> None:
     card = pseudo()
-    assert (card.labels, card.scales, card.flip) == (TRUE_TAGS, (0.5, 1.0), True)
+    assert (card.labels, card.scales, card.flip) == (Tags.TRUE(), (0.5, 1.0), True)
     assert card.networks == (CLASSIFIER,) and card.methods == (Method('cam', 'CAM'),)
     assert card.protocol == {}, 'that of the sweep is no part of it'
     assert card.seeds == (0,)
@@ -94,15 +97,15 @@ def test_the_sweep_is_told_once_by_the_stage_that_took_its_threshold() -> None:
 
 def test_training_begins_a_new_inference_and_keeps_the_history() -> None:
     card = predicted()
-    assert (card.labels, card.scales, card.flip) == ('none', (1.0,), True)
+    assert (card.labels, card.scales, card.flip) == (Tags.NONE(), (1.0,), True)
     assert card.networks == (CLASSIFIER, SEGMENTOR)
     assert [(c.stage, c.on) for c in card.crf] == [
-        ('pseudo', 'labels'),
-        ('prediction', 'predictions'),
+        ('pseudo', AppliedTo.LABELS),
+        ('prediction', AppliedTo.PREDICTIONS),
     ]
     taught = SupervisionCard(networks=(replace(SEGMENTOR, stage='student'),))
     student = taught.after(dict(prediction=card))
-    assert {c.on for c in student.crf} == {'labels'}, 'of its teacher'
+    assert {c.on for c in student.crf} == {AppliedTo.LABELS}, 'of its teacher'
     assert student.split is None, 'nothing was measured'
 
 
@@ -113,12 +116,12 @@ def test_a_stage_without_images_has_those_before_it_but_no_masks() -> None:
 
 def test_weights_of_a_stage_are_known_by_its_card() -> None:
     affinity = Network(
-        'affinity', 'AffinityNet', 'backbone of classifier', '', 'nothing is loaded',
-        'label maps of confident', SEEN, begins_with='classifier',
+        'affinity', 'AffinityNet', 'backbone of classifier', frozenset(), (KnownBy.NOTHING(),),
+        Learnt.LABEL_MAPS('confident'), SEEN, begins_with='classifier',
     )  # fmt: skip
     card = SupervisionCard(networks=(affinity,)).after(dict(classifier=trained()))
-    assert card.networks[1].supervision == 'ImageNet-21k labels'
-    assert card.networks[1].known_by == 'card of classifier'
+    assert card.networks[1].supervision == {Taught.LABELS('ImageNet-21k')}
+    assert card.networks[1].known_by == (KnownBy.CARD('classifier'),)
 
 
 @pytest.mark.parametrize(
@@ -127,22 +130,22 @@ def test_weights_of_a_stage_are_known_by_its_card() -> None:
         (dict(split=replace(TRAIN, checksum='other')), ['images']),
         (dict(split=replace(TRAIN, masks='other')), ['masks']),
         (dict(split=replace(TRAIN, left_out=2, images=1462, checksum='x')), ['images']),
-        (dict(labels='none'), ['tags at inference']),
-        (dict(labels='predicted, probability >= 0.5'), ['tags at inference']),
+        (dict(labels=Tags.NONE()), ['tags at inference']),
+        (dict(labels=Tags.PREDICTED('probability >= 0.5')), ['tags at inference']),
         (dict(scales=(1.0,)), ['scales']),
         (dict(flip=False), ['flip']),
         (dict(thresholds=()), ['threshold']),
-        (dict(thresholds=(Threshold('x', 'fixed'),)), ['threshold']),
-        (dict(thresholds=(Threshold('x', 'label-free', 'otsu'),)), ['threshold']),
+        (dict(thresholds=(Threshold('x', Source.FIXED),)), ['threshold']),
+        (dict(thresholds=(Threshold('x', Source.LABEL_FREE, 'otsu'),)), ['threshold']),
         (dict(thresholds=(replace(SWEEP, split=VAL),)), ['threshold']),
-        (dict(crf=(CRF('x', 'predictions', 'psa'),)), ['CRF on predictions']),
+        (dict(crf=(CRF('x', AppliedTo.PREDICTIONS, 'psa'),)), ['CRF on predictions']),
         (dict(protocol=dict(convention='irn')), ['protocol']),
-        (dict(networks=(replace(CLASSIFIER, supervision='none'),)), ['initial weights']),
-        (dict(networks=(replace(CLASSIFIER, learnt_from=PIXELS),)), ['learnt from']),
+        (dict(networks=(replace(CLASSIFIER, supervision=supervision_in('none')),)), ['initial weights']),
+        (dict(networks=(replace(CLASSIFIER, learnt_from=Learnt.PIXELS()),)), ['learnt from']),
         (dict(networks=(replace(CLASSIFIER, split=replace(SEEN, checksum='z')),)), ['training images']),
         # What may differ between the rows of a table.
         (dict(methods=(Method('x', 'LRP'),)), []),
-        (dict(crf=(CRF('x', 'labels', 'psa'),)), []),
+        (dict(crf=(CRF('x', AppliedTo.LABELS, 'psa'),)), []),
         (dict(thresholds=(replace(SWEEP, stage='y', factor=0.8, values=(0.1,)),)), []),
         (dict(networks=(CLASSIFIER, replace(SEGMENTOR, supervision=CLASSIFIER.supervision))), []),
         (dict(seeds=(0, 1), commits=('c1',), versions=(), devices=('GPU',), workers=(2,), runs=2), []),
@@ -159,8 +162,8 @@ def test_what_makes_rows_unlike(change: dict, names: list[str]) -> None:
 
 def test_unknown_weights_are_alike_only_if_they_are_the_same_file() -> None:
     def card(file: str) -> SupervisionCard:
-        text = f'unknown ({file}, not declared)'
-        return replace(swept(), networks=(replace(CLASSIFIER, supervision=text),))
+        learnt = frozenset([Taught.UNKNOWN(f'{file}, not declared')])
+        return replace(swept(), networks=(replace(CLASSIFIER, supervision=learnt),))
 
     assert card('a.pth').unlike(card('b.pth')) == ['initial weights']
     assert card('a.pth').unlike(card('a.pth')) == []
@@ -193,13 +196,13 @@ def test_json_and_back() -> None:
         (predicted(), 'VOC12 val 1449 · I · IN-1k+IN-21k · thr: masks×0.8 · label CRF+CRF · flip · 1 seed'),
         (SupervisionCard(), ''),
         (SupervisionCard(split=replace(VAL, images=1447, left_out=2)), 'VOC12 val 1447 (-2)'),
-        (SupervisionCard(networks=(replace(SEGMENTOR, learnt_from=PIXELS, supervision='COCO pixels + none'),)), 'F · COCO pixels+scratch'),
-        (SupervisionCard(networks=(replace(CLASSIFIER, learnt_from=IMAGE_LEVEL + FROM_MASKS, supervision='unknown (x)'),)), 'I from masks · weights ?'),
-        (SupervisionCard(networks=(replace(CLASSIFIER, learnt_from='unknown (no card)', supervision='none'),)), '? · scratch'),
-        (SupervisionCard(thresholds=(Threshold('a', 'label-free', 'otsu', 0.5), Threshold('b', 'fixed'))), 'thr: otsu×0.5, thr: fixed'),
-        (SupervisionCard(labels='predicted, probability >= 0.5', scales=(1.5,), flip=False), 'predicted tags · scale 1.5'),
-        (SupervisionCard(labels=TRUE_TAGS + FROM_MASKS, seeds=(0, 1, 2), runs=3), 'true tags from masks · 3 seeds'),
-        (SupervisionCard(labels='those of the files', seeds=(3, 0)), 'tags ? · 1 seed'),
+        (SupervisionCard(networks=(replace(SEGMENTOR, learnt_from=Learnt.PIXELS(), supervision=supervision_in('COCO pixels + none')),)), 'F · COCO pixels+scratch'),
+        (SupervisionCard(networks=(replace(CLASSIFIER, learnt_from=Learnt.TAGS_FROM_MASKS(), supervision=supervision_in('unknown (x)')),)), 'I from masks · weights ?'),
+        (SupervisionCard(networks=(replace(CLASSIFIER, learnt_from=Learnt.UNKNOWN('no card'), supervision=supervision_in('none')),)), '? · scratch'),
+        (SupervisionCard(thresholds=(Threshold('a', Source.LABEL_FREE, 'otsu', 0.5), Threshold('b', Source.FIXED))), 'thr: otsu×0.5, thr: fixed'),
+        (SupervisionCard(labels=Tags.PREDICTED('probability >= 0.5'), scales=(1.5,), flip=False), 'predicted tags · scale 1.5'),
+        (SupervisionCard(labels=Tags.TRUE_FROM_MASKS(), seeds=(0, 1, 2), runs=3), 'true tags from masks · 3 seeds'),
+        (SupervisionCard(labels=Tags.FILES(), seeds=(3, 0)), 'tags ? · 1 seed'),
     ],
 )  # fmt: skip
 def test_the_short_form(card: SupervisionCard, text: str) -> None:
@@ -229,12 +232,16 @@ def test_the_long_form_names_everything() -> None:
 
 
 def test_where_pixels_had_a_say() -> None:
-    supervised = replace(SEGMENTOR, learnt_from=PIXELS, supervision='COCO pixels')
-    derived = replace(CLASSIFIER, learnt_from=IMAGE_LEVEL + FROM_MASKS)
+    supervised = replace(
+        SEGMENTOR,
+        learnt_from=Learnt.PIXELS(),
+        supervision=supervision_in('COCO pixels'),
+    )
+    derived = replace(CLASSIFIER, learnt_from=Learnt.TAGS_FROM_MASKS())
     card = SupervisionCard(
         networks=(derived, supervised),
         thresholds=(SWEEP,),
-        labels=TRUE_TAGS + FROM_MASKS,
+        labels=Tags.TRUE_FROM_MASKS(),
     )
     assert card.pixels == (
         'training of segmentor',
@@ -243,7 +250,7 @@ def test_where_pixels_had_a_say() -> None:
         'threshold of cam_score',
         'tags at inference',
     )
-    fixed = Threshold('a', 'fixed')
+    fixed = Threshold('a', Source.FIXED)
     assert SupervisionCard(networks=(CLASSIFIER,), thresholds=(fixed,)).pixels == ()
 
 

@@ -113,6 +113,7 @@ def test_the_road_of_a_matrix(place, tool, capfd) -> None:
     run_with_a_failure(place, tool, capfd)
     check_numbers(place)
     mend_and_run_again(place, tool, capfd)
+    tiny.assert_cards_as_before(place / 'work/seed_1', 'matrix')
     take_a_part(place, tool, capfd)
 
 

@@ -19,14 +19,24 @@ from wsss_plugins.config import load_config
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment import Pipeline
-from wsss_plugins.provenance import CardMaker, Ran
+from wsss_plugins.provenance import Ran, make_card
+from wsss_plugins.provenance.run import declared, session_of
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, OtsuBackground
 from wsss_plugins.seeds import AttentionRollout
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.card_parts import (
+    KnownBy,
+    Learnt,
+    Source,
+    Tags,
+    Taught,
+    Threshold,
+)
 from wsss_plugins.structures.card_text import short_form
 from wsss_plugins.structures.masks_read import mask_checksum
+from wsss_plugins.structures.measured import Measured
 
 pytestmark = pytest.mark.slow
 
@@ -45,17 +55,19 @@ def tiny_pipeline(data_root: Path, edit: Edit | None = None, seed: int = 0) -> P
 
 def cards_without_running(pipeline: Pipeline, work: Path) -> dict[str, SupervisionCard]:
     """The cards as they would be, had the stages found these numbers."""
-    maker, cards = CardMaker(pipeline.images), dict[str, SupervisionCard]()
+    cards = dict[str, SupervisionCard]()
     for step in pipeline.steps:
-        kind = type(step.stage).__name__
+        stage, measured = step.stage, declared(step.stage)
+        kind = type(stage).__name__
         metrics = dict(best_threshold=0.5) if kind == 'EvaluateSeedStage' else dict(x=1)
-        inputs = {name: cards[name] for name in step.stage.inputs if name in cards}
-        folders = {name: work / name for name in step.stage.inputs}
-        out = work / step.stage.name
-        ran = Ran(step.stage, step.config, out, folders, metrics, NOTHING_RAN, {})
-        card = maker.make(ran, inputs)
-        if card is not None:
-            cards[step.stage.name] = card
+        if measured is not None:
+            ran = Ran(
+                stage.name, measured, stage.parts(), step.config, work / stage.name,
+                {name: work / name for name in stage.inputs}, metrics,
+            )  # fmt: skip
+            inputs = {name: cards[name] for name in stage.inputs if name in cards}
+            session = session_of(NOTHING_RAN, stage.seed)
+            cards[stage.name] = make_card(ran, inputs, pipeline.images, session)
     return cards
 
 
@@ -150,6 +162,10 @@ def test_the_card_of_the_final_number_is_as_written_here(ran, finished) -> None:
         workers=[1],
         pixels=['threshold of pseudo'],
     )
+
+
+def test_all_cards_are_those_of_the_version_before_typed_cards(finished) -> None:
+    tiny.assert_cards_as_before(finished, 'tiny')
 
 
 def test_the_other_cards_are_as_written_here(ran, finished) -> None:
@@ -285,17 +301,16 @@ def test_a_threshold_of_a_sweep_is_one_of_masks_whatever_is_said(
 ) -> None:
     """Also where a stage denies it: it has read the measurement."""
     from wsss_plugins.stages import RefineStage
-    from wsss_plugins.structures.card_parts import Threshold
 
-    liar = Threshold('pseudo', 'fixed', 'honestly', of='cam_score')
+    liar = Threshold('pseudo', Source.FIXED, 'honestly', of='cam_score')
     monkeypatch.setattr(
         RefineStage,
-        'card',
-        lambda self: SupervisionCard(thresholds=(liar,), labels='none'),
+        'measured',
+        lambda self: Measured(thresholds=(liar,), labels=Tags.NONE()),
     )
     pipeline = tiny_pipeline(data_root, stage('pseudo', threshold_factor=factor))
     card = cards_without_running(pipeline, tmp_path)['pseudo_score']
-    assert 'masks' in {t.source for t in card.thresholds}
+    assert Source.MASKS in {t.source for t in card.thresholds}
     assert 'threshold of pseudo' in card.pixels
 
 
@@ -303,12 +318,8 @@ def test_sources_of_thresholds(data_root, tmp_path) -> None:
     def source(edit: Edit) -> tuple[str, ...]:
         cards = cards_without_running(tiny_pipeline(data_root, edit), tmp_path)
         (found,) = cards['pseudo_score'].thresholds
-        return (
-            found.source,
-            found.detail,
-            str(found.factor),
-            short_form(cards['pseudo']),
-        )
+        short = short_form(cards['pseudo'])
+        return found.source.value, found.detail, str(found.factor), short
 
     fixed = source(stage('pseudo', threshold=0.3))
     assert fixed[:3] == ('fixed', '', '1.0') and 'thr: fixed' in fixed[3]
@@ -343,7 +354,7 @@ def test_a_segmentor_of_ground_truth_is_said_to_be_one(data_root, tmp_path) -> N
 
     card = cards_without_running(tiny_pipeline(data_root, edit), tmp_path)
     (network,) = card['prediction_score'].networks
-    assert network.learnt_from == 'ground-truth masks'
+    assert network.learnt_from == Learnt.PIXELS()
     assert card['prediction_score'].pixels == ('training of segmentor',)
     assert short_form(card['prediction_score']) == (
         'VOC12 val 12 · F · scratch · ms+flip · 1 seed'
@@ -364,11 +375,12 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
 
     network = of().networks[-1]
     assert network.weights == 'resnet18.safetensors'
-    assert network.supervision == 'unknown (resnet18.safetensors, not declared)'
+    lost = Taught.UNKNOWN('resnet18.safetensors, not declared')
+    assert network.supervision == {lost}
     assert 'scratch+weights ?' in short_form(of())
     declared = of(pretrained_supervision='ImageNet labels')
-    assert declared.networks[-1].supervision == 'ImageNet-1k labels'
-    assert declared.networks[-1].known_by == 'declared in the config'
+    assert declared.networks[-1].supervision == {Taught.LABELS('ImageNet-1k')}
+    assert declared.networks[-1].known_by == (KnownBy.DECLARED(),)
     assert 'IN-1k+scratch' in short_form(declared)
     pixels = of(pretrained_supervision=dict(backbone='COCO pixels + ImageNet labels'))
     assert (
@@ -381,6 +393,7 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
         of(pretrained_supervision='imagenett')
     shutil.copy(finished / 'segmentor/weights.safetensors', weights)
     known = of(pretrained_supervision='COCO pixels')
-    assert known.networks[-1].supervision == 'none', 'the card of the file knows better'
-    assert known.networks[-1].known_by == 'card of resnet18.safetensors'
+    own = known.networks[-1]
+    assert own.supervision == {Taught.NOTHING()}, 'the card of the file knows better'
+    assert own.known_by == (KnownBy.CARD('resnet18.safetensors'),)
     assert 'threshold of pseudo' in known.pixels

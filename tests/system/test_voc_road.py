@@ -93,6 +93,7 @@ def test_from_archives_to_val_miou_and_the_servers_archive(tmp_path, monkeypatch
     monkeypatch.setattr(sys, 'argv', list(map(str, command)))
     runpy.run_path(str(tiny.TOOLS / 'run_pipeline.py'), run_name='__main__')
 
+    tiny.assert_cards_as_before(work, 'voc_miniature')
     scores = load_json(work / 'val_score/scores.json')
     assert 0 < scores['miou'] <= 100
     card = scores['card']

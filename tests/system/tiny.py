@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
 CONFIG = ROOT / 'configs/acr/synthetic_pipeline.py'
 CLASSIFIER = ROOT / 'configs/acr/synthetic.py'
+MACHINE = ('commits', 'versions', 'devices', 'workers')
 SMALL = dict(
     embed_dim=24, num_heads=2, img_size=32, base_channels=4, stem_channels=4,
     crop_size=(32, 32), scale=(32, 32), batch_size=8, max_epochs=3, T_max=2,
@@ -127,6 +128,28 @@ def records(work_dir: Path) -> dict[str, StageRecord]:
     """The record of every stage that has one."""
     loaded = {s['name']: StageRecord.load(work_dir / s['name']) for s in stages()}
     return {name: record for name, record in loaded.items() if record}
+
+
+def assert_cards_as_before(work_dir: Path, name: str) -> None:
+    """The cards in a work dir are those that commit d557e48 made of the same pipeline.
+
+    Machine, commit and versions are left out, and of the thresholds the values.
+    """
+    expected = load_json(ROOT / f'tests/golden/cards/{name}.json')
+    assert cards_to_compare(work_dir) == expected
+
+
+def cards_to_compare(work_dir: Path) -> dict[str, Any]:
+    """The card of every stage of a work dir, as JSON, without what machines differ in."""
+    found = {}
+    for path in sorted(work_dir.glob('*/record.json')):
+        card = load_json(path)['card']
+        if card is not None:
+            card = {k: v for k, v in card.items() if k not in MACHINE}
+            for threshold in card['thresholds']:
+                threshold['values'] = len(threshold['values'])
+        found[path.parent.name] = card
+    return found
 
 
 def finish_times(work_dir: Path) -> dict[str, int]:

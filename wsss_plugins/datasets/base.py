@@ -22,7 +22,7 @@ from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import TRANSFORMS, build_as
 from wsss_plugins.structures import load_label_map, voc_palette
-from wsss_plugins.structures.masks_read import note_mask
+from wsss_plugins.structures.masks_read import note_mask, open_lists
 
 FORMER_METHODS = ('find_classes', 'find_images', 'find_labels')
 """What :meth:`WSSSDataset.read_split` took the place of."""
@@ -92,6 +92,7 @@ class WSSSDataset(BaseDataset, ABC):
         self.test_mode = test_mode
         self.leave_out = frozenset(leave_out)
         self.require_images = require_images
+        self._mask_lists = open_lists()
         if not self.root.is_dir():
             raise DataError(
                 f'data root {self.root} does not exist: '
@@ -192,7 +193,7 @@ class WSSSDataset(BaseDataset, ABC):
                 'give label_maps=FOLDER to load masks'
             )
         mask = load_label_map(path, num_classes=len(self._metainfo['classes']))
-        note_mask(self.label_map_folder, info['img_id'], mask)
+        note_mask(self._mask_lists, self.label_map_folder, info['img_id'], mask)
         return mask
 
     def load_data_list(self) -> list[dict[str, Any]]:

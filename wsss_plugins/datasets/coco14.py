@@ -99,6 +99,11 @@ class COCO14(WSSSDataset):
         return Listing(classes, [path.stem for path in paths], paths, labels, source)
 
 
+def instances_path(data_root: Path | str, split: str) -> Path:
+    """Where the instances file of ``split`` is to be."""
+    return Path(data_root) / 'annotations' / f'instances_{split}.json'
+
+
 def instances_file(data_root: Path | str, split: str) -> Path:
     """The instances file of ``split``.
 
@@ -106,10 +111,9 @@ def instances_file(data_root: Path | str, split: str) -> Path:
         DataError: The instances file of ``split`` does not exist; the message lists the
             splits that do.
     """
-    folder = Path(data_root) / 'annotations'
-    path = folder / f'instances_{split}.json'
+    path = instances_path(data_root, split)
     if not path.is_file():
-        there = sorted(p.stem[10:] for p in folder.glob('instances_*.json'))
+        there = sorted(p.stem[10:] for p in path.parent.glob('instances_*.json'))
         raise DataError(
             f'annotations {path} do not exist: splits there are '
             f'{", ".join(there) or "none"}'

@@ -133,7 +133,7 @@ class ImageNetSeg(WSSSDataset):
             )
         mask = np.ascontiguousarray(mask.T.astype(np.uint8))
         name = self.get_data_info(index)['img_id']
-        note_mask(self.label_map_folder, name, mask)
+        note_mask(self._mask_lists, self.label_map_folder, name, mask)
         return mask
 
     @property

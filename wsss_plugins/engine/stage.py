@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners.threshold import CRITERIA
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import TRUE_TAGS, Threshold
+from wsss_plugins.structures.measured import Measured
 
 
 class Stage(ABC):
@@ -25,15 +24,13 @@ class Stage(ABC):
     Attributes:
         inputs: Names of the stages it reads.
         seed: Random seed of the experiment, set by the pipeline.
+        begun: Card of what the stage begins with, set before it runs on the first worker
+            by :func:`~wsss_plugins.provenance.run_with_card`.
     """
 
     needs_every_image: ClassVar[bool] = True
     """Whether an image that is missing is refused before any work; False where the stage
     goes on without, see :class:`~wsss_plugins.engine.failures.Failures`, or reads none."""
-
-    needs_masks: ClassVar[bool] = False
-    """Whether the stage reads ground-truth masks. Masks loaded in this run are detected
-    automatically. Set True if an interrupted earlier run may have read them."""
 
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
     """Arguments that change how fast it is and nothing else, such as ``workers``."""
@@ -47,6 +44,7 @@ class Stage(ABC):
         self.name = name
         self.inputs: tuple[str, ...] = ()
         self.seed = 0
+        self.begun: SupervisionCard | None = None
 
     @abstractmethod
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
@@ -60,41 +58,30 @@ class Stage(ABC):
             The metrics, as plain numbers, the same for every worker.
         """
 
-    def provenance(self) -> dict[str, Any]:
-        """How the metrics were made, for people to read: data, threshold, scales ..."""
-        return {}
-
-    def card(self) -> SupervisionCard | None:
-        """What this stage adds to the supervision card of its results, after it ran.
-
-        It need not say what the code finds by itself, see
-        :class:`~wsss_plugins.provenance.CardMaker`: images, masks, seed heads,
-        refiners, CRFs, and all that the stages before it did. By default it says what
-        :meth:`provenance` has under 'labels', 'scales', 'flip', 'threshold' and
-        'convention'. None for a stage that only shows what others measured.
-        """
-        said = self.provenance()
-        labels, scales, flip = (said.get(key) for key in ('labels', 'scales', 'flip'))
-        threshold, convention = said.get('threshold'), said.get('convention')
-        thresholds: tuple[Threshold, ...] = ()
-        if isinstance(threshold, int | float):
-            thresholds = (Threshold(self.name, 'fixed', values=(float(threshold),)),)
-        elif threshold in CRITERIA:
-            thresholds = (Threshold(self.name, 'label-free', str(threshold)),)
-        return SupervisionCard(
-            thresholds=thresholds,
-            labels=labels if _is_about_tags(labels) else None,
-            scales=None if scales is None else tuple(map(float, scales)),
-            flip=flip,
-            protocol=dict(convention=str(convention)) if convention else {},
-        )
-
-    def ground_truth_files(self) -> Sequence[Path]:
-        """Files with ground-truth pixels that it reads, other than label maps."""
+    def parts(self) -> Sequence[object]:
+        """The seed heads and refiners that this stage applies, for the card to name."""
         return ()
 
+    def measured(self) -> Measured | None:
+        """What this stage declares of its results for their supervision card.
 
-def _is_about_tags(said: Any) -> bool:
-    """Whether a provenance's 'labels' are the classes of images, rather than files."""
-    known = ('none', TRUE_TAGS, 'those of the files')
-    return said in known or str(said).startswith('predicted, ')
+        The images, the thresholds, the views and the image-level labels that it was told,
+        see :class:`~wsss_plugins.structures.measured.Measured`. By default nothing: the
+        card is then that of the first stage it reads, with the images of its config and
+        the masks that it is seen to read. None for a stage that only shows what others
+        measured.
+        """
+        return Measured()
+
+    def provenance(self) -> dict[str, Any]:
+        """What :meth:`measured` declares, for people to read; goes into the record."""
+        measured = self.measured()
+        return {} if measured is None else measured.words()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in {'card', 'ground_truth_files'} & {*vars(cls)}:
+            raise ConfigError(
+                f'{cls.__name__}.{name}() has no effect any more: declare its content in '
+                'measured(), see wsss_plugins.structures.measured.Measured'
+            )

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from wsss_plugins.backbones import read_weights
 from wsss_plugins.config import plain
+from wsss_plugins.engine.fingerprint import DECLARED
 from wsss_plugins.errors import CheckpointError
 from wsss_plugins.provenance import weights_metadata
 from wsss_plugins.provenance.initial import LEARNT_KEY, declared_supervision
 from wsss_plugins.structures import atomic_path, load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.card_parts import in_words
 from wsss_plugins.structures.layout import METRICS_FILE, WEIGHTS_FILE
 
 PREFIX = 'backbone.'
@@ -60,7 +62,7 @@ def export_backbone(
             f'{folder} holds no finished training ({METRICS_FILE}, {WEIGHTS_FILE}): give '
             'the work directory of tools/train.py'
         )
-    learnt = declared_supervision(dict(pretrained_supervision=supervision))['']
+    learnt = in_words(declared_supervision({DECLARED: supervision})[''])
     content = load_json(paths[0])
     card = card_from_json(content['card'])
     told = _told(config, cfg, card) | {LEARNT_KEY: learnt, 'scores': content['metrics']}

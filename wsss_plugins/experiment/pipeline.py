@@ -24,7 +24,7 @@ from wsss_plugins.engine.work_dir import (
     make_room,
     refuse_failures,
 )
-from wsss_plugins.engine.workers import barrier, gather, rank, world_size
+from wsss_plugins.engine.workers import barrier, rank, world_size
 from wsss_plugins.errors import ConfigError, UserError, near_names
 from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.experiment.step import (
@@ -34,10 +34,9 @@ from wsss_plugins.experiment.step import (
     refuse_unequal_code,
 )
 from wsss_plugins.experiment.trial import refuse_mistakes
-from wsss_plugins.provenance import CardMaker, Ran, sign
-from wsss_plugins.provenance.images import ImageRegister
-from wsss_plugins.provenance.maker import session_of
+from wsss_plugins.provenance import ImageRegister, run_with_card
 from wsss_plugins.provenance.renew import renew, renew_code
+from wsss_plugins.provenance.run import session_of
 from wsss_plugins.provenance.training import begun_network
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.structures import PART_FILES
@@ -45,7 +44,6 @@ from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Network
 from wsss_plugins.structures.layout import CONFIG_FILE
-from wsss_plugins.structures.masks_read import watch_masks
 
 
 class Pipeline:
@@ -262,21 +260,18 @@ class Pipeline:
             found.wanted.keep_copy(out)
         begin = time.monotonic()
         folders = {name: work_dir / name for name in stage.inputs}
-        with watch_masks() as read:
-            record.metrics = stage.run(out, folders)
-        read = {key: mask for part in gather(read) for key, mask in part.items()}
+        record.metrics, card = run_with_card(
+            stage,
+            out,
+            folders,
+            config=step.config,
+            images=self.images,
+            session=session,
+        )
         record.provenance = plain(stage.provenance())
         record.seconds = round(time.monotonic() - begin, 2)
         record.finished = datetime.now().isoformat(timespec='seconds')
-        if rank() == 0:
-            where = record.environment
-            ran = Ran(stage, step.config, out, folders, record.metrics, where, read)
-            card = CardMaker(self.images).make(ran)
-            record.card = None
-            if card is not None:
-                card = card.also_by(session)
-                sign(out, card)
-                record.card = card_to_json(card)
+        record.card = None if card is None else card_to_json(card)
         # What failed is tried again when the command is; see refuse_failures.
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
@@ -287,7 +282,7 @@ class Pipeline:
 
 def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCard:
     """Who runs a stage, and who ran it before it was interrupted; the record has it too."""
-    session = SupervisionCard(**session_of(record.environment, record.seed))
+    session = session_of(record.environment, record.seed)
     if earlier is not None and earlier.supervision is not None:
         session = session.also_by(earlier.supervision)
     record.card = card_to_json(session)

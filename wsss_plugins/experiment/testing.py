@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,24 @@ from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import fingerprint
 from wsss_plugins.engine.record import environment
-from wsss_plugins.engine.workers import barrier, device, gather, rank, world_size
+from wsss_plugins.engine.workers import barrier, device, rank, world_size
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.provenance import (
-    CardMaker,
+    ImageRegister,
     Ran,
-    card_of_weights,
+    card_of_checkpoint,
+    make_card,
+    run_with_card,
     save_metrics,
-    sign,
-    unknown_card,
 )
+from wsss_plugins.provenance.run import session_of
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.evaluate import EvaluateLabelStage
 from wsss_plugins.stages.predict import PredictStage
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import METRICS_FILE
-from wsss_plugins.structures.masks_read import watch_masks
+from wsss_plugins.structures.measured import Measured
 
 NOT_FOR_PREDICTION = ('label_maps', 'indices', 'leave_out')
 
@@ -112,11 +116,16 @@ def predict_images(
     follows += [code] if code else []
     mark = fingerprint(follows, 0, {})
     out = work_dir / 'predictions' / mark
-    metrics = stage.predict(load_segmentor(cfg.model, checkpoint), out)
+    model = load_segmentor(cfg.model, checkpoint)
+    metrics, card = run_with_card(
+        stage,
+        out,
+        {},
+        config=stage_config,
+        cards={'checkpoint': card_of_checkpoint(checkpoint, 'checkpoint')},
+        work=lambda: stage.predict(model, out),
+    )
     if rank() == 0:
-        ran = Ran(stage, stage_config, out, {}, metrics, environment(world_size()), {})
-        known = card_of_weights(checkpoint) or unknown_card('checkpoint', 'no card')
-        card = CardMaker().make(ran, {'checkpoint': known})
         save_metrics(out / METRICS_FILE, metrics, card)
     barrier()
     return out
@@ -137,13 +146,22 @@ def score_predictions(
     """
     out, inputs = work_dir / 'scores', dict(prediction=predictions)
     stage = EvaluateLabelStage('scores', 'prediction', images)
-    with watch_masks() as read:
-        metrics = stage.run(out, inputs)
-    masks = {key: mask for part in gather(read) for key, mask in part.items()}
-    if rank() == 0:
-        where = environment(world_size())
-        ran = Ran(stage, dict(dataset=images), out, inputs, metrics, where, masks)
-        card = CardMaker().make(ran)
-        if card is not None:
-            sign(out, card)
+    metrics, _ = run_with_card(stage, out, inputs, config=dict(dataset=images))
     return metrics
+
+
+def card_of_test(checkpoint: Path, images: dict[str, Any]) -> SupervisionCard:
+    """The card of what mmengine's Runner measured: whole images, one view, no labels.
+
+    Args:
+        checkpoint: The weights. Without a card of their own it is not known what they
+            learnt from.
+        images: Config of the images; with label maps these were read.
+    """
+    measured = Measured(
+        images=images, masks=True, labels=Tags.NONE(), scales=(1.0,), flip=False
+    )
+    known = card_of_checkpoint(checkpoint, checkpoint.name)
+    session = replace(session_of(environment(world_size()), 0), seeds=())
+    inputs = {'checkpoint': known}
+    return make_card(Ran('test', measured), inputs, ImageRegister(), session)

@@ -1,27 +1,27 @@
 """Supervision cards: how every number was made, found out while the stages run."""
 
-from wsss_plugins.provenance.files import save_metrics, sign, weights_metadata
-from wsss_plugins.provenance.initial import (
-    InitialWeights,
+from wsss_plugins.provenance.files import (
+    card_of_checkpoint,
     card_of_folder,
     card_of_weights,
-    initial_weights,
+    save_metrics,
+    weights_metadata,
 )
-from wsss_plugins.provenance.maker import CardMaker, Ran, card_of_input, unknown_card
-from wsss_plugins.provenance.testing import OneView, card_of_test
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.initial import InitialWeights, initial_weights
+from wsss_plugins.provenance.run import Ran, declared_card, make_card, run_with_card
 
 __all__ = [
-    'CardMaker',
+    'ImageRegister',
     'InitialWeights',
-    'OneView',
     'Ran',
+    'card_of_checkpoint',
     'card_of_folder',
-    'card_of_input',
-    'card_of_test',
     'card_of_weights',
+    'declared_card',
     'initial_weights',
+    'make_card',
+    'run_with_card',
     'save_metrics',
-    'sign',
-    'unknown_card',
     'weights_metadata',
 ]

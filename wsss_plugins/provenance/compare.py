@@ -122,7 +122,7 @@ def _word(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: 'yes', False: 'no', None: 'none'}[value]
     if isinstance(value, frozenset):
-        return ' + '.join(sorted(value)) or 'none'
+        return ' + '.join(sorted(map(str, value))) or 'none'
     if isinstance(value, tuple):
         pairs = (' '.join(v) if isinstance(v, tuple) else f'{v:g}' for v in value)
         return ', '.join(pairs) or 'none'

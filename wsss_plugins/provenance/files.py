@@ -7,14 +7,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.provenance.initial import CARD_KEY
+from safetensors import SafetensorError
+
+from wsss_plugins.backbones.weights import header
+from wsss_plugins.engine.record import StageRecord
+from wsss_plugins.errors import DataError
 from wsss_plugins.provenance.tables import add_card
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard, history
-from wsss_plugins.structures.card_json import card_to_json
+from wsss_plugins.structures.card_json import card_from_json, card_to_json
+from wsss_plugins.structures.card_parts import (
+    KnownBy,
+    Learnt,
+    Network,
+    Tags,
+    Taught,
+)
+from wsss_plugins.structures.layout import (
+    CLASSES_FILE,
+    METRICS_FILE,
+    RESUME_FILE,
+    SCORES_FILE,
+    TABLE_FILE,
+    TEXT_TABLE_FILE,
+    WEIGHTS_FILE,
+)
 
-SCORES_FILE = 'scores.json'
-TABLES = ('classes.csv', 'table.csv', 'table.md')
+CARD_KEY = 'card'
+TABLES = (CLASSES_FILE, TABLE_FILE, TEXT_TABLE_FILE)
 
 
 def save_metrics(
@@ -40,3 +60,71 @@ def sign(folder: Path, card: SupervisionCard) -> None:
 def weights_metadata(card: SupervisionCard) -> dict[str, str]:
     """What a file of trained weights says of itself, for its header."""
     return {CARD_KEY: json.dumps(card_to_json(history(card)))}
+
+
+def card_of_folder(folder: Path) -> SupervisionCard | None:
+    """The card of a stage's folder, or of one that ``tools/train.py`` wrote."""
+    record = StageRecord.load(folder)
+    if record is not None:
+        return record.supervision
+    path = folder / METRICS_FILE
+    content = load_json(path) if path.is_file() else None
+    return _read(content.get(CARD_KEY)) if isinstance(content, dict) else None
+
+
+def card_of_weights(path: Path) -> SupervisionCard | None:
+    """The card that travels with weights of ours: inside the file, or beside it."""
+    path = Path(path)
+    card = None
+    if path.name in (WEIGHTS_FILE, RESUME_FILE):
+        card = card_of_folder(path.parent)
+    return _read(header_of(path).get(CARD_KEY)) if card is None else card
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """What a file of weights says of itself, if it can be read."""
+    try:
+        return header(path) if path.is_file() else {}
+    except (SafetensorError, OSError):
+        return {}  # whoever loads the weights says what is wrong
+
+
+def card_of_input(folder: Path) -> SupervisionCard:
+    """The card of a stage that was read; one without says that nothing is known."""
+    return card_of_folder(folder) or unknown_card(folder.name, 'no card')
+
+
+def made_elsewhere(stage: str, path: Path | None) -> SupervisionCard:
+    """The card of files that a stage takes over: that beside them, or of nothing."""
+    for folder in [] if path is None else [path, path.resolve().parent]:
+        card = card_of_folder(folder)
+        if card is not None:
+            return card
+    return unknown_card(stage, 'made elsewhere')
+
+
+def card_of_checkpoint(path: Path, name: str) -> SupervisionCard:
+    """The card of weights; of others than ours it says that nothing is known."""
+    return card_of_weights(path) or unknown_card(name, 'no card')
+
+
+def unknown_card(stage: str, why: str) -> SupervisionCard:
+    """The card of files of which nothing is known."""
+    network = Network(
+        stage=stage,
+        model='unknown',
+        weights='unknown',
+        supervision=frozenset([Taught.UNKNOWN(why)]),
+        known_by=(KnownBy.NOT_DECLARED(),),
+        learnt_from=Learnt.UNKNOWN(why),
+    )
+    return SupervisionCard(networks=(network,), labels=Tags.UNKNOWN(why))
+
+
+def _read(content: Any) -> SupervisionCard | None:
+    """A card, perhaps as text; None where it is none."""
+    try:
+        content = json.loads(content) if isinstance(content, str) else content
+        return None if content is None else card_from_json(content)
+    except (DataError, ValueError):
+        return None

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.config import find_type, plain, typed_nodes
+from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.datasets.configs import bare_config, config_before_training
 from wsss_plugins.registry import DATASETS, build_as
-from wsss_plugins.structures.card_parts import Split
+from wsss_plugins.structures.card_parts import Split, TagSource
 from wsss_plugins.structures.masks_read import MasksRead, mask_checksum
 
 
@@ -32,21 +33,40 @@ class Images:
 
 
 class ImageRegister:
-    """The images of every data set of an experiment; each is looked at once."""
+    """The data sets of an experiment; each is made and looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Images] = {}
+        self._built: dict[str, WSSSDataset] = {}
+        self._known: dict[tuple[int, tuple[str, ...]], Images] = {}
 
-    def find(self, node: Mapping[str, Any], failed: set[str]) -> Images:
+    def build(self, config: Mapping[str, Any]) -> WSSSDataset:
+        """The data set of a config that has no pipeline; it need not have its photos."""
+        config = {**config, 'require_images': False}
+        key = json.dumps(plain(config), sort_keys=True, default=str)
+        if key not in self._built:
+            self._built[key] = build_as(DATASETS, config, WSSSDataset)
+        return self._built[key]
+
+    def find(self, config: Mapping[str, Any], failed: set[str]) -> Images:
         """The images of a data set, given by its config, that did not fail."""
-        leave = {'pipeline'} if node.get('test_mode') else {'pipeline', 'label_maps'}
-        bare = {k: v for k, v in node.items() if k not in leave}
-        bare['require_images'] = False
-        key = json.dumps([plain(bare), sorted(failed)], sort_keys=True, default=str)
+        dataset = self.build(config_before_training(config))
+        key = id(dataset), tuple(sorted(failed))
         if key not in self._known:
-            dataset = build_as(DATASETS, bare, WSSSDataset)
             self._known[key] = _look_at(dataset, failed)
         return self._known[key]
+
+    def masks_checksum(
+        self, config: Mapping[str, Any], images: Images, listed: MasksRead
+    ) -> str:
+        """Checksum of the masks of images; masks that are not listed are read again."""
+        keys = {name: (images.folder, name) for name in images.ids}
+        sums = {name: listed[key] for name, key in keys.items() if key in listed}
+        if len(sums) < len(keys):
+            dataset = self.build(bare_config(config, test_mode=True))
+            for index, name in enumerate(dataset.ids):
+                if name in keys and name not in sums:
+                    sums[name] = mask_checksum(dataset.load_mask(index))
+        return checksum(json.dumps(sorted(sums.items())))
 
 
 def _look_at(dataset: WSSSDataset, failed: set[str]) -> Images:
@@ -58,39 +78,16 @@ def _look_at(dataset: WSSSDataset, failed: set[str]) -> Images:
     total = hashlib.sha256('\n'.join(dataset.metainfo['classes']).encode())
     for name in sorted(rows):
         total.update(b'\n' + name.encode() + b'\n' + rows[name])
-    left_out = len(dataset) + len(dataset.leave_out) - len(rows)
-    tags = getattr(dataset, 'label_source', 'given')
+    from_masks = getattr(dataset, 'label_source', 'given') == 'masks'
     split = Split(
         data=type(dataset).__name__,
         name=Path(dataset.split).stem,
         images=len(rows),
         checksum=total.hexdigest()[:16],
-        left_out=left_out,
-        tags='masks' if tags == 'masks' else 'given',
+        left_out=len(dataset) + len(dataset.leave_out) - len(rows),
+        tags=TagSource.MASKS if from_masks else TagSource.GIVEN,
     )
     return Images(split, tuple(rows), str(dataset.label_map_folder))
-
-
-def masks_checksum(node: Mapping[str, Any], images: Images, read: MasksRead) -> str:
-    """Checksum of the masks of images; those that were not noticed are read again."""
-    rest = [name for name in images.ids if (images.folder, name) not in read]
-    sums = {name: read[images.folder, name] for name in set(images.ids) - set(rest)}
-    if rest:
-        bare = {k: v for k, v in node.items() if k != 'pipeline'}
-        bare |= dict(require_images=False, test_mode=True)
-        dataset = build_as(DATASETS, bare, WSSSDataset)
-        place = {name: index for index, name in enumerate(dataset.ids)}
-        sums |= {n: mask_checksum(dataset.load_mask(place[n])) for n in rest}
-    return checksum(json.dumps(sorted(sums.items())))
-
-
-def find_dataset(node: Any) -> Mapping[str, Any] | None:
-    """The first data set of ours below ``node``."""
-    for each in typed_nodes(node):
-        kind = find_type(each['type'])
-        if isinstance(kind, type) and issubclass(kind, WSSSDataset):
-            return each
-    return None
 
 
 def file_checksum(path: Path) -> str:

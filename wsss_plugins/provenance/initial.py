@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from timm.models import get_pretrained_cfg
 
-from wsss_plugins.backbones.weights import header, weights_file
+from wsss_plugins.backbones.weights import weights_file
 from wsss_plugins.config import find_type
 from wsss_plugins.engine.fingerprint import DECLARED
-from wsss_plugins.engine.record import StageRecord
-from wsss_plugins.engine.runner import RESUME_FILE, WEIGHTS_FILE
-from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.structures import load_json
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.provenance.files import card_of_weights, header_of
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json
-from wsss_plugins.structures.card_parts import UNKNOWN, kinds
+from wsss_plugins.structures.card_parts import (
+    KnownBy,
+    Said,
+    Supervision,
+    Taught,
+    in_words,
+    supervision_in,
+)
 
 LEARNT_KEY = 'supervision'
 """In the header of a file that is meant to begin with: what it was learnt from."""
 
-METRICS_FILE = 'metrics.json'
-CARD_KEY = 'card'
-RANDOM = 'from scratch'
-
-_KIND = re.compile(r'none|self-supervised|\S.* (labels|boxes|pixels|texts)')
+_IMAGENETS = {
+    'in1k': Taught.LABELS('ImageNet-1k'),
+    'in12k': Taught.LABELS('ImageNet-12k'),
+    'in21k': Taught.LABELS('ImageNet-21k'),
+    'in22k': Taught.LABELS('ImageNet-21k'),
+}
 _NAMES = {
     'imagenet labels': 'ImageNet-1k labels',
     'imagenet-1k labels': 'ImageNet-1k labels',
     'imagenet-21k labels': 'ImageNet-21k labels',
     'imagenet-22k labels': 'ImageNet-21k labels',
     'coco pixels': 'COCO pixels',
-}
-_IMAGENETS = {
-    'in1k': 'ImageNet-1k labels',
-    'in12k': 'ImageNet-12k labels',
-    'in21k': 'ImageNet-21k labels',
-    'in22k': 'ImageNet-21k labels',
 }
 _SELF = re.compile(r'dino(v\d)?|mae|i?jepa|mim|lvd\d+m|sat\d+m')
 _TEXTS = re.compile(r'\w*clip\d*|openai|laion\w*|datacomp\w*|webli|dfn\d\w*')
@@ -58,15 +55,15 @@ class InitialWeights:
     Attributes:
         part: Dotted name of the part, such as 'backbone'.
         source: A model of timm, or the name of a file.
-        supervision: See :class:`~wsss_plugins.structures.card_parts.Network`.
-        known_by: Likewise.
+        supervision: What it was learnt from.
+        known_by: How that is known.
         card: That of the file, where it has one.
     """
 
     part: str
     source: str
-    supervision: str
-    known_by: str
+    supervision: Supervision
+    known_by: Said[KnownBy]
     card: SupervisionCard | None = None
 
 
@@ -104,7 +101,7 @@ def weight_files(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
             yield part, weights_file(given)
 
 
-def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, str]:
+def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, Supervision]:
     """What a training config declares, by part; '' for all parts.
 
     Raises:
@@ -115,26 +112,18 @@ def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, str]:
     return {part: _checked(text) for part, text in parts.items() if text is not None}
 
 
-def _checked(text: Any) -> str:
-    """What is declared, in the words of cards.
-
-    Raises:
-        ConfigError: The declared text is no known kind of supervision.
-    """
+def _checked(text: Any) -> Supervision:
     parts = [part.strip() for part in str(text).split('+')]
-    wrong = [part for part in parts if not _KIND.fullmatch(_named_kind(part))]
-    if wrong:
+    found = supervision_in(' + '.join(_NAMES.get(p.lower(), p) for p in parts))
+    wrong = {each for each in found if each.kind in (Taught.UNKNOWN, Taught.OTHER)}
+    if wrong or not all(parts):
         raise ConfigError(
             f"{DECLARED} must be 'none', 'self-supervised' or what was annotated and how, "
             "such as 'ImageNet labels' or 'COCO pixels' (labels, boxes, pixels or texts; "
-            f"divided by +), not '{wrong[0]}'",
+            f"divided by +), not '{in_words(frozenset(wrong)) or text}'",
             token=DECLARED,
         )
-    return ' + '.join(sorted(map(_named_kind, parts)))
-
-
-def _named_kind(text: str) -> str:
-    return _NAMES.get(text.lower(), text)
+    return found
 
 
 def _named(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -183,17 +172,17 @@ def _default(kind: Any) -> Any:
     return None
 
 
-def _of_timm(part: str, name: str, declared: str | None) -> InitialWeights:
+def _of_timm(part: str, name: str, declared: Supervision | None) -> InitialWeights:
     known = get_pretrained_cfg(name, allow_unregistered=True)
     tag = (known.tag if known else '') or ''
     source = f'{name.split(".")[0]}.{tag} (timm)'
     found = supervision_of_timm(name.split('.')[0], tag)
     if found:
-        return InitialWeights(part, source, found, 'name of timm')
+        return InitialWeights(part, source, found, KnownBy.TIMM())
     return _declared(part, source, declared)
 
 
-def supervision_of_timm(model: str, tag: str) -> str | None:
+def supervision_of_timm(model: str, tag: str) -> Supervision:
     """What the weights of a timm model were learnt from, by the rules of timm's names.
 
     Args:
@@ -201,77 +190,39 @@ def supervision_of_timm(model: str, tag: str) -> str | None:
         tag: Such as 'augreg2_in21k_ft_in1k': first trained, then fine-tuned on.
 
     Returns:
-        Kinds, or None where the names do not tell.
+        Kinds; empty where the names do not tell.
     """
     first, _, later = tag.partition('_ft_')
     tokens = first.split('_')
-    found = set()
+    found: set[Said[Taught]] = set()
     if 'sa1b' in tokens:
-        found.add('SA-1B pixels')
+        found.add(Taught.PIXELS('SA-1B'))
     elif any(map(_SELF.fullmatch, tokens)) or re.search('dinov|beit', model):
-        found.add('self-supervised')
+        found.add(Taught.SELF())
     elif any(map(_TEXTS.fullmatch, tokens)) or re.search('clip|siglip', model):
-        found.add('web texts')
+        found.add(Taught.TEXTS('web'))
     else:
         found |= {_IMAGENETS[token] for token in tokens if token in _IMAGENETS}
-    if not found:
-        return None
-    found |= {_IMAGENETS[token] for token in later.split('_') if token in _IMAGENETS}
-    return ' + '.join(sorted(found))
+    if found:
+        found |= {_IMAGENETS[each] for each in later.split('_') if each in _IMAGENETS}
+    return frozenset(found)
 
 
-def _of_file(part: str, given: str, declared: str | None) -> InitialWeights:
+def _of_file(part: str, given: str, declared: Supervision | None) -> InitialWeights:
     if given.startswith(_SOURCES):
-        return InitialWeights(part, given, 'ImageNet-1k labels', 'name of the source')
+        learnt = frozenset([Taught.LABELS('ImageNet-1k')])
+        return InitialWeights(part, given, learnt, KnownBy.SOURCE())
     path = weights_file(given)
     card = card_of_weights(path)
-    if card is not None:
-        own = _header(path).get(LEARNT_KEY)
-        texts = [own] if own else [n.supervision for n in card.networks]
-        learnt = ' + '.join(sorted(kinds(texts)))
-        return InitialWeights(part, path.name, learnt, f'card of {path.name}', card)
-    return _declared(part, path.name, declared)
+    if card is None:
+        return _declared(part, path.name, declared)
+    own = supervision_in(header_of(path).get(LEARNT_KEY, ''))
+    learnt = own or frozenset(kind for n in card.networks for kind in n.supervision)
+    return InitialWeights(part, path.name, learnt, KnownBy.CARD(path.name), card)
 
 
-def _declared(part: str, source: str, declared: str | None) -> InitialWeights:
+def _declared(part: str, source: str, declared: Supervision | None) -> InitialWeights:
     if declared is not None:
-        return InitialWeights(part, source, declared, 'declared in the config')
-    text = f'{UNKNOWN} ({source}, not declared)'
-    return InitialWeights(part, source, text, 'not declared')
-
-
-def card_of_weights(path: Path) -> SupervisionCard | None:
-    """The card that travels with weights of ours: inside the file, or beside it."""
-    path = Path(path)
-    if path.name in (WEIGHTS_FILE, RESUME_FILE):
-        card = card_of_folder(path.parent)
-        if card is not None:
-            return card
-    return _read(_header(path).get(CARD_KEY))
-
-
-def _header(path: Path) -> dict[str, str]:
-    """What a file of weights says of itself, if it can be read."""
-    try:
-        return header(path) if path.is_file() else {}
-    except (SafetensorError, OSError):
-        return {}  # whoever loads the weights says what is wrong
-
-
-def card_of_folder(folder: Path) -> SupervisionCard | None:
-    """The card of a stage's folder, or of one that ``tools/train.py`` wrote."""
-    record = StageRecord.load(folder)
-    if record is not None:
-        return record.supervision
-    path = folder / METRICS_FILE
-    content = load_json(path) if path.is_file() else None
-    return _read(content.get(CARD_KEY)) if isinstance(content, dict) else None
-
-
-def _read(content: Any) -> SupervisionCard | None:
-    """A card, perhaps as text; None where it is none."""
-    try:
-        content = json.loads(content) if isinstance(content, str) else content
-        return None if content is None else card_from_json(content)
-    except (DataError, ValueError):
-        return None
+        return InitialWeights(part, source, declared, KnownBy.DECLARED())
+    unknown = frozenset([Taught.UNKNOWN(f'{source}, not declared')])
+    return InitialWeights(part, source, unknown, KnownBy.NOT_DECLARED())

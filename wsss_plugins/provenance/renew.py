@@ -8,15 +8,14 @@ from pathlib import Path
 
 from wsss_plugins.engine.code_digests import UNKNOWN
 from wsss_plugins.engine.record import StageRecord
-from wsss_plugins.provenance.files import sign
-from wsss_plugins.provenance.initial import card_of_folder
+from wsss_plugins.provenance.files import card_of_folder, sign
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Code, CodeState, Network
+from wsss_plugins.structures.card_parts import Code, CodeState, KnownBy, Network
 
 
 def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> SupervisionCard:
-    """The card with the supervision of initial weights as it is declared now.
+    """The card with the supervision of initial weights as configs declare it now.
 
     Args:
         card: Of a stage that is done.
@@ -25,14 +24,14 @@ def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> Supervisi
     """
     changed: dict[str, Network] = {}
     for network in card.networks:
-        now = networks.get(network.stage)
-        if now is not None and 'declared' in network.known_by:
+        now, first = networks.get(network.stage), changed.get(network.begins_with)
+        declared = {KnownBy.DECLARED(), KnownBy.NOT_DECLARED()} & {*network.known_by}
+        if now is not None and declared:
             network = replace(
                 network, supervision=now.supervision, known_by=now.known_by
             )
-        elif network.begins_with in changed:
-            supervision = changed[network.begins_with].supervision
-            network = replace(network, supervision=supervision)
+        elif first is not None:
+            network = replace(network, supervision=first.supervision)
         changed[network.stage] = network
     return replace(card, networks=tuple(changed.values()))
 

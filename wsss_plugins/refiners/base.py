@@ -38,6 +38,10 @@ class Refiner(ABC):
             ConfigError: A model is of the wrong kind.
         """
 
+    def parts(self) -> Sequence[Refiner]:
+        """The refiners that it applies itself, for supervision cards to name."""
+        return ()
+
     def __call__(self, image: Tensor, seed: Seed) -> Seed:
         """Refines one seed.
 
@@ -137,6 +141,10 @@ class RefinerChain(Refiner):
         """Passes the models to every refiner."""
         for refiner in self.refiners:
             refiner.bind(models)
+
+    def parts(self) -> Sequence[Refiner]:
+        """All of them."""
+        return self.refiners
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
         """Refines ``seed`` by each refiner in turn."""

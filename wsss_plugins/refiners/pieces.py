@@ -53,6 +53,10 @@ class InPieces(Refiner):
         """Passes the models to every refiner."""
         self.chain.bind(models)
 
+    def parts(self) -> Sequence[Refiner]:
+        """The refiners of the copy or the tiles."""
+        return (self.chain,)
+
     def refine(self, image: Tensor, seed: Seed) -> Seed:
         """Refines a copy or tiles of the image, and resizes the scores to its size."""
         small = self.large.copy_of(image)

@@ -13,7 +13,7 @@ from typing import Any
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import UserError
 from wsss_plugins.provenance.compare import Row, headline
-from wsss_plugins.provenance.initial import card_of_folder
+from wsss_plugins.provenance.files import card_of_folder
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
 from wsss_plugins.structures.layout import METRICS_FILE, RECORD_FILE

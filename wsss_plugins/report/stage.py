@@ -82,7 +82,7 @@ class ReportStage(Stage):
         barrier()
         return {}
 
-    def card(self) -> None:
+    def measured(self) -> None:
         """It measures nothing."""
         return
 

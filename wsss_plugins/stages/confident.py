@@ -17,9 +17,9 @@ from wsss_plugins.registry import REFINERS, STAGES, resolve
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.refine_jobs import Batch, RefineTask
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import Threshold
+from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import confident_scores_path, label_path, seed_path
+from wsss_plugins.structures.measured import Measured
 
 
 @STAGES.register_module()
@@ -83,17 +83,11 @@ class ConfidentLabelStage(RefineStage):
             name, seeds, dataset, chain, workers=workers, batch_size=batch_size
         )
 
-    def provenance(self) -> dict[str, Any]:
-        """The refiners and both exponents."""
-        refiners = super().provenance()['refiners']
-        alphas = {f'alpha_{part}': alpha for part, alpha in self.alphas.items()}
-        return dict(refiners=refiners, **alphas)
-
-    def card(self) -> SupervisionCard:
+    def measured(self) -> Measured:
         """Both exponents are numbers of the config."""
         alphas = ' and '.join(f'{alpha:g}' for alpha in self.alphas.values())
-        fixed = Threshold(self.name, 'fixed', f'PowerBackground, alpha {alphas}')
-        return SupervisionCard(thresholds=(fixed,))
+        fixed = Threshold(self.name, Source.FIXED, f'PowerBackground, alpha {alphas}')
+        return replace(super().measured(), thresholds=(fixed,))
 
     def _results(
         self, task: RefineTask, batches: Sequence[Batch]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogra
 from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
+from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import (
     CLASSES_FILE,
     IMAGES_FILE,
@@ -37,6 +39,7 @@ from wsss_plugins.structures.layout import (
     label_path,
     seed_path,
 )
+from wsss_plugins.structures.measured import Measured
 
 
 class MaskStage(Stage):
@@ -47,7 +50,6 @@ class MaskStage(Stage):
     """
 
     needs_every_image = False
-    needs_masks = True
 
     def __init__(self, name: str, source: str, dataset: dict[str, Any]) -> None:
         super().__init__(name)
@@ -55,12 +57,9 @@ class MaskStage(Stage):
         self.inputs = (source,)
         self.dataset = dict(dataset, test_mode=True)
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The split, whose masks only this stage reads."""
-        return dict(
-            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
-            ground_truth=str(self.dataset.get('label_maps')),
-        )
+        return Measured(images=self.dataset, masks=True)
 
     def _images(self, source: Path) -> WSSSDataset:
         """The images to measure."""
@@ -86,9 +85,9 @@ class _IoUStage(MaskStage):
         convention_of(convention)
         self.convention = convention
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The split, whose masks only this stage reads, and how means are taken."""
-        return dict(super().provenance(), convention=self.convention)
+        return replace(super().measured(), protocol=dict(convention=self.convention))
 
 
 @STAGES.register_module()
@@ -152,6 +151,13 @@ class EvaluateSeedStage(_IoUStage):
             area_under_curve=round(result.area_under_curve, 3),
             **{f'{name}_regret': round(c['regret'], 3) for name, c in chosen.items()},
             **_left_out(dataset),
+        )
+
+    def measured(self) -> Measured:
+        """As of the other evaluation stages, and the best threshold."""
+        best = Threshold(self.name, Source.MASKS, 'the best')
+        return replace(
+            super().measured(), thresholds=(best,), threshold_metric='best_threshold'
         )
 
     def _label_free(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wsss_plugins.stages.images import as_input
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import save_json
 from wsss_plugins.structures.layout import SCORES_FILE
+from wsss_plugins.structures.measured import Measured
 
 
 @STAGES.register_module()
@@ -85,7 +87,9 @@ class EvaluateAffinityStage(MaskStage):
         measured = {key: round(value, 3) for key, value in scores.items()}
         return dict(measured, images=len(total))
 
-    def provenance(self) -> dict[str, Any]:
-        """The split, whose masks only this stage reads, and the blocks."""
+    def measured(self) -> Measured:
+        """One view of each image of the split, whose masks only this stage reads."""
         blocks = 'all' if self.blocks is None else list(self.blocks)
-        return dict(super().provenance(), blocks=blocks, scales=[1.0], flip=False)
+        return replace(
+            super().measured(), scales=(1.0,), flip=False, details=dict(blocks=blocks)
+        )

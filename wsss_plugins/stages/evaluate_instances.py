@@ -13,6 +13,7 @@ from wsss_plugins.datasets import COCO14
 from wsss_plugins.datasets.coco14 import (
     COCO_CATEGORIES,
     instances_file,
+    instances_path,
     load_instances,
 )
 from wsss_plugins.engine.failures import without_failed
@@ -25,6 +26,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import Seed, load_json, save_json
+from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import (
     PARTS,
     SCORES_FILE,
@@ -32,6 +34,7 @@ from wsss_plugins.structures.layout import (
     TEXT_TABLE_FILE,
     seed_path,
 )
+from wsss_plugins.structures.measured import Measured
 
 CATEGORIES = tuple(COCO_CATEGORIES)
 COLUMNS = dict(
@@ -124,19 +127,27 @@ class EvaluateInstanceStage(Stage):
             images=len(dataset), **self._metrics(scores, len(dataset.leave_out))
         )
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The data, and how a map becomes detections."""
-        return dict(
-            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
-            ground_truth='instances of COCO',
-            seeds=self.sources,
-            threshold=self.threshold,
-            instances=self.instances,
+        given = self.threshold
+        number = isinstance(given, int | float)
+        return Measured(
+            images=self.dataset,
+            mask_files=(
+                instances_path(self.dataset['data_root'], self.dataset['split']),
+            ),
+            thresholds=(
+                Threshold(self.name, Source.FIXED, values=(float(given),))
+                if number
+                else Threshold(self.name, Source.LABEL_FREE, str(given)),
+            ),
+            details=dict(
+                ground_truth='instances of COCO',
+                seeds=self.sources,
+                threshold=given,
+                instances=self.instances,
+            ),
         )
-
-    def ground_truth_files(self) -> tuple[Path, ...]:
-        """The instances file."""
-        return (instances_file(self.dataset['data_root'], self.dataset['split']),)
 
     def _metrics(self, scores: Mapping[str, Any], left_out: int) -> dict[str, Any]:
         """The numbers of the table; of several stages those of all sizes, by title."""

@@ -10,6 +10,7 @@ from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import STAGES
 from wsss_plugins.structures.layout import LABELS, SEEDS
+from wsss_plugins.structures.measured import Measured
 
 SUFFIXES = {SEEDS: '.npz', LABELS: '.png'}
 
@@ -66,6 +67,6 @@ class FolderStage(Stage):
         barrier()
         return dict(files=len(list(self.path.glob(f'*{SUFFIXES[self.holds]}'))))
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The folder."""
-        return {self.holds: str(self.path)}
+        return Measured(made_elsewhere=self.path, details={self.holds: str(self.path)})

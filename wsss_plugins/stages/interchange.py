@@ -17,9 +17,11 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import IGNORE, Seed, save_label_map
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.interchange import load_seed, save_seed, seed_format
 from wsss_plugins.structures.label_import import read_label_map
 from wsss_plugins.structures.layout import SEEDS, label_path, seed_path
+from wsss_plugins.structures.measured import Measured
 
 EXPORTED = 'maps'
 """Folder of an export stage with the files for another project."""
@@ -109,16 +111,14 @@ class ImportSeedStage(_ImportStage):
         self.normalise = normalise
         self.only_tagged = only_tagged
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The folder and what was done to its maps."""
-        return dict(
-            seeds=f'{self.path} (format {self.format})',
-            normalise='where a value exceeds 1'
-            if self.normalise is None
-            else self.normalise,
-            labels='image-level ground truth'
-            if self.only_tagged
-            else 'those of the files',
+        scaled = 'where a value exceeds 1' if self.normalise is None else self.normalise
+        return Measured(
+            images=self.dataset,
+            made_elsewhere=self.path,
+            labels=Tags.TRUE() if self.only_tagged else Tags.FILES(),
+            details=dict(seeds=f'{self.path} (format {self.format})', normalise=scaled),
         )
 
     def _target(self, out: Path, name: str) -> Path:
@@ -172,10 +172,14 @@ class ImportLabelStage(_ImportStage):
             int(theirs): int(ours) for theirs, ours in (values or {}).items()
         }
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The folder, and which labels were renamed."""
         renamed = ', '.join(f'{a} as {b}' for a, b in self.values.items())
-        return dict(labels=f'{self.path}', renamed=renamed or 'none')
+        return Measured(
+            images=self.dataset,
+            made_elsewhere=self.path,
+            details=dict(labels=f'{self.path}', renamed=renamed or 'none'),
+        )
 
     def _target(self, out: Path, name: str) -> Path:
         return label_path(out, name)
@@ -255,10 +259,10 @@ class ExportSeedStage(Stage):
                 bar.advance()
         return dict(files=len(names))
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The format."""
         background = ' with background' if self.with_background else ''
-        return dict(format=self.format + background)
+        return Measured(details=dict(format=self.format + background))
 
     def _file(self, out: Path, name: str) -> Path:
         return out / EXPORTED / f'{name}{self.suffix}'

@@ -21,7 +21,9 @@ from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import label_path
+from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages, enlarged
 
 MERGES = ('mean', 'max')
@@ -122,17 +124,23 @@ class PredictStage(Stage):
                 bar.advance()
         return dict(images=len(names))
 
-    def provenance(self) -> dict[str, Any]:
-        """Split, scales, flip and what came after."""
-        return dict(
-            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
-            scales=list(self.scales),
+    def parts(self) -> tuple[RefinerChain]:
+        """The refiners."""
+        return (self.refiners,)
+
+    def measured(self) -> Measured:
+        """The split, the views and what came after; no labels."""
+        return Measured(
+            images=self.dataset,
+            scales=tuple(map(float, self.scales)),
             flip=self.flip,
-            merge=self.merge,
-            refiners=[type(r).__name__ for r in self.refiners.refiners],
-            refine_above=self.refine_above,
-            **self.large.provenance(),
-            labels='none',
+            labels=Tags.NONE(),
+            details=dict(
+                merge=self.merge,
+                refiners=[type(r).__name__ for r in self.refiners.refiners],
+                refine_above=self.refine_above,
+                **self.large.provenance(),
+            ),
         )
 
     def _label(self, model: BaseSegmentor, image: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
 from wsss_plugins.engine.stage import Stage
@@ -28,8 +27,8 @@ from wsss_plugins.stages.refine_jobs import (
     refine_in_pool,
 )
 from wsss_plugins.stages.thresholds import best_threshold, threshold_of_seeds
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import Threshold
+from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.measured import Measured
 
 ANY_THRESHOLD = 0.5
 """For trying whether a background policy takes a threshold that is not known yet."""
@@ -144,32 +143,27 @@ class RefineStage(Stage):
             _policy_of(refiners)['threshold'] = threshold
         return refiners
 
-    def provenance(self) -> dict[str, Any]:
-        """The refiners and where the threshold comes from."""
-        source = 'fixed'
-        if isinstance(self.threshold, str):
-            factor = self.threshold_factor
-            part = '' if factor == 1 else f'{factor:g} times '
-            source = f'the best on ground truth ({self.threshold})'
-            if self.threshold in CRITERIA:
-                source = f'label-free ({self.threshold})'
-            source = part + source
-        names = [str(plain(cfg['type'])).rsplit('.', 1)[-1] for cfg in self.refiners]
-        return dict(refiners=names, threshold=source)
+    def parts(self) -> tuple[RefinerChain]:
+        """The refiners."""
+        return (self.chain,)
 
-    def card(self) -> SupervisionCard:
+    def measured(self) -> Measured:
         """Where the background comes from."""
-        policies = [
-            part for part in self.chain.refiners if isinstance(part, BackgroundPolicy)
-        ]
+        chain = self.chain.refiners
+        policies = (part for part in chain if isinstance(part, BackgroundPolicy))
         found = [own_threshold(self.name, policy) for policy in policies]
         given, factor = self.threshold, self.threshold_factor
         if isinstance(given, str) and given in CRITERIA:
-            found[:1] = [Threshold(self.name, 'label-free', given, factor)]
+            found[:1] = [Threshold(self.name, Source.LABEL_FREE, given, factor)]
         elif isinstance(given, str):
             detail = f'the best of {given}'
-            found[:1] = [Threshold(self.name, 'masks', detail, factor, of=given)]
-        return SupervisionCard(thresholds=tuple(found))
+            found[:1] = [Threshold(self.name, Source.MASKS, detail, factor, of=given)]
+        return Measured(
+            images=self.dataset,
+            thresholds=tuple(found),
+            threshold_metric='threshold',
+            details=dict(refiners=[type(part).__name__ for part in chain]),
+        )
 
     def _threshold(
         self, task: RefineTask, ids: list[str], inputs: dict[str, Path]
@@ -228,10 +222,10 @@ def _policy_of(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def own_threshold(stage: str, policy: BackgroundPolicy) -> Threshold:
     """Where the background of a policy comes from that nobody gave a threshold."""
     if policy.label_free:
-        return Threshold(stage, 'label-free', type(policy).__name__)
+        return Threshold(stage, Source.LABEL_FREE, type(policy).__name__)
     number = getattr(policy, 'threshold', None)
     if number is not None:
-        return Threshold(stage, 'fixed', values=(float(number),))
+        return Threshold(stage, Source.FIXED, values=(float(number),))
     alpha = getattr(policy, 'alpha', None)
     detail = type(policy).__name__ + ('' if alpha is None else f', alpha {alpha:g}')
-    return Threshold(stage, 'fixed', detail)
+    return Threshold(stage, Source.FIXED, detail)

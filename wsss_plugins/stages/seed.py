@@ -23,7 +23,9 @@ from wsss_plugins.seeds import MultiScaleFlip, SeedHead
 from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import seed_path
+from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages
 
 
@@ -130,17 +132,21 @@ class SeedStage(Stage):
             failed = failures.write(ids)
         return dict(images=len(ids), failed=failed)
 
-    def provenance(self) -> dict[str, Any]:
-        """Head, scales, flip and the labels that were used."""
+    def parts(self) -> tuple[SeedHead]:
+        """The head."""
+        return (self.head,)
+
+    def measured(self) -> Measured:
+        """The views, and the labels that were used."""
         least = self.min_probability
-        return dict(
-            head=type(self.head).__name__,
-            scales=list(self.maps.scales),
+        return Measured(
+            images=self.dataset,
+            scales=tuple(map(float, self.maps.scales)),
             flip=self.maps.flip,
-            **self.large.provenance(),
-            labels='image-level ground truth'
+            labels=Tags.TRUE()
             if least is None
-            else f'predicted, probability >= {least:g}',
+            else Tags.PREDICTED(f'probability >= {least:g}'),
+            details=dict(head=type(self.head).__name__, **self.large.provenance()),
         )
 
     def seeds_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
+from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import FIGURE_FILE, SCORES_FILE, TEXT_TABLE_FILE
+from wsss_plugins.structures.measured import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,16 +121,20 @@ class SeedSweepStage(Stage):
             f'best_{self.argument}': self.values[best],
         }
 
-    def provenance(self) -> dict[str, Any]:
-        """Head, values, data and how means are taken."""
-        maker = self.makers[0]
-        return dict(
-            maker.provenance(),
-            argument=self.argument,
-            values=self.values,
-            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
-            ground_truth=str(self.dataset.get('label_maps')),
-            convention=self.convention,
+    def parts(self) -> tuple[object, ...]:
+        """The head with each of the values."""
+        return tuple(maker.head for maker in self.makers)
+
+    def measured(self) -> Measured:
+        """The views and labels, the best threshold, and how means are taken."""
+        own = self.makers[0].measured()
+        chosen = dict(argument=self.argument, values=self.values)
+        return replace(
+            own,
+            masks=True,
+            thresholds=(Threshold(self.name, Source.MASKS, 'the best'),),
+            protocol=dict(convention=self.convention),
+            details={**own.details, **chosen},
         )
 
     def _measure(

@@ -29,6 +29,7 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import atomic_path, load_label_map, save_label_map
 from wsss_plugins.structures.layout import label_path
+from wsss_plugins.structures.measured import Measured
 
 Sizes = Mapping[str, tuple[int, int]]
 """``(H, W)`` of the photo of every id that an archive must hold."""
@@ -88,12 +89,10 @@ class SubmissionStage(Stage):
         size = (out / ARCHIVE).stat().st_size
         return dict(images=len(dataset), megabytes=round(size / 1e6, 3))
 
-    def provenance(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """The split and the competition."""
-        return dict(
-            data=f'{self.dataset["data_root"]} {self.dataset["split"]}',
-            competition=f'comp{self.competition}: {COMPETITIONS[self.competition]}',
-        )
+        words = f'comp{self.competition}: {COMPETITIONS[self.competition]}'
+        return Measured(images=self.dataset, details=dict(competition=words))
 
 
 def folder_of(competition: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,6 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.datasets import SeededSamples
 from wsss_plugins.engine.failures import without_failed
-from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.runner import (
     EpochSeedHook,
     ProgressHook,
@@ -28,21 +28,23 @@ from wsss_plugins.engine.runner import (
     worker_init,
 )
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import device, rank, world_size
+from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.provenance import (
-    CardMaker,
-    Ran,
-    card_of_input,
+    run_with_card,
     save_metrics,
     weights_metadata,
 )
 from wsss_plugins.provenance.initial import declared_supervision
-from wsss_plugins.provenance.training import training_card
+from wsss_plugins.provenance.training import (
+    begun_network,
+    supervision_of_training,
+)
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import (
     LABELS,
     METRICS_FILE,
@@ -50,6 +52,7 @@ from wsss_plugins.structures.layout import (
     RESUME_FILE,
     WEIGHTS_FILE,
 )
+from wsss_plugins.structures.measured import Measured
 
 M = TypeVar('M', bound=nn.Module)
 
@@ -219,7 +222,6 @@ class TrainStage(Stage):
         super().__init__(name)
         self.cfg = Config(dict(config))
         declared_supervision(self.cfg)  # a mistake shows before work
-        self._card: SupervisionCard | None = None
         self.label_maps = label_maps
         self.backbone = backbone
         self.inputs = tuple(stage for stage in (label_maps, backbone) if stage)
@@ -237,8 +239,7 @@ class TrainStage(Stage):
         if self.backbone:
             weights = inputs[self.backbone].resolve() / WEIGHTS_FILE
             cfg.model.backbone.pretrained = str(weights)
-        cards = {name: card_of_input(folder) for name, folder in inputs.items()}
-        metadata = weights_metadata(self.card().after(cards)) if rank() == 0 else None
+        metadata = None if self.begun is None else weights_metadata(self.begun)
         with naming_option(self._option_of_weights):
             metrics = train_model(cfg, out, self.seed, self.name, metadata)
         numbers = {key: round(float(value), 4) for key, value in metrics.items()}
@@ -249,30 +250,40 @@ class TrainStage(Stage):
         key = _weights_key(self.cfg, name)
         return f"""--cfg-options "pipeline.{self.name}.options={{'{key}': 'FILE'}}\""""
 
-    def provenance(self) -> dict[str, Any]:
-        """Data, epochs, batch size and initial weights."""
+    def measured(self) -> Measured:
+        """The network, and whole validation images, one view each, without labels."""
         loader = self.cfg.train_dataloader
         backbone = self.cfg.model.get('backbone', {})
         weights = self.cfg.get('pretrained') or backbone.get('pretrained')
         if self.backbone:
             weights = f'backbone of {self.backbone}'
-        return dict(
-            data=f'{loader.dataset.get("data_root")} {loader.dataset.get("split")}',
-            supervision=f'label maps of {self.label_maps}'
-            if self.label_maps
-            else 'image labels',
-            epochs=self.cfg.train_cfg.max_epochs,
-            batch_size=loader.batch_size,
-            initial_weights=str(weights or 'none, from scratch'),
+        network, cards = begun_network(self.name, self.cfg, self.backbone)
+        learnt = supervision_of_training(self.cfg, self.label_maps)
+        validation = self.cfg.get('val_dataloader') or {}
+        return Measured(
+            images=validation.get('dataset') or {},
+            masks=True,
+            without_failed=False,
+            networks=(replace(network, learnt_from=learnt),),
+            training=loader.get('dataset') or {},
+            begun_with=cards,
+            labels=Tags.NONE(),
+            scales=(1.0,),
+            flip=False,
+            details=dict(
+                data=f'{loader.dataset.get("data_root")} {loader.dataset.get("split")}',
+                supervision=f'label maps of {self.label_maps}'
+                if self.label_maps
+                else 'image labels',
+                epochs=self.cfg.get('train_cfg', {}).get('max_epochs'),
+                batch_size=loader.get('batch_size'),
+                initial_weights=str(weights or 'none, from scratch'),
+            ),
         )
 
-    def card(self) -> SupervisionCard:
-        """The network: what it begins with and learns from."""
-        if self._card is None:
-            self._card = training_card(
-                self.name, self.cfg, self.label_maps, self.backbone
-            )
-        return self._card
+    def provenance(self) -> dict[str, Any]:
+        """Data, epochs, batch size and initial weights; nothing of the validation."""
+        return dict(self.measured().details)
 
 
 def _weights_key(cfg: Config, name: str) -> str:
@@ -282,7 +293,7 @@ def _weights_key(cfg: Config, name: str) -> str:
 
 def train_alone(
     cfg: Config, work_dir: Path, seed: int
-) -> tuple[dict[str, Any], SupervisionCard]:
+) -> tuple[dict[str, Any], SupervisionCard | None]:
     """Trains a model outside of a pipeline; its metrics and their card are written too.
 
     Args:
@@ -291,17 +302,13 @@ def train_alone(
         seed: Random seed.
 
     Returns:
-        The metrics and, of the first worker, the whole card.
+        The metrics and, on the first worker, their card.
     """
     config = cfg.to_dict()
     stage = TrainStage('train', config)
     stage.seed = seed
     with naming_option(lambda name: f'--cfg-options {_weights_key(cfg, name)}=FILE'):
-        metrics = stage.run(work_dir, {})
-    card = stage.card()
+        metrics, card = run_with_card(stage, work_dir, {}, config=dict(config=config))
     if rank() == 0:
-        where = environment(world_size())
-        ran = Ran(stage, dict(config=config), work_dir, {}, metrics, where, {})
-        card = CardMaker().make(ran) or card
         save_metrics(work_dir / METRICS_FILE, metrics, card)
     return metrics, card

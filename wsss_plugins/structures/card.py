@@ -12,16 +12,19 @@ from typing import Any, TypeVar
 from wsss_plugins.errors import UserError
 from wsss_plugins.structures.card_parts import (
     CRF,
-    FROM_MASKS,
-    IMAGE_LEVEL,
-    PIXELS,
-    TRUE_TAGS,
+    AppliedTo,
     Code,
+    KnownBy,
+    Learnt,
     Method,
     Network,
+    Said,
+    Source,
     Split,
+    Tags,
+    Taught,
     Threshold,
-    kinds,
+    in_words,
 )
 
 T = TypeVar('T')
@@ -38,8 +41,7 @@ class SupervisionCard:
         split: The images that were measured.
         networks: Every network on the way, in order.
         thresholds: Every threshold on the way.
-        labels: Image-level labels that the last inference used: 'none',
-            :data:`TRUE_TAGS`, or 'predicted, ...'.
+        labels: Image-level labels that the last inference used.
         scales: Factors of the images' sides at the last inference.
         flip: Whether the mirrored image was added there.
         crf: Every dense CRF on the way.
@@ -58,7 +60,7 @@ class SupervisionCard:
     split: Split | None = None
     networks: tuple[Network, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
-    labels: str | None = None
+    labels: Said[Tags] | None = None
     scales: tuple[float, ...] | None = None
     flip: bool | None = None
     crf: tuple[CRF, ...] = ()
@@ -84,26 +86,29 @@ class SupervisionCard:
         cards = list(inputs.values())
         first = cards[0] if cards else SupervisionCard()
         replaced = {t.of for t in self.thresholds}
-        earlier = [t for c in cards for t in c.thresholds if t.stage not in replaced]
         crf = _joined(c.crf for c in cards)
         split = first.split and replace(first.split, masks=None)
-        if any(not n.learnt_from.startswith('nothing') for n in self.networks):
-            crf = tuple(replace(each, on='labels') for each in crf)  # it taught
+        if any(n.learnt_from.kind is not Learnt.NOTHING for n in self.networks):
+            # The earlier inference only taught this network.
+            crf = tuple(replace(each, on=AppliedTo.LABELS) for each in crf)
             split = None
-        networks = _joined(c.networks for c in cards)
         own = replace(
             self,
             split=self.split or split,
-            networks=_unique(
-                (*networks, *(_begun(n, networks) for n in self.networks))
-            ),
-            thresholds=_unique(
-                (*earlier, *(_found(t, inputs) for t in self.thresholds))
+            networks=begun([*_joined(c.networks for c in cards), *self.networks]),
+            thresholds=_joined(
+                [
+                    (t for c in cards for t in c.thresholds if t.stage not in replaced),
+                    (
+                        replace(t, split=inputs[t.of].split) if t.of in inputs else t
+                        for t in self.thresholds
+                    ),
+                ]
             ),
             labels=first.labels if self.labels is None else self.labels,
             scales=first.scales if self.scales is None else self.scales,
             flip=first.flip if self.flip is None else self.flip,
-            crf=_unique((*crf, *self.crf)),
+            crf=_joined([crf, self.crf]),
             methods=_joined([*(c.methods for c in cards), self.methods]),
             code=_joined([*(c.code for c in cards), self.code]),
         )
@@ -122,25 +127,26 @@ class SupervisionCard:
     @property
     def pixels(self) -> tuple[str, ...]:
         """Where ground-truth pixels had a say, other than in measuring."""
-        uses = [
-            f'training of {n.stage}' for n in self.networks if n.learnt_from == PIXELS
-        ]
+        learnt = [(n.learnt_from.kind, n.stage) for n in self.networks]
+        uses = [f'training of {name}' for kind, name in learnt if kind is Learnt.PIXELS]
         uses += [
-            f'initial weights of {n.stage}: {n.supervision}'
+            f'initial weights of {n.stage}: {in_words(n.supervision)}'
             for n in self.networks
-            if 'pixels' in n.supervision
+            if any(kind.kind is Taught.PIXELS for kind in n.supervision)
         ]
         uses += [
-            f'tags that {n.stage} learnt from'
-            for n in self.networks
-            if n.learnt_from == IMAGE_LEVEL + FROM_MASKS
+            f'tags that {name} learnt from'
+            for kind, name in learnt
+            if kind is Learnt.TAGS_FROM_MASKS
         ]
         uses += [
-            f'threshold of {t.stage}' for t in self.thresholds if t.source == 'masks'
+            f'threshold of {t.stage}'
+            for t in self.thresholds
+            if t.source is Source.MASKS
         ]
-        if self.labels == TRUE_TAGS + FROM_MASKS:
+        if self.labels == Tags.TRUE_FROM_MASKS():
             uses.append('tags at inference')
-        return _unique(uses)
+        return _joined([uses])
 
     def key(self) -> dict[str, Any]:
         """What must be equal in the rows of one table, by its name.
@@ -149,15 +155,17 @@ class SupervisionCard:
         and machines are not among it: they are what is compared, or do not matter.
         """
         measured = self.split or Split('', '', 0, '')
-        learnt = {n.learnt_from for n in self.networks}
+        passed_on = (Learnt.LABEL_MAPS, Learnt.NOTHING)
         return {
             'images': measured.checksum,
             'masks': measured.masks,
-            'initial weights': kinds(n.supervision for n in self.networks),
+            'initial weights': frozenset(
+                kind for n in self.networks for kind in n.supervision
+            ),
             'learnt from': frozenset(
-                kind
-                for kind in learnt
-                if not kind.startswith(('label maps', 'nothing'))
+                n.learnt_from
+                for n in self.networks
+                if n.learnt_from.kind not in passed_on
             ),
             'training images': frozenset(
                 n.split.checksum for n in self.networks if n.split
@@ -166,14 +174,14 @@ class SupervisionCard:
             'tags at inference': self.labels,
             'scales': self.scales,
             'flip': self.flip,
-            'CRF on predictions': any(c.on == 'predictions' for c in self.crf),
+            'CRF on predictions': any(c.on is AppliedTo.PREDICTIONS for c in self.crf),
             'protocol': tuple(sorted(self.protocol.items())),
         }
 
     def source_of(self, threshold: Threshold) -> str:
         """The source of a threshold; 'these masks' are of the split that is measured."""
-        if threshold.source != 'masks':
-            return threshold.source
+        if threshold.source is not Source.MASKS:
+            return threshold.source.value
         found, measured = threshold.split, self.split
         if found is None or measured is None:
             return 'other masks'
@@ -198,7 +206,7 @@ SESSION = ('seeds', 'commits', 'versions', 'devices', 'workers')
 
 
 def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
-    """One card for runs that differ in seed, machine and commit alone.
+    """One card for runs that differ in seed, machine, commit and code alone.
 
     Args:
         cards: At least one.
@@ -206,7 +214,11 @@ def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
     Raises:
         UserError: The cards differ in more than seed, machine and commit.
     """
-    bare = [_without_session(card) for card in cards]
+    nobody: dict[str, Any] = dict.fromkeys(SESSION, ())
+    bare = [
+        replace(card, thresholds=_unknown(card), runs=1, code=(), **nobody)
+        for card in cards
+    ]
     for each in bare[1:]:
         wrong = bare[0].differences(each)
         if wrong:
@@ -233,43 +245,33 @@ def history(card: SupervisionCard) -> SupervisionCard:
     """What of a card goes with trained weights: not who measured them where and how."""
     return SupervisionCard(
         networks=card.networks,
-        thresholds=tuple(replace(t, values=()) for t in card.thresholds),
+        thresholds=_unknown(card),
         crf=card.crf,
         methods=card.methods,
         code=card.code,
     )
 
 
-def _without_session(card: SupervisionCard) -> SupervisionCard:
-    thresholds = tuple(replace(t, values=()) for t in card.thresholds)
-    nobody: dict[str, Any] = {name: () for name in SESSION}
-    return replace(card, thresholds=thresholds, runs=1, code=(), **nobody)
+def begun(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """Networks in order; one that begins with another's weights takes its supervision."""
+    found: dict[Network, None] = {}
+    for network in networks:
+        first = [n for n in found if n.stage == network.begins_with]
+        if network.begins_with and first:
+            network = replace(
+                network,
+                supervision=network.supervision.union(*(n.supervision for n in first)),
+                known_by=(KnownBy.CARD(network.begins_with),),
+            )
+        found[network] = None
+    return tuple(found)
 
 
-def _begun(network: Network, earlier: Iterable[Network]) -> Network:
-    """The network; what its first weights learnt from is known by the stage they are of."""
-    if not network.begins_with:
-        return network
-    found = [n.supervision for n in earlier if n.stage == network.begins_with]
-    if not found:
-        return network
-    own = [network.supervision] if network.supervision else []
-    learnt = ' + '.join(sorted(kinds([*found, *own])))
-    return replace(
-        network, supervision=learnt, known_by=f'card of {network.begins_with}'
-    )
-
-
-def _found(threshold: Threshold, inputs: Mapping[str, SupervisionCard]) -> Threshold:
-    """The threshold with the images on whose masks it was found."""
-    if threshold.of not in inputs:
-        return threshold
-    return replace(threshold, split=inputs[threshold.of].split)
-
-
-def _unique(items: Iterable[T]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(items))
+def _unknown(card: SupervisionCard) -> tuple[Threshold, ...]:
+    """The thresholds of a card without their values."""
+    return tuple(replace(t, values=()) for t in card.thresholds)
 
 
 def _joined(groups: Iterable[Iterable[T]]) -> tuple[T, ...]:
-    return _unique(item for group in groups for item in group)
+    """All items of all groups, each once."""
+    return tuple(dict.fromkeys(item for group in groups for item in group))

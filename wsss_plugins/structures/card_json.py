@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
 from enum import Enum
-from types import MappingProxyType
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from wsss_plugins.errors import DataError
-from wsss_plugins.structures.card import SESSION, SupervisionCard
-from wsss_plugins.structures.card_parts import (
-    CRF,
-    Code,
-    CodeState,
-    Method,
-    Network,
-    Split,
-    Threshold,
-)
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Said, in_words, read, supervision_in
 from wsss_plugins.structures.card_text import short_form
-
-PARTS: Mapping[str, type] = MappingProxyType(
-    dict(networks=Network, thresholds=Threshold, crf=CRF, methods=Method, code=Code)
-)
 
 
 def card_to_json(card: SupervisionCard) -> dict[str, Any]:
     """The card as JSON knows it; with the short form and the uses of pixels to read."""
-    content = asdict(card, dict_factory=_as_json)
+    content = _plain(SupervisionCard, card)
     if not card.code:
         del content['code']
     return dict(short=short_form(card), **content, pixels=list(card.pixels))
 
 
 def card_from_json(content: Any) -> SupervisionCard:
-    """The card that :func:`card_to_json` wrote.
+    """The card that :func:`card_to_json` wrote, in this version or an earlier one.
 
     Raises:
         DataError: The content is no supervision card.
     """
     try:
-        content = {**content}
-        names = [f.name for f in fields(SupervisionCard)]
-        known = {name: content[name] for name in names if name in content}
-        for name, kind in PARTS.items():
-            known[name] = tuple(_part(kind, each) for each in known.get(name, ()))
-        if known.get('split') is not None:
-            known['split'] = Split(**known['split'])
-        for name in ('scales', *SESSION):
-            if known.get(name) is not None:
-                known[name] = tuple(known[name])
-        return SupervisionCard(**known)
+        known = {k: v for k, v in {**content}.items() if k in _hints(SupervisionCard)}
+        return _typed(SupervisionCard, known)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise DataError(
             f'this is no supervision card ({error}): run the stage again that wrote it'
         ) from error
 
 
-def _part(kind: type, content: Mapping[str, Any]) -> Any:
-    given = dict(content)
-    if given.get('split') is not None:
-        given['split'] = Split(**given['split'])
-    if kind is Code:
-        given['state'] = CodeState(given['state'])
-    if 'values' in given:
-        given['values'] = tuple(given['values'])
-    return kind(**given)
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
-def _as_json(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    plain = {k: v.value if isinstance(v, Enum) else v for k, v in items}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+def _plain(kind: Any, value: Any) -> Any:
+    """``value`` of type ``kind`` as JSON."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if value is None:
+        return None
+    if origin in (Union, UnionType):
+        return _plain(inner[0], value)
+    if origin is frozenset:
+        return in_words(value)
+    if origin is tuple:
+        parts = [_plain(inner[0], each) for each in value]
+        return ', '.join(parts) if get_origin(inner[0]) is Said else parts
+    if origin is Said:
+        return str(value)
+    if hasattr(kind, '__dataclass_fields__'):
+        return {k: _plain(t, getattr(value, k)) for k, t in _hints(kind).items()}
+    return value.value if isinstance(value, Enum) else value
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """The value of type ``kind`` of which :func:`_plain` made ``value``."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else _typed(inner[0], value)
+    if origin is frozenset:
+        return supervision_in(value)
+    if origin is tuple:
+        if get_origin(inner[0]) is Said:
+            value = value.split(', ')
+        return tuple(_typed(inner[0], each) for each in value)
+    if origin is Said:
+        return read(inner[0], value)
+    if hasattr(kind, '__dataclass_fields__'):
+        hints = _hints(kind)
+        return kind(**{k: _typed(hints.get(k), v) for k, v in {**value}.items()})
+    return kind(value) if isinstance(kind, type) and issubclass(kind, Enum) else value

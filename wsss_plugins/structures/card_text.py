@@ -7,17 +7,18 @@ from types import MappingProxyType
 
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import (
-    FROM_MASKS,
-    IMAGE_LEVEL,
-    IMAGES,
-    PIXELS,
-    TRUE_TAGS,
-    UNKNOWN,
+    AppliedTo,
     CodeState,
+    Learnt,
     Network,
+    Said,
+    Source,
     Split,
+    Tags,
+    TagSource,
+    Taught,
     Threshold,
-    kinds,
+    in_words,
 )
 
 LEGEND: Mapping[str, str] = MappingProxyType(
@@ -52,33 +53,80 @@ CODE_WORDS: Mapping[CodeState, str] = MappingProxyType(
         CodeState.UNKNOWN: 'without a source file, so its changes are not noticed',
     }
 )
-
-SHORT_KINDS: Mapping[str, str] = MappingProxyType(
+SHORT_LEARNT: Mapping[Learnt, str] = MappingProxyType(
     {
-        'none': 'scratch',
-        'ImageNet-1k labels': 'IN-1k',
-        'ImageNet-21k labels': 'IN-21k',
-        'self-supervised': 'SSL',
+        Learnt.TAGS: 'I',
+        Learnt.TAGS_FROM_MASKS: 'I from masks',
+        Learnt.PIXELS: 'F',
+        Learnt.UNKNOWN: '?',
+        Learnt.OTHER: '?',
+    }
+)
+SHORT_TAUGHT: Mapping[Said[Taught], str] = MappingProxyType(
+    {
+        Taught.NOTHING(): 'scratch',
+        Taught.LABELS('ImageNet-1k'): 'IN-1k',
+        Taught.LABELS('ImageNet-21k'): 'IN-21k',
+        Taught.SELF(): 'SSL',
+    }
+)
+SHORT_TAGS: Mapping[Tags, str] = MappingProxyType(
+    {
+        Tags.NONE: '',
+        Tags.TRUE: 'true tags',
+        Tags.TRUE_FROM_MASKS: 'true tags from masks',
+        Tags.PREDICTED: 'predicted tags',
     }
 )
 
 
 def short_form(card: SupervisionCard) -> str:
     """One line, in the abbreviations of :data:`LEGEND`."""
+    seeds = min(len(card.seeds), card.runs)
+    predicts = {c.on is AppliedTo.PREDICTIONS: None for c in card.crf}
+    taught = {k: None for n in card.networks for k in n.supervision}
     parts = [
         str(card.split) if card.split else '',
-        '+'.join(dict.fromkeys(filter(None, map(_letter, card.networks)))),
-        '+'.join(_abbreviated(kinds(n.supervision for n in card.networks))),
-        ', '.join(dict.fromkeys(_threshold(card, t) for t in card.thresholds)),
-        _labels(card.labels),
-        '+'.join(dict.fromkeys(_crf(c.on) for c in card.crf)),
+        _each((SHORT_LEARNT.get(n.learnt_from.kind, '') for n in card.networks), '+'),
+        _each(sorted(map(_taught, taught)), '+'),
+        _each((_threshold(card, t) for t in card.thresholds), ', '),
+        SHORT_TAGS.get(card.labels.kind, 'tags ?') if card.labels else '',
+        '+'.join('CRF' if on else 'label CRF' for on in predicts),
         _views(card.scales, card.flip),
-        _seeds(card),
+        f'{seeds} seed{"s" * (seeds != 1)}' if seeds else '',
         'code accepted'
         if any(c.state is CodeState.ACCEPTED for c in card.code)
         else '',
     ]
     return ' · '.join(part for part in parts if part)
+
+
+def _each(texts: Iterable[str], between: str) -> str:
+    """The texts that say something, each once."""
+    return between.join(dict.fromkeys(filter(None, texts)))
+
+
+def _taught(kind: Said[Taught]) -> str:
+    if kind.kind is Taught.UNKNOWN:
+        return 'weights ?'
+    return SHORT_TAUGHT.get(kind, str(kind))
+
+
+def _threshold(card: SupervisionCard, threshold: Threshold) -> str:
+    source = card.source_of(threshold)
+    if threshold.source is Source.LABEL_FREE:
+        source = threshold.detail or source
+    factor = '' if threshold.factor == 1 else f'×{threshold.factor:g}'
+    return f'thr: {"masks" if source == "other masks" else source}{factor}'
+
+
+def _views(scales: tuple[float, ...] | None, flip: bool | None) -> str:
+    if scales is None and flip is None:
+        return ''
+    sizes = 'ms' if scales and len(scales) > 1 else ''
+    if scales and len(scales) == 1 and scales != (1.0,):
+        sizes = f'scale {scales[0]:g}'
+    return _each([sizes, 'flip' if flip else ''], '+') or '1 view'
 
 
 def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
@@ -91,11 +139,11 @@ def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
     rows += [(f'network of {n.stage}', _network(n)) for n in card.networks]
     rows += [(f'threshold of {t.stage}', _found(t)) for t in card.thresholds]
     rows += [
-        ('image-level labels at the last inference', card.labels or 'none'),
+        ('image-level labels at the last inference', str(card.labels or 'none')),
         ('views', _view_words(card.scales, card.flip)),
     ]
     rows += [
-        (f'CRF of {c.stage}', f'{c.preset}, on {c.on} {c.settings}'.strip())
+        (f'CRF of {c.stage}', f'{c.preset}, on {c.on.value} {c.settings}'.strip())
         for c in card.crf
     ]
     rows += [(f'methods of {m.stage}', m.what) for m in card.methods]
@@ -121,20 +169,20 @@ def _split(split: Split) -> str:
     text = f'{split.images} of {split.data} {split.name}, checksum {split.checksum}'
     if split.left_out:
         text += f', {split.left_out} left out'
-    return text + (', tags derived from masks' if split.tags == 'masks' else '')
+    return text + (', tags derived from masks' if split.tags is TagSource.MASKS else '')
 
 
 def _network(network: Network) -> str:
     text = f'{network.model}, {network.weights}'
-    if network.supervision != 'none':
-        text += f' ({network.supervision}: {network.known_by})'
+    if network.supervision != {Taught.NOTHING()}:
+        text += f' ({in_words(network.supervision)}: {_listed(network.known_by)})'
     text += f', learns from {network.learnt_from}'
     return text + (f' of {network.split}' if network.split else '')
 
 
 def _found(threshold: Threshold) -> str:
     factor = '' if threshold.factor == 1 else f'{threshold.factor:g} times '
-    text = f'{factor}{threshold.source}'
+    text = f'{factor}{threshold.source.value}'
     text += f' ({threshold.detail})' if threshold.detail else ''
     text += f', on {threshold.split}' if threshold.split else ''
     values = ', '.join(f'{value:g}' for value in threshold.values)
@@ -146,62 +194,3 @@ def _view_words(scales: tuple[float, ...] | None, flip: bool | None) -> str:
         return 'none'
     sizes = 'scales ' + ', '.join(f'{scale:g}' for scale in scales or (1.0,))
     return sizes + (', with mirrored images' if flip else ', not mirrored')
-
-
-def _threshold(card: SupervisionCard, threshold: Threshold) -> str:
-    source = card.source_of(threshold)
-    source = 'masks' if source == 'other masks' else source
-    if source == 'label-free':
-        source = threshold.detail or source
-    factor = '' if threshold.factor == 1 else f'×{threshold.factor:g}'
-    return f'thr: {source}{factor}'
-
-
-def _crf(on: str) -> str:
-    return 'CRF' if on == 'predictions' else 'label CRF'
-
-
-def _seeds(card: SupervisionCard) -> str:
-    count = min(len(card.seeds), card.runs)
-    return f'{count} seed{"s" * (count != 1)}' if count else ''
-
-
-def _letter(network: Network) -> str:
-    learnt = network.learnt_from
-    if learnt == IMAGES or learnt.startswith(('label maps', 'nothing')):
-        return ''
-    letters = {
-        IMAGE_LEVEL: 'I',
-        IMAGE_LEVEL + FROM_MASKS: 'I from masks',
-        PIXELS: 'F',
-    }
-    return letters.get(learnt, '?')
-
-
-def _abbreviated(kinds: Iterable[str]) -> list[str]:
-    return sorted(
-        {
-            'weights ?' if kind.startswith(UNKNOWN) else SHORT_KINDS.get(kind, kind)
-            for kind in kinds
-        }
-    )
-
-
-def _labels(labels: str | None) -> str:
-    if labels in (None, 'none'):
-        return ''
-    if labels == TRUE_TAGS:
-        return 'true tags'
-    if labels == TRUE_TAGS + FROM_MASKS:
-        return 'true tags from masks'
-    return 'predicted tags' if str(labels).startswith('predicted') else 'tags ?'
-
-
-def _views(scales: tuple[float, ...] | None, flip: bool | None) -> str:
-    if scales is None and flip is None:
-        return ''
-    one = scales is None or len(scales) == 1
-    several = '' if one else 'ms'
-    if one and scales not in (None, (1.0,)):
-        several = f'scale {scales[0]:g}'
-    return '+'.join(filter(None, [several, 'flip' if flip else ''])) or '1 view'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +13,40 @@ import numpy as np
 MasksRead = dict[tuple[str, str], str]
 """Checksum of the pixels of a mask, by its folder and the id of its image."""
 
-_watching: list[MasksRead] = []
+_readers: ContextVar[tuple[MasksRead, ...]] = ContextVar('masks_read', default=())
 
 
 @contextmanager
 def watch_masks() -> Iterator[MasksRead]:
-    """Lists the masks that data sets load in this process while the block runs.
+    """Lists the masks of data sets that are made, or asked for a mask, in the block.
+
+    A data set keeps the lists that were open when it was made (:func:`open_lists`), so
+    that masks that its threads load are listed too.
 
     Yields:
         A dictionary that is filled while masks are read.
     """
     read: MasksRead = {}
-    _watching.append(read)
+    token = _readers.set((*_readers.get(), read))
     try:
         yield read
     finally:
-        _watching[:] = [each for each in _watching if each is not read]
+        _readers.reset(token)
 
 
-def note_mask(folder: Path | str | None, name: str, mask: np.ndarray) -> None:
-    """Says that the mask ``(H, W)`` of image ``name`` was read, to those who watch."""
-    if _watching:
+def open_lists() -> tuple[MasksRead, ...]:
+    """The lists of the :func:`watch_masks` blocks around the caller."""
+    return _readers.get()
+
+
+def note_mask(
+    lists: tuple[MasksRead, ...], folder: Path | str | None, name: str, mask: np.ndarray
+) -> None:
+    """Enters the mask ``(H, W)`` of image ``name`` into ``lists`` and the open ones."""
+    lists += open_lists()
+    if lists:
         checksum = mask_checksum(mask)
-        for read in _watching:
+        for read in lists:
             read[str(folder), name] = checksum
 
 

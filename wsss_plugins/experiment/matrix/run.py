@@ -19,6 +19,7 @@ from wsss_plugins.experiment.matrix.wanted import Matrix
 from wsss_plugins.experiment.pipeline import Pipeline, experiment_name
 from wsss_plugins.experiment.step import Found, Step
 from wsss_plugins.experiment.trial import refusals
+from wsss_plugins.provenance import ImageRegister, declared_card
 from wsss_plugins.provenance.compare import Row, refuse_unlike
 from wsss_plugins.stages.train import TrainStage
 from wsss_plugins.structures import atomic_path
@@ -87,7 +88,9 @@ class MatrixRun:
         pipeline = self._pipelines[self.seeds[0]]
         stages = [step.stage for step in pipeline.steps] if pipeline else []
         begun = [s for s in stages if isinstance(s, TrainStage)]
-        refuse_unlike([Row(s.name, {}, s.card()) for s in begun], REMEDY)
+        images = pipeline.images if pipeline else ImageRegister()
+        rows = [Row(s.name, {}, declared_card(s, images)) for s in begun]
+        refuse_unlike(rows, REMEDY)
 
     def folder(self, seed: int) -> Path:
         """Where the stages of a random seed are."""

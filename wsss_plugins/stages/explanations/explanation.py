@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -26,8 +26,9 @@ from wsss_plugins.registry import DATASETS, SEED_HEADS, build_as
 from wsss_plugins.seeds import SeedHead
 from wsss_plugins.stages.explanations.attribution import load_classifier
 from wsss_plugins.structures import IGNORE, load_npz, save_json, save_npz
-from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import PARTS, SCORES_FILE
+from wsss_plugins.structures.measured import Measured
 
 M = TypeVar('M', bound=PerImage)
 
@@ -71,6 +72,8 @@ class ExplanationStage(Stage, Generic[M]):
     """
 
     needs_every_image = False
+    needs_masks: ClassVar[bool] = False
+    """Whether it measures on ground-truth masks."""
 
     def __init__(
         self,
@@ -135,31 +138,27 @@ class ExplanationStage(Stage, Generic[M]):
         numbers = self._sum_up(out, batches) if rank() == 0 else {}
         return dict(images=len(ids), failed=failed) | gather(numbers)[0]
 
-    def provenance(self) -> dict[str, Any]:
-        """Classifier, data, methods and the size of the images."""
-        model = self.model
-        if not isinstance(model, str):
-            model = str(model.get('name', model['type']))
-        return dict(
-            classifier=model,
-            data=f'{self.dataset["data_root"]} {self.dataset.get("split", "")}'.strip(),
-            methods=list(self.methods),
-            input_size=list(self.input_size),
-        )
+    def parts(self) -> tuple[SeedHead, ...]:
+        """The methods."""
+        return tuple(self.methods.values())
 
-    def card(self) -> SupervisionCard:
-        """A classifier that was trained elsewhere; one view of the size that is asked for."""
-        cards: dict[str, SupervisionCard] = {}
-        own = SupervisionCard(
-            labels='none',
+    def measured(self) -> Measured:
+        """Perhaps a classifier trained elsewhere; one view of the size that is asked for."""
+        own, name = Measured(), self.model
+        if not isinstance(name, str):
+            network, cards = begun_network(self.name, dict(model=name))
+            own = Measured(networks=(network,), begun_with=cards)
+            name = str(name.get('name', name['type']))
+        return replace(
+            own,
+            images=self.dataset,
+            masks=self.needs_masks,
+            labels=Tags.NONE(),
             scales=(1.0,),
             flip=False,
             protocol=dict(input_size='x'.join(map(str, self.input_size))),
+            details=dict(classifier=name, methods=list(self.methods)),
         )
-        if not isinstance(self.model, str):
-            network, cards = begun_network(self.name, dict(model=self.model))
-            own = replace(own, networks=(network,))
-        return own.after(cards)
 
     def _measure(
         self,

@@ -12,8 +12,8 @@ from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import class_logits, relevance_maps
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
-from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
+from wsss_plugins.structures.measured import Measured
 
 
 @STAGES.register_module()
@@ -50,10 +50,10 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         self.steps = steps
         self.forward_batch_size = forward_batch_size
 
-    def card(self) -> SupervisionCard:
+    def measured(self) -> Measured:
         """How many steps there are."""
-        own = super().card()
-        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
+        own, steps = super().measured(), dict(steps=str(self.steps))
+        return replace(own, protocol={**own.protocol, **steps})
 
     def measures(self) -> dict[str, InsertionDeletion]:
         """An accumulator for every method."""

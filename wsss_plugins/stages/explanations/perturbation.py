@@ -21,8 +21,8 @@ from wsss_plugins.stages.explanations.attribution import (
     target_classes,
 )
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
-from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
+from wsss_plugins.structures.measured import Measured
 
 EXPLAINED = ('predicted', 'target')
 SIGNS = ('negative', 'positive')
@@ -64,10 +64,10 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         self.steps = steps
         self.forward_batch_size = forward_batch_size
 
-    def card(self) -> SupervisionCard:
+    def measured(self) -> Measured:
         """How many steps there are."""
-        own = super().card()
-        return replace(own, protocol=own.protocol | dict(steps=str(self.steps)))
+        own, steps = super().measured(), dict(steps=str(self.steps))
+        return replace(own, protocol={**own.protocol, **steps})
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
         """Refuses labels of other classes than the classifier's."""

@@ -22,9 +22,9 @@ from wsss_plugins.stages.explanations.attribution import (
 )
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures import IGNORE
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import TRUE_TAGS
+from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
+from wsss_plugins.structures.measured import Measured
 
 COLUMNS = {
     'pixel_accuracy': 'pixel accuracy',
@@ -88,12 +88,12 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         if self.explained == 'target' or self.foreground == 'class':
             refuse_other_classes(model, dataset)
 
-    def card(self) -> SupervisionCard:
+    def measured(self) -> Measured:
         """What is explained, and what counts as foreground."""
-        own = super().card()
+        own = super().measured()
         counted = dict(explained=self.explained, foreground=self.foreground)
-        labels = TRUE_TAGS if self.explained == 'target' else 'none'
-        return replace(own, labels=labels, protocol=own.protocol | counted)
+        labels = Tags.TRUE() if self.explained == 'target' else Tags.NONE()
+        return replace(own, labels=labels, protocol={**own.protocol, **counted})
 
     def measures(self) -> dict[str, ExplanationSegmentation]:
         """The protocol's accumulator for every method."""
