@@ -75,7 +75,7 @@ def _show_plan(pipeline, work_dir: Path, steps) -> None:
 
 
 def _show_records(records, work_dir: Path) -> None:
-    from wsss_plugins.provenance.compare import headline
+    from wsss_plugins.report.rows import headline
     from wsss_plugins.structures.card_text import short_form
     from wsss_plugins.structures.layout import (
         FIGURE_FILE,

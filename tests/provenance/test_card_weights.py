@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from wsss_plugins.backbones.named_weights import supervision_of_timm
 from wsss_plugins.config import load_config
 from wsss_plugins.engine import StageRecord
 from wsss_plugins.errors import ConfigError
@@ -19,7 +20,6 @@ from wsss_plugins.provenance import (
     save_metrics,
     weights_metadata,
 )
-from wsss_plugins.provenance.initial import supervision_of_timm
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import (

@@ -12,18 +12,14 @@ import pytest
 from wsss_plugins.engine import StageRecord
 from wsss_plugins.errors import UserError
 from wsss_plugins.provenance import save_metrics
-from wsss_plugins.provenance.compare import Row, headline, mark_unlike, refuse_unlike
-from wsss_plugins.provenance.tables import (
-    add_card,
-    comparison,
-    write_csv,
-    write_markdown,
-)
-from wsss_plugins.report.rows import mean_rows, rows_of, rows_of_all
+from wsss_plugins.provenance.compare import Row, mark_unlike, refuse_unlike
+from wsss_plugins.provenance.tables import add_card, comparison
+from wsss_plugins.report.rows import headline, mean_rows, rows_of, rows_of_all
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_to_json
 from wsss_plugins.structures.card_parts import Source, Split, Tags, Threshold
 from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.tables import write_csv, write_markdown
 
 TRAIN = SupervisionCard(
     split=Split('VOC12', 'train', 24, 'aaaaaaaa', masks='mmmm'),

@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from wsss_plugins.backbones.named_weights import weight_files
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import set_everywhere
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError, UserError
-from wsss_plugins.provenance.initial import weight_files
 from wsss_plugins.registry import MODELS, SCOPE, build_as
 from wsss_plugins.stages.classes import fill_num_classes
 from wsss_plugins.stages.seed import SeedStage

@@ -9,25 +9,8 @@ from typing import Any
 from wsss_plugins.errors import UserError
 from wsss_plugins.structures.card import SupervisionCard
 
-HEADLINES = {
-    'best_miou': 'mIoU at the best threshold',
-    'miou': 'mIoU',
-    'mIoU': 'validation mIoU',
-    'mAP': 'validation mAP',
-}
-"""The metrics that are a stage's result, by the last part of their names."""
-
 NO_CARD = 'no card'
 SIGNS = '†‡§¶'
-
-
-def headline(metrics: Mapping[str, Any]) -> str:
-    """The key of the metric that is a stage's result, or an empty string."""
-    for name in HEADLINES:
-        for key in metrics:
-            if key.rsplit('/', 1)[-1] == name:
-                return key
-    return ''
 
 
 @dataclass(frozen=True)

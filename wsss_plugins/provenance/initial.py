@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from timm.models import get_pretrained_cfg
 
+from wsss_plugins.backbones.named_weights import named_weights, supervision_of_timm
 from wsss_plugins.backbones.weights import weights_file
-from wsss_plugins.config import find_type
 from wsss_plugins.engine.fingerprint import DECLARED
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.provenance.files import card_of_weights, header_of
@@ -29,12 +26,6 @@ from wsss_plugins.structures.card_parts import (
 LEARNT_KEY = 'supervision'
 """In the header of a file that is meant to begin with: what it was learnt from."""
 
-_IMAGENETS = {
-    'in1k': Taught.LABELS('ImageNet-1k'),
-    'in12k': Taught.LABELS('ImageNet-12k'),
-    'in21k': Taught.LABELS('ImageNet-21k'),
-    'in22k': Taught.LABELS('ImageNet-21k'),
-}
 _NAMES = {
     'imagenet labels': 'ImageNet-1k labels',
     'imagenet-1k labels': 'ImageNet-1k labels',
@@ -42,8 +33,6 @@ _NAMES = {
     'imagenet-22k labels': 'ImageNet-21k labels',
     'coco pixels': 'COCO pixels',
 }
-_SELF = re.compile(r'dino(v\d)?|mae|i?jepa|mim|lvd\d+m|sat\d+m')
-_TEXTS = re.compile(r'\w*clip\d*|openai|laion\w*|datacomp\w*|webli|dfn\d\w*')
 _SOURCES = ('torchvision://', 'open-mmlab://resnet', 'open-mmlab://vgg')
 """Names under which mmengine knows classifiers that were trained on ImageNet-1k."""
 
@@ -82,23 +71,13 @@ def initial_weights(cfg: Mapping[str, Any]) -> list[InitialWeights]:
     """
     said = declared_supervision(cfg)
     found = []
-    for part, given, name in _named(cfg):
+    for part, given, name in named_weights(cfg):
         declared = said.get(part, said.get(''))
         if given is True:
             found.append(_of_timm(part, str(name), declared))
         else:
             found.append(_of_file(part, str(given), declared))
     return found
-
-
-def weight_files(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """The dotted part and the path of every file of weights that a config begins with.
-
-    What timm or OpenMMLab fetch by name is none.
-    """
-    for part, given, _ in _named(cfg):
-        if isinstance(given, str) and '://' not in given:
-            yield part, weights_file(given)
 
 
 def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, Supervision]:
@@ -126,52 +105,6 @@ def _checked(text: Any) -> Supervision:
     return found
 
 
-def _named(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Part, what ``pretrained`` is or a file, and the timm name, of all that is loaded."""
-    if cfg.get('load_from'):
-        yield 'model', cfg['load_from'], None
-        return
-    files = dict(cfg.get('pretrained') or {})
-    for path, node in _nodes(cfg.get('model') or {}, ''):
-        given = node.get('pretrained', _default(node.get('type')))
-        start = node.get('init_cfg')
-        if isinstance(start, Mapping) and start.get('type') == 'Pretrained':
-            given = start.get('checkpoint')
-        covered = any(path == part or path.startswith(f'{part}.') for part in files)
-        if given and not covered:
-            yield path or 'model', given, node.get('name')
-    for part, file in files.items():
-        yield part, file, None
-
-
-def _nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every dict with a type below ``node``, with its dotted name."""
-    items: Any = ()
-    if isinstance(node, Mapping):
-        if 'type' in node:
-            yield path, node
-        items = ((k, v) for k, v in node.items() if k != 'init_cfg')
-    elif isinstance(node, list | tuple):
-        items = enumerate(node)
-    for key, value in items:
-        yield from _nodes(value, f'{path}.{key}' if path else str(key))
-
-
-def _default(kind: Any) -> Any:
-    """What ``pretrained`` is where a config does not say so."""
-    try:
-        cls = find_type(kind)
-    except ConfigError:
-        return None
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
-        own = base.__dict__.get('__init__')
-        given = inspect.signature(own).parameters if own is not None else {}
-        if 'pretrained' in given:
-            default = given['pretrained'].default
-            return None if default is inspect.Parameter.empty else default
-    return None
-
-
 def _of_timm(part: str, name: str, declared: Supervision | None) -> InitialWeights:
     known = get_pretrained_cfg(name, allow_unregistered=True)
     tag = (known.tag if known else '') or ''
@@ -180,32 +113,6 @@ def _of_timm(part: str, name: str, declared: Supervision | None) -> InitialWeigh
     if found:
         return InitialWeights(part, source, found, KnownBy.TIMM())
     return _declared(part, source, declared)
-
-
-def supervision_of_timm(model: str, tag: str) -> Supervision:
-    """What the weights of a timm model were learnt from, by the rules of timm's names.
-
-    Args:
-        model: Such as 'vit_base_patch16_224'.
-        tag: Such as 'augreg2_in21k_ft_in1k': first trained, then fine-tuned on.
-
-    Returns:
-        Kinds; empty where the names do not tell.
-    """
-    first, _, later = tag.partition('_ft_')
-    tokens = first.split('_')
-    found: set[Said[Taught]] = set()
-    if 'sa1b' in tokens:
-        found.add(Taught.PIXELS('SA-1B'))
-    elif any(map(_SELF.fullmatch, tokens)) or re.search('dinov|beit', model):
-        found.add(Taught.SELF())
-    elif any(map(_TEXTS.fullmatch, tokens)) or re.search('clip|siglip', model):
-        found.add(Taught.TEXTS('web'))
-    else:
-        found |= {_IMAGENETS[token] for token in tokens if token in _IMAGENETS}
-    if found:
-        found |= {_IMAGENETS[each] for each in later.split('_') if each in _IMAGENETS}
-    return frozenset(found)
 
 
 def _of_file(part: str, given: str, declared: Supervision | None) -> InitialWeights:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from wsss_plugins.refiners import DenseCRF, Refiner, RefinerChain
-from wsss_plugins.refiners.crf_presets import PRESETS
 from wsss_plugins.seeds import SeedHead
 from wsss_plugins.structures.card_parts import CRF, AppliedTo, Method
 
@@ -27,7 +25,7 @@ def crfs_of(stage: str, parts: Iterable[object], infers: bool) -> tuple[CRF, ...
     """
     on = AppliedTo.PREDICTIONS if infers else AppliedTo.LABELS
     dense = (part for part in _all(parts) if isinstance(part, DenseCRF))
-    return tuple(dict.fromkeys(CRF(stage, on, *_settings(part)) for part in dense))
+    return tuple(dict.fromkeys(CRF(stage, on, *part.described()) for part in dense))
 
 
 def _all(parts: Iterable[object]) -> Iterator[object]:
@@ -39,23 +37,3 @@ def _all(parts: Iterable[object]) -> Iterator[object]:
             if not isinstance(part, RefinerChain):
                 yield part
             yield from _all(part.parts())
-
-
-def _settings(crf: DenseCRF) -> tuple[str, str]:
-    """Name of the preset that the settings began with, and what was changed."""
-    given = vars(crf.settings)
-    named = [name for name, each in PRESETS.items() if each.source == given['source']]
-    published = vars(PRESETS[named[0]]) if named else {}
-    changed = {k: v for k, v in given.items() if published.get(k) != v}
-    if crf.reference_size is not None:
-        changed['reference_size'] = crf.reference_size
-    if crf.compatibility is not None:
-        changed['compatibility'] = 'a matrix'
-    words = ', '.join(f'{key} {_number(value)}' for key, value in changed.items())
-    return named[0] if named else 'none', words
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return '/'.join(map(_number, value))
-    return f'{value:g}' if isinstance(value, int | float) else str(value)

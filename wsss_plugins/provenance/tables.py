@@ -1,4 +1,4 @@
-"""Tables of results, for people and for programs."""
+"""Supervision cards in tables of results."""
 
 from __future__ import annotations
 
@@ -6,59 +6,24 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from wsss_plugins.provenance.compare import NO_CARD, Row, mark_unlike, refuse_unlike
-from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.tables import (
+    Cell,
+    csv_table,
+    markdown_table,
+    write_csv,
+    write_text,
+)
 
-Cell: TypeAlias = str | int | float | None
 CARD_COLUMN = 'card'
 BELOW = 'How these numbers were made: '
 REMEDY = (
     'leave them out (--stage), or give --mix to have them in one table, where they are '
     'marked'
 )
-
-
-def write_markdown(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> None:
-    """Writes a table in Markdown; numbers with two decimals."""
-    _write(path, markdown_table(header, rows))
-
-
-def write_csv(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> None:
-    """Writes a table with a line of titles; numbers in full."""
-    _write(path, _csv(header, rows))
-
-
-def markdown_table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    texts: int = 0,
-    titles: int = 1,
-) -> str:
-    """A table whose first ``titles`` and last ``texts`` columns are no numbers."""
-    numbers = len(header) - titles - texts
-    lines = [list(header), [*['---'] * titles, *['---:'] * numbers, *['---'] * texts]]
-    lines += [[_shown(cell) for cell in row] for row in rows]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([header, *rows])
-    return text.getvalue()
-
-
-def _shown(cell: Cell) -> str:
-    if isinstance(cell, float):
-        return f'{cell:.2f}'
-    return '-' if cell is None else str(cell).replace('|', r'\|')
 
 
 def add_card(path: Path, card: SupervisionCard) -> None:
@@ -78,12 +43,7 @@ def add_card(path: Path, card: SupervisionCard) -> None:
         write_csv(path, [*header, CARD_COLUMN], rows)
     else:
         table = text.split(f'\n{BELOW}')[0].rstrip('\n')
-        _write(path, f'{table}\n\n{BELOW}{short_form(card)}\n')
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as part:
-        part.write_text(text, encoding='utf-8')
+        write_text(path, f'{table}\n\n{BELOW}{short_form(card)}\n')
 
 
 def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> str:
@@ -119,7 +79,7 @@ def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> 
             ]
             for row, short, sign in zip(rows, shorts, marks.signs, strict=True)
         ]
-        return _csv(header, cells)
+        return csv_table(header, cells)
     cells = [
         [f'{row.title} {sign}'.strip(), *(_number(row, k) for k in columns), short]
         for row, short, sign in zip(rows, shorts, marks.signs, strict=True)

@@ -192,6 +192,19 @@ class DenseCRF(Refiner):
                 f'{self.reference_size}'
             )
 
+    def described(self) -> tuple[str, str]:
+        """Name of the preset that the settings began with, and what was changed."""
+        given = vars(self.settings)
+        named = [n for n, preset in PRESETS.items() if preset.source == given['source']]
+        published = vars(PRESETS[named[0]]) if named else {}
+        changed = {k: v for k, v in given.items() if published.get(k) != v}
+        if self.reference_size is not None:
+            changed['reference_size'] = self.reference_size
+        if self.compatibility is not None:
+            changed['compatibility'] = 'a matrix'
+        words = ', '.join(f'{key} {_number(value)}' for key, value in changed.items())
+        return named[0] if named else 'none', words
+
     def refine(self, image: Tensor, seed: Seed) -> Seed:
         """Returns the marginals as scores and background, which sum to 1."""
         return self._refine_alike([image], [seed])[0]
@@ -269,3 +282,10 @@ def _matrix(rows: Sequence[Sequence[float]] | None) -> Tensor | None:
             f'classes, not {len(rows)} rows of {sorted(lengths)} numbers'
         )
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def _number(value: Any) -> str:
+    """A setting as a text; of several numbers with slashes."""
+    if isinstance(value, list | tuple):
+        return '/'.join(map(_number, value))
+    return f'{value:g}' if isinstance(value, int | float) else str(value)

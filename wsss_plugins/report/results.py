@@ -9,7 +9,7 @@ from typing import Any
 
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.provenance.compare import HEADLINES, headline
+from wsss_plugins.report.rows import HEADLINES, headline
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.layout import IMAGES_FILE, LABELS, SCORES_FILE, SEEDS

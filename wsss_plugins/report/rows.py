@@ -12,17 +12,34 @@ from typing import Any
 
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import UserError
-from wsss_plugins.provenance.compare import Row, headline
+from wsss_plugins.provenance.compare import Row
 from wsss_plugins.provenance.files import card_of_folder
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
 from wsss_plugins.structures.layout import METRICS_FILE, RECORD_FILE
+
+HEADLINES = {
+    'best_miou': 'mIoU at the best threshold',
+    'miou': 'mIoU',
+    'mIoU': 'validation mIoU',
+    'mAP': 'validation mAP',
+}
+"""The metrics that are a stage's result, by the last part of their names."""
 
 COUNTS = ('images', 'failed', 'left_out', 'files', 'threshold')
 """Metrics that are not results."""
 
 COLUMNS = dict(best_miou='mIoU', miou='mIoU')
 """Main results whose names in tables differ from those in metrics."""
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """The key of the metric that is a stage's result, or an empty string."""
+    for name in HEADLINES:
+        for key in metrics:
+            if key.rsplit('/', 1)[-1] == name:
+                return key
+    return ''
 
 
 def rows_of_all(

@@ -23,7 +23,6 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics import CocoAP, check_detections, detections_of_map
 from wsss_plugins.metrics.coco_ap import MEASURES
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import Seed, load_json, save_json
 from wsss_plugins.structures.card_parts import Source, Threshold
@@ -35,6 +34,7 @@ from wsss_plugins.structures.layout import (
     seed_path,
 )
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.tables import write_csv, write_markdown
 
 CATEGORIES = tuple(COCO_CATEGORIES)
 COLUMNS = dict(

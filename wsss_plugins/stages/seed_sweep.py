@@ -14,7 +14,6 @@ from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import SeedIoU, convention_of
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.provenance.tables import write_markdown
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.seed import SeedStage
@@ -23,6 +22,7 @@ from wsss_plugins.structures import atomic_path, load_json, save_json
 from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import FIGURE_FILE, SCORES_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.tables import write_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,13 +16,13 @@ from wsss_plugins.experiment.matrix.words import (
     title_of,
 )
 from wsss_plugins.provenance.compare import NO_CARD
-from wsss_plugins.provenance.tables import Cell, markdown_table, write_csv
 from wsss_plugins.report.cards import card_line, legend
 from wsss_plugins.report.markup import section, tag
 from wsss_plugins.report.markup import table as html_table
 from wsss_plugins.report.page import page
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.tables import Cell, markdown_table, write_csv
 
 SUFFIXES = ('.md', '.csv', '.html')
 MADE = tag('p', 'One line for each column; it opens to the card of one of its cells.')

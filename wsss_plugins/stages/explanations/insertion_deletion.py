@@ -8,12 +8,12 @@ from typing import Any
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.metrics import InsertionDeletion, insertion_deletion_probabilities
-from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import class_logits, relevance_maps
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.tables import write_csv, write_markdown
 
 
 @STAGES.register_module()

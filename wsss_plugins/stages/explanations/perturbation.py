@@ -12,7 +12,6 @@ from torch import Tensor
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.metrics import Perturbation, perturbed_logits
-from wsss_plugins.provenance.tables import Cell, write_csv, write_markdown
 from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import (
     class_logits,
@@ -23,6 +22,7 @@ from wsss_plugins.stages.explanations.attribution import (
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.tables import Cell, write_csv, write_markdown
 
 EXPLAINED = ('predicted', 'target')
 SIGNS = ('negative', 'positive')

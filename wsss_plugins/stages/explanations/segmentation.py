@@ -12,7 +12,6 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import ExplanationSegmentation
-from wsss_plugins.provenance.tables import write_csv, write_markdown
 from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import (
     class_logits,
@@ -25,6 +24,7 @@ from wsss_plugins.structures import IGNORE
 from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.tables import write_csv, write_markdown
 
 COLUMNS = {
     'pixel_accuracy': 'pixel accuracy',
