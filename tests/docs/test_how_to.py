@@ -226,6 +226,7 @@ def test_refine_seeds(ran: Ran) -> None:
     record = ran.record('mine/refine_pipeline', 'pseudo')
     assert record.metrics['images'] == 3 and record.metrics['failed'] == 0
     assert record.provenance == dict(
+        data='data/photos train',
         refiners=['ConstantBackground', 'PAMR', 'DenseCRF'],
         threshold='0.8 times label-free (otsu)',
     )
