@@ -79,6 +79,7 @@ class Stage(ABC):
         return {} if measured is None else measured.words()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses methods that the contract had before, since nothing asks them."""
         super().__init_subclass__(**kwargs)
         for name in {'card', 'ground_truth_files'} & {*vars(cls)}:
             raise ConfigError(

@@ -26,6 +26,7 @@ class Said(Generic[W]):
     detail: str = ''
 
     def __str__(self) -> str:
+        """The text of the fact, as cards show and files keep it."""
         return str(self.kind.value).format(self.detail)
 
 
