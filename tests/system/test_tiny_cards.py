@@ -19,8 +19,7 @@ from wsss_plugins.config import load_config
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment import Pipeline
-from wsss_plugins.provenance import Ran, make_card
-from wsss_plugins.provenance.run import declared, session_of
+from wsss_plugins.provenance.run import Ran, declared, make_card, session_of
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, OtsuBackground
 from wsss_plugins.seeds import AttentionRollout
 from wsss_plugins.structures import load_json
@@ -49,6 +48,9 @@ def tiny_pipeline(data_root: Path, edit: Edit | None = None, seed: int = 0) -> P
     options = parse_options(tiny.small_pipeline()) | dict(seed=seed)
     cfg = load_config(tiny.CONFIG, options)
     if edit is not None:
+        for each in cfg.pipeline:  # for edits of the data of one stage alone
+            if isinstance(each.get('dataset'), str):
+                each['dataset'] = dict(cfg.datasets[each['dataset']])
         edit({stage['name']: stage for stage in cfg.pipeline})
     return Pipeline(cfg, data_root=str(data_root))
 
@@ -375,8 +377,7 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
 
     network = of().networks[-1]
     assert network.weights == 'resnet18.safetensors'
-    lost = Taught.UNKNOWN('resnet18.safetensors, not declared')
-    assert network.supervision == {lost}
+    assert network.supervision == {Taught.UNKNOWN(f'{weights.name}, not declared')}
     assert 'scratch+weights ?' in short_form(of())
     declared = of(pretrained_supervision='ImageNet labels')
     assert declared.networks[-1].supervision == {Taught.LABELS('ImageNet-1k')}
@@ -395,5 +396,5 @@ def test_weights_from_a_file(data_root, tmp_path, finished) -> None:
     known = of(pretrained_supervision='COCO pixels')
     own = known.networks[-1]
     assert own.supervision == {Taught.NOTHING()}, 'the card of the file knows better'
-    assert own.known_by == (KnownBy.CARD('resnet18.safetensors'),)
+    assert own.known_by == (KnownBy.CARD(weights.name),)
     assert 'threshold of pseudo' in known.pixels
