@@ -1,14 +1,6 @@
 """The rows of ACR's ablations, as overrides of a training config."""
 
-from wsss_plugins.losses import MapEquivarianceLoss
-from wsss_plugins.seeds import (
-    CAM,
-    TSCAM,
-    ACRGradientMap,
-    AffinityRefined,
-    AttentionGradCAM,
-    GenericAttentionRelevance,
-)
+from wsss_plugins import losses, seeds
 
 # Table 4: region activation and region affinity consistency. The baseline classifies two
 # views as the others do.
@@ -26,20 +18,20 @@ regularisations = {
 trainings = {
     'baseline': _baseline,
     'seam': _baseline
-    | {'model.equivariance': dict(type=MapEquivarianceLoss, weight=1.0)},
+    | {'model.equivariance': dict(type=losses.MapEquivarianceLoss, weight=1.0)},
     'acr': {},
 }
 
 # Table 5: what reads the maps out of one model that ACR has trained.
 heads = {
-    'cam': dict(type=CAM),
-    'ts_cam': dict(type=TSCAM),
-    'grad_cam': dict(type=AttentionGradCAM),
-    'generic': dict(type=GenericAttentionRelevance),
+    'cam': dict(type=seeds.CAM),
+    'ts_cam': dict(type=seeds.TSCAM),
+    'grad_cam': dict(type=seeds.AttentionGradCAM),
+    'generic': dict(type=seeds.GenericAttentionRelevance),
     'generic_refined': dict(
-        type=AffinityRefined, head=dict(type=GenericAttentionRelevance)
+        type=seeds.AffinityRefined, head=dict(type=seeds.GenericAttentionRelevance)
     ),
-    'acr': dict(type=ACRGradientMap, start_block=-2, affinity=True),
+    'acr': dict(type=seeds.ACRGradientMap, start_block=-2, affinity=True),
 }
 
 # Table 7: what makes the second view. A list is a composition, from left to right.

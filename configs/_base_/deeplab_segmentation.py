@@ -8,7 +8,7 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
 
-from wsss_plugins.segmentors import DeepLabRates
+from wsss_plugins import segmentors
 
 with read_base():
     from .normalisation import imagenet as _imagenet
@@ -34,7 +34,7 @@ model = dict(
 max_epochs = train_cfg.max_epochs = _rate.end = 19
 optim_wrapper.optimizer.lr = 2.5e-4
 optim_wrapper.update(
-    constructor=DeepLabRates,
+    constructor=segmentors.DeepLabRates,
     # The head ten times as fast, biases twice as fast again and without decay.
     paramwise_cfg=dict(head=10.0, bias=2.0, bias_decay=0.0),
 )

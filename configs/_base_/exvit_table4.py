@@ -1,21 +1,13 @@
 """The rows of table 4 of eX-ViT: the model that is explained, and by which method."""
 
-from wsss_plugins.seeds import (
-    AttentionGradCAM,
-    AttentionRollout,
-    AttributeCAM,
-    GenericAttentionRelevance,
-    PartialLRP,
-    RawAttention,
-    TransformerAttribution,
-)
+from wsss_plugins import seeds
 
 rows = dict(
-    grad_cam=('vit', dict(type=AttentionGradCAM)),
-    partial_lrp=('vit', dict(type=PartialLRP)),
-    raw_attention=('vit', dict(type=RawAttention)),  # the row 'ViT'
-    rollout=('vit', dict(type=AttentionRollout)),
-    transformer_attribution=('vit', dict(type=TransformerAttribution)),
-    generic_relevance=('vit', dict(type=GenericAttentionRelevance)),
-    ex_vit=('exvit', dict(type=AttributeCAM)),
+    grad_cam=('vit', dict(type=seeds.AttentionGradCAM)),
+    partial_lrp=('vit', dict(type=seeds.PartialLRP)),
+    raw_attention=('vit', dict(type=seeds.RawAttention)),  # the row 'ViT'
+    rollout=('vit', dict(type=seeds.AttentionRollout)),
+    transformer_attribution=('vit', dict(type=seeds.TransformerAttribution)),
+    generic_relevance=('vit', dict(type=seeds.GenericAttentionRelevance)),
+    ex_vit=('exvit', dict(type=seeds.AttributeCAM)),
 )

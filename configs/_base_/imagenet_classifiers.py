@@ -3,13 +3,15 @@
 A file takes the place of a download: pretrained='FILE' (.pth, .safetensors or .npz).
 """
 
-from wsss_plugins.classifiers import TimmClassifier
+from wsss_plugins import classifiers
 
 vit_base = dict(
-    type=TimmClassifier,
+    type=classifiers.TimmClassifier,
     name='vit_base_patch16_224.orig_in21k_ft_in1k',
     pretrained=True,
 )
 deit_base = dict(
-    type=TimmClassifier, name='deit_base_patch16_224.fb_in1k', pretrained=True
+    type=classifiers.TimmClassifier,
+    name='deit_base_patch16_224.fb_in1k',
+    pretrained=True,
 )

@@ -5,17 +5,16 @@ The configs of methods update its `model`; each runs for a minute or two on two 
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import TokenHead, WSSSClassifier
+from wsss_plugins import backbones, classifiers
 
 with read_base():
     from .adamw_cosine import *
     from .synthetic_data import *
 
 model = dict(
-    type=WSSSClassifier,
+    type=classifiers.WSSSClassifier,
     backbone=dict(
-        type=TimmViT,
+        type=backbones.TimmViT,
         stem='conv',
         img_size=64,
         patch_size=8,
@@ -24,6 +23,6 @@ model = dict(
         num_heads=4,
         mlp_ratio=3,
     ),
-    head=dict(type=TokenHead, num_classes=num_classes, pool_fraction=0.2),
+    head=dict(type=classifiers.TokenHead, num_classes=num_classes, pool_fraction=0.2),
     drop_patches=0.5,
 )

@@ -10,7 +10,7 @@ from wsss_plugins.datasets import (
     RandomCropPad,
     ResizeLongSide,
 )
-from wsss_plugins.metrics import MultiLabelAP
+from wsss_plugins import metrics
 
 data_root = 'data/VOCdevkit/VOC2012'
 num_classes = 20
@@ -49,4 +49,4 @@ val_dataloader = dict(
         ],
     ),
 )
-val_evaluator = dict(type=MultiLabelAP)
+val_evaluator = dict(type=metrics.MultiLabelAP)

@@ -6,7 +6,7 @@ from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.evaluation.metrics import IoUMetric
 
 from wsss_plugins.datasets import LoadImage, LoadLabelMap
-from wsss_plugins.refiners import DenseCRF
+from wsss_plugins import refiners
 
 with read_base():
     from .voc_data import data_root, train_dataloader, val_dataloader
@@ -44,5 +44,5 @@ val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
 prediction = dict(
     scales=(0.5, 0.75, 1.0, 1.25, 1.5),
     flip=True,
-    refiners=[dict(type=DenseCRF, preset='deeplab')],
+    refiners=[dict(type=refiners.DenseCRF, preset='deeplab')],
 )

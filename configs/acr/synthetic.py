@@ -2,17 +2,16 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import ACRClassifier, AttentionEntropyHook
-from wsss_plugins.losses import AttentionConsistencyLoss
+from wsss_plugins import classifiers, losses
 
 with read_base():
     from .._base_.synthetic_classifier import *
 
 model.update(
-    type=ACRClassifier,
+    type=classifiers.ACRClassifier,
     # From scratch, the paper's weights of 100 flatten the attention; see docs/methods.md.
     consistency=dict(
-        type=AttentionConsistencyLoss, activation_weight=0.1, affinity_weight=0.1
+        type=losses.AttentionConsistencyLoss, activation_weight=0.1, affinity_weight=0.1
     ),
 )
-custom_hooks = [dict(type=AttentionEntropyHook)]
+custom_hooks = [dict(type=classifiers.AttentionEntropyHook)]

@@ -7,9 +7,7 @@ docs/methods.md.
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import ACRClassifier, AttentionEntropyHook, TokenHead
-from wsss_plugins.losses import AttentionConsistencyLoss
+from wsss_plugins import backbones, classifiers, losses
 
 with read_base():
     from .._base_.normalisation import half as _half
@@ -17,9 +15,9 @@ with read_base():
     from .._base_.voc_data import *
 
 model = dict(
-    type=ACRClassifier,
+    type=classifiers.ACRClassifier,
     backbone=dict(
-        type=TimmViT,
+        type=backbones.TimmViT,
         name='vit_base_r50_s16_384',
         pretrained=True,  # of timm; or the path of a local file
         final_norm=True,
@@ -28,14 +26,16 @@ model = dict(
     ),
     # Only the class token is supervised; patches are read through the same weights.
     head=dict(
-        type=TokenHead,
+        type=classifiers.TokenHead,
         num_classes=num_classes,
         sources=('class',),
         shared=True,
         pool_fraction=1.0,
     ),
     consistency=dict(
-        type=AttentionConsistencyLoss, activation_weight=100.0, affinity_weight=100.0
+        type=losses.AttentionConsistencyLoss,
+        activation_weight=100.0,
+        affinity_weight=100.0,
     ),
     **_half,  # as the hybrid's ImageNet weights were trained
 )
@@ -44,4 +44,4 @@ _, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _, _, _val_crop, _ = val_dataloader.dataset.pipeline
 _crop.pad = _val_crop.pad = [128, 128, 128]
 
-custom_hooks = [dict(type=AttentionEntropyHook)]
+custom_hooks = [dict(type=classifiers.AttentionEntropyHook)]

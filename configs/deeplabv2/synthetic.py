@@ -6,7 +6,7 @@ from mmseg.models.backbones import ResNetV1c
 from mmseg.models.losses import CrossEntropyLoss
 from torch.optim import AdamW
 
-from wsss_plugins.segmentors import DeepLabV2Head
+from wsss_plugins import segmentors
 
 with read_base():
     from .._base_.deeplab_segmentation import *
@@ -25,7 +25,7 @@ model.backbone = dict(
     contract_dilation=True,
 )
 model.decode_head = dict(
-    type=DeepLabV2Head,
+    type=segmentors.DeepLabV2Head,
     in_channels=192,
     in_index=0,
     num_classes=num_classes,

@@ -2,10 +2,10 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.segmentors import MultiScaleSegmentor
+from wsss_plugins import segmentors
 
 with read_base():
     from .synthetic import *
 
-model.type = MultiScaleSegmentor
+model.type = segmentors.MultiScaleSegmentor
 prediction = dict(scales=(1.0,), flip=False)  # the network fuses its scales itself

@@ -2,14 +2,14 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import WideResNet38
+from wsss_plugins import backbones
 
 with read_base():
     from .synthetic import *
     from .voc_resnet38 import model as _wide
 
 model.backbone = dict(
-    type=WideResNet38,
+    type=backbones.WideResNet38,
     base_channels=4,
     frozen_stages=-1,
     norm_eval=False,  # there are no statistics to keep

@@ -2,14 +2,14 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import VGG16LargeFOV
+from wsss_plugins import backbones
 
 with read_base():
     from .synthetic import *
     from .voc_vgg16 import model as _wide
 
 model.backbone = dict(
-    type=VGG16LargeFOV,
+    type=backbones.VGG16LargeFOV,
     base_channels=16,
     fc_channels=64,
     dilation=3,  # an 8x8 grid has no room for a rate of 12

@@ -5,14 +5,14 @@ The segmentor of tables 3 and 10 of ACR.
 
 from mmengine.config import read_base
 
-from wsss_plugins.segmentors import DeepLabResNet, DeepLabV2Head
+from wsss_plugins import segmentors
 
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
 
 model.backbone = dict(
-    type=DeepLabResNet,
+    type=segmentors.DeepLabResNet,
     depth=101,
     strides=(1, 2, 1, 1),  # output stride 8
     dilations=(1, 1, 2, 4),
@@ -27,5 +27,5 @@ model.backbone = dict(
 )
 pretrained_supervision = 'ImageNet labels'
 model.decode_head.update(
-    type=DeepLabV2Head, in_channels=2048, in_index=0, num_classes=num_classes
+    type=segmentors.DeepLabV2Head, in_channels=2048, in_index=0, num_classes=num_classes
 )

@@ -6,10 +6,10 @@ train_dataloader.batch_size=5 optim_wrapper.accumulative_counts=2 where memory i
 
 from mmengine.config import read_base
 
-from wsss_plugins.segmentors import MultiScaleSegmentor
+from wsss_plugins import segmentors
 
 with read_base():
     from .voc_r101 import *
 
-model.type = MultiScaleSegmentor
+model.type = segmentors.MultiScaleSegmentor
 prediction.update(scales=(1.0,), flip=False)  # the network fuses its scales itself

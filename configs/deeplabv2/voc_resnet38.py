@@ -6,22 +6,20 @@ nothing of its schedule: schedule and dense CRF are those of MCTformer's code.
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import WideResNet38
-from wsss_plugins.refiners import DenseCRF
-from wsss_plugins.segmentors import LargeFOVHead
+from wsss_plugins import backbones, refiners, segmentors
 
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
 
 model.backbone = dict(
-    type=WideResNet38,
+    type=backbones.WideResNet38,
     # The published ILSVRC weights in PSA's names, wherever you keep them.
     pretrained='data/pretrained/resnet38_ilsvrc.pth',
 )
 pretrained_supervision = 'ImageNet labels'
 model.decode_head.update(
-    type=LargeFOVHead, in_channels=4096, in_index=2, num_classes=num_classes
+    type=segmentors.LargeFOVHead, in_channels=4096, in_index=2, num_classes=num_classes
 )
 
 _, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
@@ -36,5 +34,5 @@ optim_wrapper.optimizer.update(
 )
 optim_wrapper.paramwise_cfg.update(bias=1.0, bias_decay=1.0)
 prediction.update(
-    flip=False, merge='max', refiners=[dict(type=DenseCRF, preset='mctformer')]
+    flip=False, merge='max', refiners=[dict(type=refiners.DenseCRF, preset='mctformer')]
 )

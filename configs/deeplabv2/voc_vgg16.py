@@ -3,14 +3,14 @@
 from mmengine.config import read_base
 from mmseg.models.decode_heads import FCNHead
 
-from wsss_plugins.backbones import VGG16LargeFOV
+from wsss_plugins import backbones
 
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
 
 model.backbone = dict(
-    type=VGG16LargeFOV,
+    type=backbones.VGG16LargeFOV,
     # torchvision's vgg16-*.pth or timm's vgg16, wherever you keep it.
     pretrained='data/pretrained/vgg16.pth',
 )

@@ -2,25 +2,23 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import ExViT
-from wsss_plugins.classifiers import AttributeHead, ExViTClassifier, MomentumHook
+from wsss_plugins import backbones, classifiers, losses
 from wsss_plugins.datasets import ResizeLongSide, TwoViews
-from wsss_plugins.losses import AttributeLoss
 
 with read_base():
     from .._base_.synthetic_classifier import *
 
 model = dict(
-    type=ExViTClassifier,
+    type=classifiers.ExViTClassifier,
     backbone=dict(
         model.backbone,
-        type=ExViT,
+        type=backbones.ExViT,
         stem='conv_group',  # no batch norm: workers train as one
         fuse_blocks=3,
         scale='tokens',  # from scratch it learns much faster; see docs/methods.md
     ),
     head=dict(
-        type=AttributeHead,
+        type=classifiers.AttributeHead,
         num_classes=num_classes,
         channels=64,
         attributes=4,
@@ -28,9 +26,9 @@ model = dict(
     ),
     # From scratch, the paper's weight of 1 for L_div keeps the classes from being learnt
     # for epochs; see docs/methods.md.
-    attribute_loss=dict(type=AttributeLoss, discriminability=0.5, diversity=0.1),
+    attribute_loss=dict(type=losses.AttributeLoss, discriminability=0.5, diversity=0.1),
 )
-custom_hooks = [dict(type=MomentumHook, momentum=0.999)]
+custom_hooks = [dict(type=classifiers.MomentumHook, momentum=0.999)]
 
 _resize = dict(type=ResizeLongSide, low=48, high=96)
 _load, _flip, _crop, _pack = train_dataloader.dataset.pipeline

@@ -9,28 +9,31 @@ from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from torch.optim import AdamW
 
-from wsss_plugins.backbones import ExViT
-from wsss_plugins.classifiers import AttributeHead, ExViTClassifier, MomentumHook
+from wsss_plugins import backbones, classifiers, losses
 from wsss_plugins.datasets import TwoViews
-from wsss_plugins.losses import AttributeLoss
 
 with read_base():
     from .._base_.sgd_poly import *
     from .._base_.voc_data import *
 
 model = dict(
-    type=ExViTClassifier,
+    type=classifiers.ExViTClassifier,
     backbone=dict(
-        type=ExViT,
+        type=backbones.ExViT,
         name='deit_small_patch16_224',  # 12 blocks, 6 heads, 384 channels
         pretrained=True,
         fuse_blocks=3,
         scale='tokens',  # what DeiT's weights are used to: means, not sums over tokens
     ),
-    head=dict(type=AttributeHead, num_classes=num_classes, channels=256, attributes=8),
-    attribute_loss=dict(type=AttributeLoss, discriminability=0.5, diversity=1.0),
+    head=dict(
+        type=classifiers.AttributeHead,
+        num_classes=num_classes,
+        channels=256,
+        attributes=8,
+    ),
+    attribute_loss=dict(type=losses.AttributeLoss, discriminability=0.5, diversity=1.0),
 )
-custom_hooks = [dict(type=MomentumHook, momentum=0.999)]
+custom_hooks = [dict(type=classifiers.MomentumHook, momentum=0.999)]
 
 train_dataloader.batch_size = 16
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline

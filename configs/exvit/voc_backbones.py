@@ -2,15 +2,15 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import TokenHead, WSSSClassifier
+from wsss_plugins import classifiers
 
 with read_base():
     from .voc import *
 
 model = dict(
-    type=WSSSClassifier,
+    type=classifiers.WSSSClassifier,
     backbone=dict(model.backbone, patch='fused'),
-    head=dict(type=TokenHead, num_classes=num_classes, sources=('patch',)),
+    head=dict(type=classifiers.TokenHead, num_classes=num_classes, sources=('patch',)),
 )
 custom_hooks = []
 _load, _two_views = train_dataloader.dataset.pipeline

@@ -5,8 +5,7 @@ For 50 photos and more, of any size; how many classes there are is counted in th
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import TokenHead, WSSSClassifier
+from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import LoadCrop
 
 with read_base():
@@ -15,13 +14,15 @@ with read_base():
     from .._base_.voc_data import train_dataloader, val_dataloader, val_evaluator
 
 model = dict(
-    type=WSSSClassifier,
+    type=classifiers.WSSSClassifier,
     backbone=dict(
-        type=TimmViT,
+        type=backbones.TimmViT,
         name='deit_small_patch16_224',
         pretrained=True,  # timm fetches it; a file of it, or False to begin from scratch
     ),
-    head=dict(type=TokenHead, num_classes=None, pool_fraction=0.2),  # as many as tags
+    head=dict(
+        type=classifiers.TokenHead, num_classes=None, pool_fraction=0.2
+    ),  # as many as tags
 )
 
 _, _, _flip, _, _pack = train_dataloader.dataset.pipeline

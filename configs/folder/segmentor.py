@@ -10,7 +10,7 @@ from mmseg.datasets.transforms import PhotoMetricDistortion
 from mmseg.models.decode_heads import FCNHead
 from torch.optim import AdamW
 
-from wsss_plugins.backbones import PatchMaps, TimmViT
+from wsss_plugins import backbones
 from wsss_plugins.datasets import LoadCrop
 
 with read_base():
@@ -20,8 +20,8 @@ with read_base():
 
 model.data_preprocessor.size = (256, 256)
 model.backbone = dict(
-    type=PatchMaps,
-    backbone=dict(type=TimmViT, name='deit_small_patch16_224'),
+    type=backbones.PatchMaps,
+    backbone=dict(type=backbones.TimmViT, name='deit_small_patch16_224'),
     pretrained=None,  # the pipeline puts the trained classifier here
 )
 model.decode_head.update(

@@ -10,7 +10,7 @@ partial LRP 76.31, 84.67, 57.94; transformer attribution 79.70, 86.03, 61.95.
 from mmengine.config import read_base
 
 from wsss_plugins.datasets import ImageNetSeg
-from wsss_plugins.stages import SegmentationTestStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.attribution_methods import methods
@@ -22,7 +22,9 @@ datasets = dict(
         type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True
     )
 )
-test = dict(type=SegmentationTestStage, methods=methods, dataset='images', batch_size=8)
+test = dict(
+    type=stages.SegmentationTestStage, methods=methods, dataset='images', batch_size=8
+)
 
 pipeline = dict(
     vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)

@@ -7,7 +7,7 @@ No table of the paper: a third test of the same methods, on the same classifiers
 
 from mmengine.config import read_base
 
-from wsss_plugins.stages import InsertionDeletionTestStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.attribution_methods import methods
@@ -15,7 +15,10 @@ with read_base():
     from .perturbation_imagenet import datasets
 
 test = dict(
-    type=InsertionDeletionTestStage, methods=methods, dataset='images', batch_size=8
+    type=stages.InsertionDeletionTestStage,
+    methods=methods,
+    dataset='images',
+    batch_size=8,
 )
 
 pipeline = dict(

@@ -10,7 +10,7 @@ positive): rollout 53.10, 20.05; raw attention 45.55, 23.99; GradCAM 41.52, 34.0
 from mmengine.config import read_base
 
 from wsss_plugins.datasets import ImageNet
-from wsss_plugins.stages import PerturbationTestStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.attribution_methods import methods
@@ -20,7 +20,9 @@ data_root = 'data/imagenet'
 datasets = dict(
     images=dict(type=ImageNet, data_root=data_root, split='val', verify_count=True)
 )
-test = dict(type=PerturbationTestStage, methods=methods, dataset='images', batch_size=8)
+test = dict(
+    type=stages.PerturbationTestStage, methods=methods, dataset='images', batch_size=8
+)
 
 pipeline = dict(
     vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)

@@ -2,15 +2,16 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import MultiClassTokenViT
-from wsss_plugins.classifiers import MCTHead, WSSSClassifier
+from wsss_plugins import backbones, classifiers
 
 with read_base():
     from .._base_.synthetic_classifier import *
 
 model = dict(
-    type=WSSSClassifier,
-    backbone=dict(model.backbone, type=MultiClassTokenViT, num_classes=num_classes),
-    head=dict(type=MCTHead, num_classes=num_classes),
+    type=classifiers.WSSSClassifier,
+    backbone=dict(
+        model.backbone, type=backbones.MultiClassTokenViT, num_classes=num_classes
+    ),
+    head=dict(type=classifiers.MCTHead, num_classes=num_classes),
 )
 custom_hooks = []

@@ -2,11 +2,11 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import ACRClassifier
+from wsss_plugins import classifiers
 
 with read_base():
     from .synthetic import *
     from ..acr.synthetic import custom_hooks
     from ..acr.synthetic import model as _acr
 
-model.update(type=ACRClassifier, consistency=_acr.consistency)
+model.update(type=classifiers.ACRClassifier, consistency=_acr.consistency)

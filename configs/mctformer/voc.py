@@ -9,8 +9,7 @@ random scale, crop and colours.
 
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import MultiClassTokenViT
-from wsss_plugins.classifiers import MCTHead, WSSSClassifier
+from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import ColorJitter
 
 with read_base():
@@ -18,15 +17,15 @@ with read_base():
     from .._base_.voc_data import *
 
 model = dict(
-    type=WSSSClassifier,
+    type=classifiers.WSSSClassifier,
     backbone=dict(
-        type=MultiClassTokenViT,
+        type=backbones.MultiClassTokenViT,
         name='deit_small_patch16_224',
         num_classes=num_classes,
         pretrained=True,  # of timm; or the path of a local file
         drop_path_rate=0.1,
     ),
-    head=dict(type=MCTHead, num_classes=num_classes),
+    head=dict(type=classifiers.MCTHead, num_classes=num_classes),
 )
 
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline

@@ -2,7 +2,7 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.classifiers import ACRClassifier
+from wsss_plugins import classifiers
 
 with read_base():
     from ..acr.voc import custom_hooks
@@ -11,4 +11,4 @@ with read_base():
 
 # The paper says that ACR joins the training of MCTformer and not with which weights:
 # these are its own.
-model.update(type=ACRClassifier, consistency=_acr.consistency)
+model.update(type=classifiers.ACRClassifier, consistency=_acr.consistency)

@@ -2,13 +2,13 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.losses import ClassContrastLoss
+from wsss_plugins import losses
 
 with read_base():
     from .voc import *
 
 model.backbone.img_size = 448
-model.head.update(pool='rank', contrast=dict(type=ClassContrastLoss))
+model.head.update(pool='rank', contrast=dict(type=losses.ClassContrastLoss))
 _, _resize, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _resize.update(low=448, high=1024)
 _crop.size = 448

@@ -8,8 +8,7 @@ tools/export_weights.py, see docs/methods.md.
 from mmengine.config import read_base
 from mmengine.optim import LinearLR
 
-from wsss_plugins.classifiers import MaskedDenoiser
-from wsss_plugins.metrics import MendedPixels
+from wsss_plugins import classifiers, metrics
 
 with read_base():
     from .._base_.synthetic_classifier import *
@@ -17,10 +16,10 @@ with read_base():
 data_root = 'data/synthetic_recombined/VOC2012'
 train_dataloader.dataset.data_root = data_root
 val_dataloader.dataset.data_root = data_root
-val_evaluator = dict(type=MendedPixels)
+val_evaluator = dict(type=metrics.MendedPixels)
 
 model = dict(
-    type=MaskedDenoiser,
+    type=classifiers.MaskedDenoiser,
     backbone=model.backbone,
     mask_ratio=0.6,
     colour_shift=0.3,

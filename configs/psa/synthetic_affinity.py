@@ -6,9 +6,7 @@ stride of 2, and pairs may start at the border.
 
 from mmengine.config import read_base
 
-from wsss_plugins.affinity import AffinityNet
-from wsss_plugins.backbones import TransformerStem
-from wsss_plugins.losses import AffinityLoss
+from wsss_plugins import affinity, backbones, losses
 
 with read_base():
     from .._base_.synthetic_classifier import data_root
@@ -19,10 +17,10 @@ with read_base():
 stride = 2
 
 model = dict(
-    type=AffinityNet,
+    type=affinity.AffinityNet,
     backbone=dict(
         _classifier.backbone,
-        type=TransformerStem,
+        type=backbones.TransformerStem,
         pretrained=None,  # the pipeline puts the trained classifier here
     ),
     in_channels=(32, 64, 128),
@@ -30,7 +28,7 @@ model = dict(
     groups=8,
     stride=stride,
     border='irn',
-    loss=dict(type=AffinityLoss),
+    loss=dict(type=losses.AffinityLoss),
 )
 
 _, _, _, _crop, _, _pool, _ = train_dataloader.dataset.pipeline

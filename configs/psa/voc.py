@@ -3,8 +3,7 @@
 from mmcv.transforms import Resize
 from mmengine.config import read_base
 
-from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import TokenHead, WSSSClassifier
+from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import ColorJitter
 
 with read_base():
@@ -13,13 +12,18 @@ with read_base():
     from .._base_.voc_data import *
 
 model = dict(
-    type=WSSSClassifier,
+    type=classifiers.WSSSClassifier,
     backbone=dict(
-        type=TimmViT,
+        type=backbones.TimmViT,
         name='vit_base_r50_s16_384',
         pretrained=True,  # of timm; or the path of a local file
     ),
-    head=dict(type=TokenHead, num_classes=num_classes, sources=('class',), shared=True),
+    head=dict(
+        type=classifiers.TokenHead,
+        num_classes=num_classes,
+        sources=('class',),
+        shared=True,
+    ),
     **_half,
 )
 

@@ -11,10 +11,8 @@ from mmcv.transforms import Resize
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs
 
-from wsss_plugins.affinity import AffinityNet
-from wsss_plugins.backbones import TransformerStem
+from wsss_plugins import affinity, backbones, losses
 from wsss_plugins.datasets import ColorJitter, LoadConfidentScores, PoolConfidentLabels
-from wsss_plugins.losses import AffinityLoss
 
 with read_base():
     from .._base_.normalisation import half as _half
@@ -22,9 +20,9 @@ with read_base():
     from .._base_.voc_data import data_root, train_dataloader
 
 model = dict(
-    type=AffinityNet,
+    type=affinity.AffinityNet,
     backbone=dict(
-        type=TransformerStem,
+        type=backbones.TransformerStem,
         name='vit_base_r50_s16_384',
         pretrained=True,  # of timm; the pipeline puts the trained classifier here
     ),
@@ -34,7 +32,7 @@ model = dict(
     groups=32,
     stride=8,
     radius=5,
-    loss=dict(type=AffinityLoss, eps=1e-6),
+    loss=dict(type=losses.AffinityLoss, eps=1e-6),
     **_half,
 )
 

@@ -5,17 +5,16 @@ It refines the maps for tables 2 and 3 of ACR and for table 2 of eX-ViT.
 
 from mmengine.config import read_base
 
-from wsss_plugins.affinity import AffinityNet
-from wsss_plugins.backbones import WideResNet38
+from wsss_plugins import affinity, backbones
 from wsss_plugins.datasets import RandomCropPad
 
 with read_base():
     from .voc_affinity import *
 
 model = dict(
-    type=AffinityNet,
+    type=affinity.AffinityNet,
     backbone=dict(
-        type=WideResNet38,
+        type=backbones.WideResNet38,
         frozen_stages=1,
         # The published ILSVRC weights in PSA's names, wherever you keep them.
         pretrained='data/pretrained/resnet38_ilsvrc.pth',

@@ -6,8 +6,7 @@ false positives, and refines the maps with it.
 
 from mmengine.config import read_base
 
-from wsss_plugins.refiners import DenseCRF, PowerBackground
-from wsss_plugins.seeds import ACRGradientMap
+from wsss_plugins import refiners, seeds
 
 with read_base():
     from ...deeplabv2.voc_r101 import prediction as protocol
@@ -15,9 +14,9 @@ with read_base():
     from .stages import look, maps_report, report, score, segmentation, train
 
 look.update(input_size=(384, 384), align_corners=True, batch_size=4)
-acr = dict(look, head=dict(type=ACRGradientMap, start_block=-2, affinity=True))
-plain = dict(look, head=dict(type=ACRGradientMap, start_block=-2, affinity=False))
-crf = dict(type=DenseCRF, preset='acr')
+acr = dict(look, head=dict(type=seeds.ACRGradientMap, start_block=-2, affinity=True))
+plain = dict(look, head=dict(type=seeds.ACRGradientMap, start_block=-2, affinity=False))
+crf = dict(type=refiners.DenseCRF, preset='acr')
 
 seeding = dict(
     classifier=train,
@@ -27,7 +26,7 @@ seeding = dict(
     acr_score=dict(score, seeds='acr'),
 )
 pseudo_labels.confident.update(
-    seeds='plain', refiners=[dict(type=PowerBackground), crf]
+    seeds='plain', refiners=[dict(type=refiners.PowerBackground), crf]
 )
 pseudo_labels.pseudo.update(seeds='acr', refiners=[*walk, crf])
 segmentation.prediction.update(protocol)

@@ -5,25 +5,26 @@ Reads the stage 'maps', the data sets 'images' and 'masks' and the training 'aff
 
 from mmengine.config import read_base
 
-from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
-from wsss_plugins.stages import ConfidentLabelStage
+from wsss_plugins import refiners, stages
 
 with read_base():
     from .stages import refine, score_labels, train
 
-crf = dict(type=DenseCRF, preset='psa')
+crf = dict(type=refiners.DenseCRF, preset='psa')
 walk = [
-    dict(type=PowerBackground, alpha=16),
-    dict(type=RandomWalk, affinity='affinity', beta=8, log_steps=8, border='psa'),
+    dict(type=refiners.PowerBackground, alpha=16),
+    dict(
+        type=refiners.RandomWalk, affinity='affinity', beta=8, log_steps=8, border='psa'
+    ),
 ]
 pseudo_labels = dict(
     confident=dict(
-        type=ConfidentLabelStage,
+        type=stages.ConfidentLabelStage,
         seeds='maps',
         dataset='images',
         alpha_low=4,
         alpha_high=32,
-        refiners=[dict(type=PowerBackground), crf],
+        refiners=[dict(type=refiners.PowerBackground), crf],
     ),
     affinity=dict(train, config='affinity', label_maps='confident'),
     pseudo=dict(refine, seeds='maps', refiners=[*walk, crf]),

@@ -6,8 +6,7 @@ and with ResNet-101.
 
 from mmengine.config import read_base
 
-from wsss_plugins.refiners import ConstantBackground
-from wsss_plugins.seeds import AttributeCAM
+from wsss_plugins import refiners, seeds
 
 with read_base():
     from ...deeplabv2.voc_r101 import prediction as r101_protocol
@@ -17,7 +16,7 @@ with read_base():
     from .stages import segmentation, train
 
 maps = dict(
-    look, head=dict(type=AttributeCAM), scales=(0.5, 1.0, 1.5, 2.0), batch_size=4
+    look, head=dict(type=seeds.AttributeCAM), scales=(0.5, 1.0, 1.5, 2.0), batch_size=4
 )
 seeding = dict(classifier=train, maps=maps, maps_score=dict(score, seeds='maps'))
 # Table 1, '+ denseCRF': the maps with a dense CRF, without affinities.
@@ -26,7 +25,7 @@ label_crf = dict(
         refine,
         seeds='maps',
         threshold='maps_score',
-        refiners=[dict(type=ConstantBackground), crf],
+        refiners=[dict(type=refiners.ConstantBackground), crf],
     ),
     crf_score=dict(score_labels, labels='crf'),
 )

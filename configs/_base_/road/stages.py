@@ -1,26 +1,19 @@
 """The stages of the road, each with what nearly every pipeline gives it."""
 
 from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import (
-    EvaluateLabelStage,
-    EvaluateSeedStage,
-    PredictStage,
-    RefineStage,
-    SeedStage,
-    TrainStage,
-)
+from wsss_plugins import stages
 
-train = dict(type=TrainStage, config='classifier')
-look = dict(type=SeedStage, model='classifier', dataset='images')
-score = dict(type=EvaluateSeedStage, dataset='masks')
-refine = dict(type=RefineStage, dataset='images')
-score_labels = dict(type=EvaluateLabelStage, dataset='masks')
+train = dict(type=stages.TrainStage, config='classifier')
+look = dict(type=stages.SeedStage, model='classifier', dataset='images')
+score = dict(type=stages.EvaluateSeedStage, dataset='masks')
+refine = dict(type=stages.RefineStage, dataset='images')
+score_labels = dict(type=stages.EvaluateLabelStage, dataset='masks')
 maps_report = dict(type=ReportStage, name='report', dataset='masks')
 
 # A segmentor trained on pseudo labels, its predictions, and their mIoU.
 segmentation = dict(
-    segmentor=dict(type=TrainStage, config='segmentor', label_maps='pseudo'),
-    prediction=dict(type=PredictStage, model='segmentor', dataset='val_masks'),
+    segmentor=dict(type=stages.TrainStage, config='segmentor', label_maps='pseudo'),
+    prediction=dict(type=stages.PredictStage, model='segmentor', dataset='val_masks'),
     prediction_score=dict(score_labels, labels='prediction', dataset='val_masks'),
 )
 report = dict(

@@ -2,17 +2,17 @@
 
 from mmengine.config import read_base
 
-from wsss_plugins.refiners import DenseCRF, PowerBackground, RandomWalk
+from wsss_plugins import refiners
 
 with read_base():
     from .affinity import pseudo_labels
 
 # Widths of the kernels are for photos of 500 px and are scaled to 64.
-crf = dict(type=DenseCRF, preset='psa', reference_size=500)
+crf = dict(type=refiners.DenseCRF, preset='psa', reference_size=500)
 # 256 steps suit the 56x56 cells of a photo; 32x32 cells are crossed in fewer. They were
 # chosen on masks of 150 images, see ../../psa/synthetic_pipeline.py.
-random_walk = dict(type=RandomWalk, affinity='affinity', beta=16, log_steps=6)
-walk = [dict(type=PowerBackground, alpha=16), random_walk]
-pseudo_labels.confident.update(refiners=[dict(type=PowerBackground), crf])
+random_walk = dict(type=refiners.RandomWalk, affinity='affinity', beta=16, log_steps=6)
+walk = [dict(type=refiners.PowerBackground, alpha=16), random_walk]
+pseudo_labels.confident.update(refiners=[dict(type=refiners.PowerBackground), crf])
 pseudo_labels.affinity.update(backbone='classifier')
 pseudo_labels.pseudo.update(refiners=[*walk, crf])
