@@ -1,7 +1,6 @@
 """128 real COCO photos as a classifier sees them; all of them train, none is held out."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

@@ -2,7 +2,6 @@
 
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PhotoMetricDistortion
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

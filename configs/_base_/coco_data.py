@@ -1,7 +1,6 @@
 """MS COCO 2014 as a classifier sees it: train2014 and val2014 with image-level labels."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

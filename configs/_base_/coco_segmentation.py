@@ -1,7 +1,6 @@
 """MS COCO 2014 as DeepLabV2 sees it: pseudo labels of train2014 in, val2014 to score."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

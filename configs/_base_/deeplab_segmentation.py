@@ -7,7 +7,6 @@ from mmengine.config import read_base
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
-
 from wsss_plugins import segmentors
 
 with read_base():
@@ -29,9 +28,8 @@ model = dict(
     test_cfg=dict(mode='whole'),
 )
 
-[_rate] = param_scheduler
 # 20,000 steps of 10 images over 10,582
-max_epochs = train_cfg.max_epochs = _rate.end = 19
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 19
 optim_wrapper.optimizer.lr = 2.5e-4
 optim_wrapper.update(
     constructor=segmentors.DeepLabRates,

@@ -4,7 +4,6 @@ The configs of methods update its `model`; each runs for a minute or two on two 
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 
 with read_base():

@@ -2,7 +2,6 @@
 
 from mmcv.transforms import RandomFlip
 from mmengine.dataset import DefaultSampler
-
 from wsss_plugins.datasets import (
     VOC12,
     LoadImage,

@@ -4,7 +4,6 @@ from mmcv.transforms import RandomFlip, RandomResize
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.evaluation.metrics import IoUMetric
-
 from wsss_plugins.datasets import LoadImage, LoadLabelMap
 from wsss_plugins import refiners
 
@@ -20,10 +19,7 @@ train_dataloader.dataset.update(
         dict(type=LoadImage),
         dict(type=LoadLabelMap),
         dict(
-            type=RandomResize,
-            scale=(500, 500),
-            ratio_range=(0.5, 1.5),
-            keep_ratio=True,
+            type=RandomResize, scale=(500, 500), ratio_range=(0.5, 1.5), keep_ratio=True
         ),
         dict(type=RandomCrop, crop_size=(321, 321)),
         dict(type=RandomFlip, prob=0.5),
@@ -32,11 +28,7 @@ train_dataloader.dataset.update(
 )
 val_dataloader.dataset.update(
     label_maps='SegmentationClass',
-    pipeline=[
-        dict(type=LoadImage),
-        dict(type=LoadLabelMap),
-        dict(type=PackSegInputs),
-    ],
+    pipeline=[dict(type=LoadImage), dict(type=LoadLabelMap), dict(type=PackSegInputs)],
 )
 val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
 

@@ -5,8 +5,7 @@ pretrained weights, and the photos that are scored are those that were trained o
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import ConstantBackground, DenseCRF
+from wsss_plugins import refiners
 
 with read_base():
     from .._base_.road.coco128 import datasets
@@ -25,7 +24,7 @@ seeding = [
     ),
 ]
 pseudo_labels.pseudo.update(
-    refiners=[dict(type=ConstantBackground), dict(type=DenseCRF)]
+    refiners=[dict(type=refiners.ConstantBackground), dict(type=refiners.DenseCRF)]
 )
 datasets.update(val_masks=datasets.masks)
 segmentation.prediction.update(scales=(0.3, 0.4))

@@ -1,7 +1,6 @@
 """ACR classifier on the synthetic data set, from scratch: under two minutes on two cores."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import classifiers, losses
 
 with read_base():

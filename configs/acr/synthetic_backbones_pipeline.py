@@ -4,8 +4,7 @@ Each measured without and with affinity refinement.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import ACRGradientMap, MCTformerMap
+from wsss_plugins import seeds
 
 with read_base():
     from .synthetic_psa_pipeline import *
@@ -15,13 +14,13 @@ trainings = dict(
     mctformer_acr='../mctformer/synthetic_acr.py',
     acr='synthetic.py',
 )
-mct = dict(type=MCTformerMap, fuse='product', layers=3)
+mct = dict(type=seeds.MCTformerMap, fuse='product', layers=3)
 mct_plain = dict(plain, head=dict(mct, refine=False))
 mct_refined = dict(acr, head=dict(mct, refine=True))
 maps = dict(
     mctformer=(mct_plain, mct_refined),
     mctformer_acr=(mct_plain, mct_refined),
-    acr=(plain, dict(acr, head=dict(type=ACRGradientMap, affinity=True))),
+    acr=(plain, dict(acr, head=dict(type=seeds.ACRGradientMap, affinity=True))),
 )
 pipeline = [
     *(

@@ -5,8 +5,7 @@ Both classifiers see two views and learn without consistency.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import ACRGradientMap, AffinityRefined
+from wsss_plugins import seeds
 
 with read_base():
     from .synthetic_psa_pipeline import *
@@ -15,8 +14,8 @@ with read_base():
 trainings = dict(scratch='synthetic.py', pretrained='synthetic_pretrained.py')
 train.update(options=regularisations.baseline)
 given = dict(
-    type=AffinityRefined,
-    head=dict(type=ACRGradientMap, affinity=False),
+    type=seeds.AffinityRefined,
+    head=dict(type=seeds.ACRGradientMap, affinity=False),
     direction='give',
 )
 pipeline = [

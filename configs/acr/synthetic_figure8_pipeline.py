@@ -4,15 +4,14 @@ tools/run_pipeline.py configs/acr/synthetic_figure8_pipeline.py
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import SeedSweepStage
+from wsss_plugins import stages
 
 with read_base():
     from .synthetic_psa_pipeline import *
 
 figure8 = dict(
     acr,
-    type=SeedSweepStage,
+    type=stages.SeedSweepStage,
     dataset='masks',
     argument='start_block',
     values=[0, 1, 2, 3],

@@ -5,8 +5,7 @@ patches attend to. The weights of the two losses are those of synthetic.py.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import EvaluateAffinityStage
+from wsss_plugins import stages
 
 with read_base():
     from .synthetic_psa_pipeline import *
@@ -16,7 +15,7 @@ pipeline = [
     {
         name: dict(train, options=options),
         f'{name}_affinity': dict(
-            type=EvaluateAffinityStage, model=name, dataset='masks'
+            type=stages.EvaluateAffinityStage, model=name, dataset='masks'
         ),
         f'{name}_plain': dict(plain, model=name),
         f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),

@@ -5,15 +5,7 @@ scratch on 2,000 images it measures best, see docs/results.md.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import ConstantBackground, DenseCRF
-from wsss_plugins.seeds import (
-    CAM,
-    ACRGradientMap,
-    AttentionGradCAM,
-    AttentionRollout,
-    GenericAttentionRelevance,
-)
+from wsss_plugins import refiners, seeds
 
 with read_base():
     from .._base_.road.stages import *
@@ -21,12 +13,12 @@ with read_base():
 
 trainings = dict(classifier='synthetic.py', segmentor='../deeplabv2/synthetic.py')
 heads = dict(
-    cam=dict(type=CAM),
-    acr=dict(type=ACRGradientMap, affinity=False),
-    acr_affinity=dict(type=ACRGradientMap),
-    generic=dict(type=GenericAttentionRelevance),
-    rollout=dict(type=AttentionRollout),
-    grad_cam=dict(type=AttentionGradCAM),
+    cam=dict(type=seeds.CAM),
+    acr=dict(type=seeds.ACRGradientMap, affinity=False),
+    acr_affinity=dict(type=seeds.ACRGradientMap),
+    generic=dict(type=seeds.GenericAttentionRelevance),
+    rollout=dict(type=seeds.AttentionRollout),
+    grad_cam=dict(type=seeds.AttentionGradCAM),
 )
 
 look.update(batch_size=50)
@@ -45,8 +37,8 @@ pseudo_labels = dict(
         threshold_factor=0.8,  # the CRF takes away from objects: begin with more
         # Widths of the kernels are for photos of 500 px and are scaled to 64.
         refiners=[
-            dict(type=ConstantBackground),
-            dict(type=DenseCRF, preset='psa', reference_size=500),
+            dict(type=refiners.ConstantBackground),
+            dict(type=refiners.DenseCRF, preset='psa', reference_size=500),
         ],
     ),
     pseudo_score=dict(score_labels, labels='pseudo'),

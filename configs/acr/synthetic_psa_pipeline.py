@@ -6,8 +6,7 @@ it; then CRF, DeepLabV2 and mIoU. No threshold comes from masks. From the pretra
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import ACRGradientMap
+from wsss_plugins import seeds
 
 with read_base():
     from .synthetic_pipeline import *
@@ -18,8 +17,8 @@ trainings = dict(
     affinity='../psa/synthetic_affinity.py',
     segmentor='../deeplabv2/synthetic.py',
 )
-plain = dict(look, head=dict(type=ACRGradientMap, affinity=False))
-acr = dict(look, head=dict(type=ACRGradientMap))
+plain = dict(look, head=dict(type=seeds.ACRGradientMap, affinity=False))
+acr = dict(look, head=dict(type=seeds.ACRGradientMap))
 seeding = dict(
     classifier=train,
     plain=plain,

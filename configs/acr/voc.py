@@ -6,7 +6,6 @@ docs/methods.md.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers, losses
 
 with read_base():

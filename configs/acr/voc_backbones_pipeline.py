@@ -6,8 +6,7 @@ in its released code; ACR's become squares of 224 px. The report shows the maps 
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import MCTformerMap
+from wsss_plugins import seeds
 
 with read_base():
     from .voc_pipeline import *
@@ -17,7 +16,7 @@ trainings = dict(
     mctformer_acr='../mctformer/voc_acr.py',
     acr='voc_deit.py',
 )
-mct = dict(type=MCTformerMap, fuse='product', layers=3)
+mct = dict(type=seeds.MCTformerMap, fuse='product', layers=3)
 whole = dict(dataset='train_images', input_size=None, align_corners=False)
 square = dict(dataset='train_images', input_size=(224, 224))
 plain.update(square)

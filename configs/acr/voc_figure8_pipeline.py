@@ -5,17 +5,15 @@ own definition is convention='seam'.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import ACRGradientMap
-from wsss_plugins.stages import SeedSweepStage
+from wsss_plugins import seeds, stages
 
 with read_base():
     from .voc_pipeline import *
 
 figure8 = dict(
     acr,
-    type=SeedSweepStage,
-    head=dict(type=ACRGradientMap, affinity=True),
+    type=stages.SeedSweepStage,
+    head=dict(type=seeds.ACRGradientMap, affinity=True),
     dataset='masks',
     argument='start_block',
     values=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],

@@ -5,11 +5,8 @@ run on a generated devkit; give it your own with --data-root.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.refiners import ConstantBackground, DenseCRF
-from wsss_plugins.seeds import CAM
-from wsss_plugins.stages import SubmissionStage
+from wsss_plugins import refiners, seeds, stages
 
 with read_base():
     from .._base_.road.stages import look, refine, score, segmentation, train
@@ -40,15 +37,15 @@ trainings = dict(
 predict = dict(segmentation.prediction, scales=(0.75, 1.0, 1.25))
 pipeline = dict(
     classifier=train,
-    cam=dict(look, head=dict(type=CAM), input_size=(64, 64)),
+    cam=dict(look, head=dict(type=seeds.CAM), input_size=(64, 64)),
     cam_score=dict(score, seeds='cam'),
     pseudo=dict(
         refine,
         seeds='cam',
         threshold='otsu',
         refiners=[
-            dict(type=ConstantBackground),
-            dict(type=DenseCRF, preset='psa', reference_size=500),
+            dict(type=refiners.ConstantBackground),
+            dict(type=refiners.DenseCRF, preset='psa', reference_size=500),
         ],
     ),
     segmentor=segmentation.segmentor,
@@ -56,7 +53,7 @@ pipeline = dict(
     val_score=dict(segmentation.prediction_score, labels='val_prediction'),
     test_prediction=dict(predict, dataset='test_images'),
     submission=dict(
-        type=SubmissionStage,
+        type=stages.SubmissionStage,
         labels='test_prediction',
         dataset='test_images',
         competition=5,  # no other data, no weights of ImageNet

@@ -5,8 +5,7 @@ attend to. The report shows the maps of figures 4 and 12 side by side.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import EvaluateAffinityStage
+from wsss_plugins import stages
 
 with read_base():
     from .voc_pipeline import *
@@ -19,7 +18,7 @@ pipeline = [
         {
             name: dict(train, options=options),
             f'{name}_affinity': dict(
-                type=EvaluateAffinityStage, model=name, dataset='masks'
+                type=stages.EvaluateAffinityStage, model=name, dataset='masks'
             ),
             f'{name}_plain': dict(plain, model=name),
             f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),

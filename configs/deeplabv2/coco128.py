@@ -13,7 +13,6 @@ model.decode_head.update(
 )
 model.decode_head.loss_decode.class_weight = [0.3] + [1.0] * 80
 
-[_rate] = param_scheduler
-max_epochs = train_cfg.max_epochs = _rate.end = 60
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 60
 val_cfg = None
 optim_wrapper.optimizer.lr = 1e-3

@@ -5,7 +5,6 @@ from mmengine.optim import OptimWrapper
 from mmseg.models.backbones import ResNetV1c
 from mmseg.models.losses import CrossEntropyLoss
 from torch.optim import AdamW
-
 from wsss_plugins import segmentors
 
 with read_base():
@@ -36,9 +35,7 @@ model.decode_head = dict(
 
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs, val_interval=100)
-[_rate] = param_scheduler
 _rate.update(eta_min=1e-5, end=max_epochs)
 optim_wrapper = dict(
-    type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.05),
+    type=OptimWrapper, optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.05)
 )

@@ -1,7 +1,6 @@
 """DeepLab-LargeFOV with a narrow VGG16 on the synthetic data set, from scratch."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones
 
 with read_base():

@@ -4,7 +4,6 @@ The segmentor of tables 3 and 10 of ACR.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import segmentors
 
 with read_base():

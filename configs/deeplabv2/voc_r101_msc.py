@@ -5,7 +5,6 @@ train_dataloader.batch_size=5 optim_wrapper.accumulative_counts=2 where memory i
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import segmentors
 
 with read_base():

@@ -2,7 +2,6 @@
 
 from mmengine.config import read_base
 from mmseg.models.decode_heads import FCNHead
-
 from wsss_plugins import backbones
 
 with read_base():

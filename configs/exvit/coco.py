@@ -4,7 +4,6 @@ The classifier of tables 3, 4 and 7 of eX-ViT.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import TwoViews
 
 with read_base():
@@ -17,6 +16,5 @@ _resize.update(low=320, high=1280)  # 0.5 to 2.0 of 640 px
 views = [_load, dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])]
 train_dataloader.dataset.pipeline = views
 
-[_rate] = param_scheduler
 # 80,000 steps of 8 images over 82,081
-max_epochs = train_cfg.max_epochs = _rate.end = 8
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 8

@@ -1,7 +1,6 @@
 """eX-ViT classifier on 128 real COCO photos, from scratch: a trial, not a result."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import TwoViews
 
 with read_base():

@@ -5,9 +5,8 @@ become detections is our choice, see docs/methods.md.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
-from wsss_plugins.stages import EvaluateInstanceStage, SeedStage, TrainStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.coco_data import data_root
@@ -17,10 +16,12 @@ datasets = dict(
     images=dict(type=COCO14, data_root=data_root, split='val2014', test_mode=True)
 )
 trainings = dict(vit='coco_vit.py', exvit='coco.py')
-train = {name: dict(type=TrainStage, config=name) for name in trainings}
-maps = dict(type=SeedStage, dataset='images', batch_size=8, min_probability=0.5)
+train = {name: dict(type=stages.TrainStage, config=name) for name in trainings}
+maps = dict(type=stages.SeedStage, dataset='images', batch_size=8, min_probability=0.5)
 table4 = dict(
-    type=EvaluateInstanceStage, seeds={name: name for name in rows}, dataset='images'
+    type=stages.EvaluateInstanceStage,
+    seeds={name: name for name in rows},
+    dataset='images',
 )
 pipeline = [
     train,

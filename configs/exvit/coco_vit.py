@@ -1,7 +1,6 @@
 """DeiT-S on MS COCO 2014, which table 4 of eX-ViT explains by methods of other papers."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 
 with read_base():

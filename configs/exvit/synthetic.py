@@ -1,7 +1,6 @@
 """eX-ViT on the synthetic data set, from scratch."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers, losses
 from wsss_plugins.datasets import ResizeLongSide, TwoViews
 

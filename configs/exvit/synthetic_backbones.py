@@ -1,7 +1,6 @@
 """A classifier with a plain CAM on the synthetic set: encoders of table 5 of eX-ViT."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import ResizeLongSide
 
 with read_base():

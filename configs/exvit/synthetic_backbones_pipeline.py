@@ -1,9 +1,7 @@
 """Table 5 of eX-ViT on the synthetic set: CAM of E-MHA's tokens and of other encoders."""
 
 from mmengine.config import read_base
-
-from wsss_plugins.backbones import ExViT, TimmCNN
-from wsss_plugins.seeds import CAM
+from wsss_plugins import backbones, seeds
 
 with read_base():
     from .._base_.road.exvit import score, train
@@ -13,14 +11,22 @@ with read_base():
 trainings = dict(classifier='synthetic_backbones.py')
 encoders = dict(
     vit=dict(model.backbone),
-    emha=dict(model.backbone, type=ExViT, fuse_blocks=3, patch='fused', scale='tokens'),
-    emha_unscaled=dict(model.backbone, type=ExViT, fuse_blocks=3, patch='fused'),
-    resnet18=dict(type=TimmCNN, name='resnet18', output_stride=8),
+    emha=dict(
+        model.backbone,
+        type=backbones.ExViT,
+        fuse_blocks=3,
+        patch='fused',
+        scale='tokens',
+    ),
+    emha_unscaled=dict(
+        model.backbone, type=backbones.ExViT, fuse_blocks=3, patch='fused'
+    ),
+    resnet18=dict(type=backbones.TimmCNN, name='resnet18', output_stride=8),
 )
 pipeline = [
     {
         name: dict(train, options={'model.backbone': encoder}),
-        f'{name}_cam': dict(maps, head=dict(type=CAM), model=name),
+        f'{name}_cam': dict(maps, head=dict(type=seeds.CAM), model=name),
         f'{name}_score': dict(score, seeds=f'{name}_cam'),
     }
     for name, encoder in encoders.items()

@@ -4,8 +4,7 @@ docs/methods.md says what it needs; every row is a classifier with a plain CAM h
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.backbones import ExViT
+from wsss_plugins import backbones
 
 with read_base():
     from .._base_.road.exvit import train
@@ -13,7 +12,7 @@ with read_base():
 
 trainings = dict(classifier='synthetic_backbones.py')
 softmax = dict(model.backbone)
-emha = dict(softmax, type=ExViT)
+emha = dict(softmax, type=backbones.ExViT)
 short = {'train_cfg.max_epochs': 5, 'param_scheduler.1.T_max': 4}
 rows = dict(
     softmax={'model.backbone': softmax},

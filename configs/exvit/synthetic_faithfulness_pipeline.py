@@ -7,21 +7,8 @@ gathers are left out: the logits come from the patch tokens, see docs/methods.md
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.seeds import (
-    AttributeCAM,
-    GenericAttentionRelevance,
-    InputXGradient,
-    IntegratedGradients,
-    LeGrad,
-)
-from wsss_plugins.stages import (
-    InsertionDeletionTestStage,
-    PerturbationTestStage,
-    SegmentationTestStage,
-    TrainStage,
-)
+from wsss_plugins import seeds, stages
 
 with read_base():
     from .._base_.synthetic_data import data_root
@@ -30,23 +17,23 @@ images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indi
 datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'))
 trainings = dict(classifier='synthetic.py')
 methods = dict(
-    ex_vit=dict(type=AttributeCAM),
-    generic_relevance=dict(type=GenericAttentionRelevance),
-    legrad=dict(type=LeGrad),
-    input_x_gradient=dict(type=InputXGradient),
-    integrated_gradients=dict(type=IntegratedGradients),
+    ex_vit=dict(type=seeds.AttributeCAM),
+    generic_relevance=dict(type=seeds.GenericAttentionRelevance),
+    legrad=dict(type=seeds.LeGrad),
+    input_x_gradient=dict(type=seeds.InputXGradient),
+    integrated_gradients=dict(type=seeds.IntegratedGradients),
 )
 test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
 
 pipeline = dict(
-    classifier=dict(type=TrainStage, config='classifier'),
-    perturbation_test=dict(test, type=PerturbationTestStage, dataset='images'),
+    classifier=dict(type=stages.TrainStage, config='classifier'),
+    perturbation_test=dict(test, type=stages.PerturbationTestStage, dataset='images'),
     insertion_deletion_test=dict(
-        test, type=InsertionDeletionTestStage, dataset='images', steps=16
+        test, type=stages.InsertionDeletionTestStage, dataset='images', steps=16
     ),
     segmentation_test=dict(
         test,
-        type=SegmentationTestStage,
+        type=stages.SegmentationTestStage,
         dataset='masks',
         explained='target',
         foreground='class',

@@ -4,14 +4,13 @@ tools/run_pipeline.py configs/exvit/synthetic_figure8_pipeline.py
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import SeedSweepStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.road.exvit import train
     from .synthetic_pipeline import datasets, maps, trainings
 
-sweep = dict(maps, type=SeedSweepStage, dataset='masks', argument='fuse_blocks')
+sweep = dict(maps, type=stages.SeedSweepStage, dataset='masks', argument='fuse_blocks')
 pipeline = dict(
     classifier=train,
     # Of 4 blocks; the model is trained with 3.

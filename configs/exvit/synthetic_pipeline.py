@@ -4,9 +4,7 @@ The twin of voc_pipeline.py: tables 1 and 2 of eX-ViT.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import ConstantBackground
-from wsss_plugins.seeds import AttributeCAM
+from wsss_plugins import refiners, seeds
 
 with read_base():
     from .._base_.road.exvit import label_crf, look, report, seeding, segmentation
@@ -18,9 +16,11 @@ trainings = dict(
     affinity='../psa/synthetic_affinity.py',
     segmentor='../deeplabv2/synthetic.py',
 )
-maps = dict(look, head=dict(type=AttributeCAM), batch_size=50)
+maps = dict(look, head=dict(type=seeds.AttributeCAM), batch_size=50)
 seeding.update(maps=dict(maps, scales=(1.0, 1.5)))
-label_crf.crf.update(threshold='otsu', refiners=[dict(type=ConstantBackground), crf])
+label_crf.crf.update(
+    threshold='otsu', refiners=[dict(type=refiners.ConstantBackground), crf]
+)
 segmentation.prediction.update(scales=(0.75, 1.0, 1.25))
 report.update(
     title='eX-ViT: from image-level labels to segmentation',

@@ -8,7 +8,6 @@ model.backbone.pretrained=FILE. What the paper leaves open is argued in docs/met
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from torch.optim import AdamW
-
 from wsss_plugins import backbones, classifiers, losses
 from wsss_plugins.datasets import TwoViews
 
@@ -41,9 +40,8 @@ _resize.update(low=250, high=1000)  # 0.5 to 2.0 of 500 px
 _views = dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])
 train_dataloader.dataset.pipeline = [_load, _views]
 
-[_rate] = param_scheduler
 # 40,000 steps of 16 images over 10,582
-max_epochs = train_cfg.max_epochs = _rate.end = 61
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 61
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4),

@@ -5,9 +5,7 @@ between maps and segmentor is a dense CRF alone.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import PowerBackground
-from wsss_plugins.stages import RefineStage
+from wsss_plugins import refiners, stages
 
 with read_base():
     from .._base_.exvit_ablations import attributes
@@ -15,7 +13,9 @@ with read_base():
     from .voc_pipeline import datasets, trainings
 
 pseudo = dict(
-    type=RefineStage, dataset='images', refiners=[dict(type=PowerBackground), crf]
+    type=stages.RefineStage,
+    dataset='images',
+    refiners=[dict(type=refiners.PowerBackground), crf],
 )
 pipeline = [
     {

@@ -1,7 +1,6 @@
 """A classifier with a plain CAM on Pascal VOC 2012: encoders of table 5 of eX-ViT."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import classifiers
 
 with read_base():

@@ -5,9 +5,7 @@ is the one that PSA converted.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.backbones import CNNBackbone, ExViT, TimmCNN, WideResNet38
-from wsss_plugins.seeds import CAM
+from wsss_plugins import backbones, seeds
 
 with read_base():
     from .._base_.road.exvit import maps, score, train
@@ -17,7 +15,7 @@ trainings = dict(classifier='voc_backbones.py')
 datasets.update(train_images=dict(datasets.masks, label_maps=None))
 encoders = dict(
     emha=dict(
-        type=ExViT,
+        type=backbones.ExViT,
         name='deit_small_patch16_224',
         pretrained=True,
         fuse_blocks=3,
@@ -25,20 +23,20 @@ encoders = dict(
         scale='tokens',
     ),
     resnet50=dict(
-        type=TimmCNN,
+        type=backbones.TimmCNN,
         name='resnet50',
         output_stride=16,
         pretrained=True,
         frozen=('conv1', 'bn1', 'layer1'),
     ),
     resnet38=dict(
-        type=CNNBackbone,
-        net=dict(type=WideResNet38),
+        type=backbones.CNNBackbone,
+        net=dict(type=backbones.WideResNet38),
         pretrained='data/pretrained/resnet38_ilsvrc.pth',
     ),
 )
 learnt = {'pretrained_supervision': 'ImageNet labels'}
-cam = dict(maps, head=dict(type=CAM), dataset='train_images')
+cam = dict(maps, head=dict(type=seeds.CAM), dataset='train_images')
 pipeline = [
     {
         name: dict(train, options={'model.backbone': encoder, **learnt}),

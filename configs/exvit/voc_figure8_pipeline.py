@@ -1,14 +1,13 @@
 """Figure 8 of eX-ViT on Pascal VOC 2012: how many of the last blocks to fuse at test."""
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import SeedSweepStage
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.road.exvit import maps, train
     from .voc_pipeline import datasets, trainings
 
-sweep = dict(maps, type=SeedSweepStage, dataset='masks', argument='fuse_blocks')
+sweep = dict(maps, type=stages.SeedSweepStage, dataset='masks', argument='fuse_blocks')
 pipeline = dict(
     classifier=train,
     figure8=dict(sweep, values=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),

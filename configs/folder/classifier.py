@@ -4,7 +4,6 @@ For 50 photos and more, of any size; how many classes there are is counted in th
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import LoadCrop
 

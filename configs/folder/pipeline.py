@@ -6,11 +6,8 @@ No mask of these photos is needed: the threshold of the pseudo labels follows fr
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import ConstantBackground, DenseCRF, InPieces
-from wsss_plugins.seeds import CAM
+from wsss_plugins import refiners, seeds, stages
 from wsss_plugins.report import ReportStage
-from wsss_plugins.stages import PredictStage, RefineStage, SeedStage, TrainStage
 
 with read_base():
     from .._base_.folder_data import all_images, long_side, val_images
@@ -20,13 +17,13 @@ trainings = dict(
     classifier='../folder/classifier.py', segmentor='../folder/segmentor.py'
 )
 
-classifier = dict(type=TrainStage, name='classifier', config='classifier')
+classifier = dict(type=stages.TrainStage, name='classifier', config='classifier')
 maps = dict(
-    type=SeedStage,
+    type=stages.SeedStage,
     name='maps',
     model='classifier',
     # A tag is known to be right: its map is never empty, however the model doubts it.
-    head=dict(type=CAM, floor='minimum'),
+    head=dict(type=seeds.CAM, floor='minimum'),
     dataset='images',
     max_side=long_side,
     scales=(1.0, 1.5),
@@ -35,29 +32,29 @@ maps = dict(
 )
 # Widths of the kernels are for photos of 500 px; a copy of that size is refined.
 crf = dict(
-    type=InPieces,
+    type=refiners.InPieces,
     max_side=500,
-    refiners=[dict(type=DenseCRF, preset='psa', reference_size=500)],
+    refiners=[dict(type=refiners.DenseCRF, preset='psa', reference_size=500)],
 )
 pseudo = dict(
-    type=RefineStage,
+    type=stages.RefineStage,
     name='pseudo',
     seeds='maps',
     dataset='images',
     # The criterion that did best on the synthetic set, whose objects are small too.
     threshold='max_entropy',
     threshold_factor=0.9,  # the CRF takes away from objects: begin with more
-    refiners=[dict(type=ConstantBackground), crf],
+    refiners=[dict(type=refiners.ConstantBackground), crf],
 )
 segmentor = dict(
-    type=TrainStage,
+    type=stages.TrainStage,
     name='segmentor',
     config='segmentor',
     label_maps='pseudo',
     backbone='classifier',
 )
 prediction = dict(
-    type=PredictStage,
+    type=stages.PredictStage,
     name='prediction',
     model='segmentor',
     dataset='images',

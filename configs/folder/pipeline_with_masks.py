@@ -7,15 +7,14 @@ pipeline.py: they see no mask.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins import stages
 
 with read_base():
     from .pipeline import *
 
 some = dict(label_maps='masks', only_with_maps=True, test_mode=True)
 datasets.update(masks=dict(all_images, **some), val_masks=dict(val_images, **some))
-score = dict(type=EvaluateLabelStage, dataset='masks')
+score = dict(type=stages.EvaluateLabelStage, dataset='masks')
 report.update(
     notes=(
         'Photos with tags; masks of some of them only measure. Maps and pseudo labels '
@@ -31,7 +30,9 @@ report.update(
 pipeline = [
     classifier,
     maps,
-    dict(type=EvaluateSeedStage, name='maps_score', seeds='maps', dataset='masks'),
+    dict(
+        type=stages.EvaluateSeedStage, name='maps_score', seeds='maps', dataset='masks'
+    ),
     pseudo,
     dict(score, name='pseudo_score', labels='pseudo'),
     segmentor,

@@ -9,7 +9,6 @@ from mmengine.optim import OptimWrapper
 from mmseg.datasets.transforms import PhotoMetricDistortion
 from mmseg.models.decode_heads import FCNHead
 from torch.optim import AdamW
-
 from wsss_plugins import backbones
 from wsss_plugins.datasets import LoadCrop
 

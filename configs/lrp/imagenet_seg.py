@@ -8,7 +8,6 @@ partial LRP 76.31, 84.67, 57.94; transformer attribution 79.70, 86.03, 61.95.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import ImageNetSeg
 from wsss_plugins import stages
 

@@ -6,7 +6,6 @@ No table of the paper: a third test of the same methods, on the same classifiers
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import stages
 
 with read_base():

@@ -8,7 +8,6 @@ positive): rollout 53.10, 20.05; raw attention 45.55, 23.99; GradCAM 41.52, 34.0
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import ImageNet
 from wsss_plugins import stages
 

@@ -7,13 +7,8 @@ surest of, and the foreground is what shows that class.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.stages import (
-    PerturbationTestStage,
-    SegmentationTestStage,
-    TrainStage,
-)
+from wsss_plugins import stages
 
 with read_base():
     from .._base_.attribution_methods import methods
@@ -24,13 +19,13 @@ datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'
 trainings = dict(classifier='../acr/synthetic.py')
 test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
 pipeline = dict(
-    classifier=dict(type=TrainStage, config='classifier'),
+    classifier=dict(type=stages.TrainStage, config='classifier'),
     segmentation_test=dict(
         test,
-        type=SegmentationTestStage,
+        type=stages.SegmentationTestStage,
         dataset='masks',
         explained='target',
         foreground='class',
     ),
-    perturbation_test=dict(test, type=PerturbationTestStage, dataset='images'),
+    perturbation_test=dict(test, type=stages.PerturbationTestStage, dataset='images'),
 )

@@ -5,31 +5,17 @@ Run it with tools/run_matrix.py. Maps are made of the 400 validation images, not
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.backbones import ExViT
+from wsss_plugins import backbones, refiners, seeds
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.refiners import PAMR, ConstantBackground, DenseCRF
-from wsss_plugins.seeds import (
-    CAM,
-    GETAM,
-    ACRGradientMap,
-    AttentionGradCAM,
-    AttentionRollout,
-    GenericAttentionRelevance,
-    InputXGradient,
-    LeGrad,
-    TransformerAttribution,
-)
 
 with read_base():
     from .._base_.synthetic_data import data_root
 
 images = dict(type=VOC12, data_root=data_root, split='val')
 datasets = dict(
-    images=images,
-    masks=dict(images, label_maps='SegmentationClass', test_mode=True),
+    images=images, masks=dict(images, label_maps='SegmentationClass', test_mode=True)
 )
-background = dict(type=ConstantBackground)
+background = dict(type=refiners.ConstantBackground)
 
 matrix = dict(
     title='Seed heads, encoders and refiners on synthetic images',
@@ -44,7 +30,7 @@ matrix = dict(
         exvit=dict(
             config='../psa/synthetic.py',
             options={
-                'model.backbone.type': ExViT,
+                'model.backbone.type': backbones.ExViT,
                 'model.backbone.fuse_blocks': 3,
                 'model.backbone.patch': 'fused',
                 'model.backbone.scale': 'tokens',
@@ -52,22 +38,25 @@ matrix = dict(
         ),
     ),
     heads=dict(
-        cam=dict(type=CAM),
-        acr=dict(type=ACRGradientMap, affinity=False),
-        acr_affinity=dict(type=ACRGradientMap),
-        generic=dict(type=GenericAttentionRelevance),
-        grad_cam=dict(type=AttentionGradCAM),
-        legrad=dict(type=LeGrad),
-        getam=dict(type=GETAM),
-        input_x_gradient=dict(type=InputXGradient),
-        rollout=dict(type=AttentionRollout),
-        transformer_attribution=dict(type=TransformerAttribution),
+        cam=dict(type=seeds.CAM),
+        acr=dict(type=seeds.ACRGradientMap, affinity=False),
+        acr_affinity=dict(type=seeds.ACRGradientMap),
+        generic=dict(type=seeds.GenericAttentionRelevance),
+        grad_cam=dict(type=seeds.AttentionGradCAM),
+        legrad=dict(type=seeds.LeGrad),
+        getam=dict(type=seeds.GETAM),
+        input_x_gradient=dict(type=seeds.InputXGradient),
+        rollout=dict(type=seeds.AttentionRollout),
+        transformer_attribution=dict(type=seeds.TransformerAttribution),
     ),
     refiners=dict(
         none=[background],
         # Widths of the kernels are for photos of 500 px and are scaled to 64.
-        crf=[background, dict(type=DenseCRF, preset='psa', reference_size=500)],
-        pamr=[background, dict(type=PAMR)],
+        crf=[
+            background,
+            dict(type=refiners.DenseCRF, preset='psa', reference_size=500),
+        ],
+        pamr=[background, dict(type=refiners.PAMR)],
     ),
     seeds=[0, 1, 2],
     images='images',

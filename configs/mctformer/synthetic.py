@@ -1,7 +1,6 @@
 """MCTformer V2 on the synthetic data set, from scratch, of the size of acr/synthetic.py."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 
 with read_base():

@@ -1,7 +1,6 @@
 """MCTformer V2 trained with ACR on the synthetic data set, from scratch."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import classifiers
 
 with read_base():

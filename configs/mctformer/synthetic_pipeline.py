@@ -5,9 +5,7 @@ head's maps may pass, for comparison with the head's own refinement.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import ConstantBackground, PatchAffinity
-from wsss_plugins.seeds import CAM, MCTformerMap
+from wsss_plugins import refiners, seeds
 
 with read_base():
     from .._base_.mctformer_versions import maps, versions
@@ -25,8 +23,8 @@ heads = {
     for name in trainings
     for word, refine in (('map', False), ('refined', True))
 }
-heads['v2_attention'] = ('v2', dict(type=MCTformerMap, fuse='mct'))
-heads['v2_cam'] = ('v2', dict(type=CAM))
+heads['v2_attention'] = ('v2', dict(type=seeds.MCTformerMap, fuse='mct'))
+heads['v2_cam'] = ('v2', dict(type=seeds.CAM))
 
 look.update(batch_size=50)
 pipeline = [
@@ -44,8 +42,8 @@ pipeline = [
             seeds='v2_map',
             threshold='v2_refined_score',
             refiners=[
-                dict(type=PatchAffinity, model='v2', normalise=True),
-                dict(type=ConstantBackground),
+                dict(type=refiners.PatchAffinity, model='v2', normalise=True),
+                dict(type=refiners.ConstantBackground),
             ],
         ),
         v2_walked_score=dict(score_labels, labels='v2_walked'),

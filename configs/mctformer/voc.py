@@ -8,7 +8,6 @@ random scale, crop and colours.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import ColorJitter
 

@@ -1,7 +1,6 @@
 """MCTformer V2 trained with ACR on Pascal VOC 2012, for table 6 of ACR."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import classifiers
 
 with read_base():

@@ -1,7 +1,6 @@
 """MCTformer+ on Pascal VOC 2012: DeiT-S at 448 px, else as V2."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import losses
 
 with read_base():

@@ -7,7 +7,6 @@ tools/export_weights.py, see docs/methods.md.
 
 from mmengine.config import read_base
 from mmengine.optim import LinearLR
-
 from wsss_plugins import classifiers, metrics
 
 with read_base():

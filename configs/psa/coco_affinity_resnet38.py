@@ -4,7 +4,6 @@ It refines the maps for table 1 of ACR and for table 3 of eX-ViT.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():
@@ -15,6 +14,5 @@ train_dataloader.dataset.update(
     type=COCO14, data_root=data_root, split='train2014', drop_unlabelled=True
 )
 
-[_rate] = param_scheduler
 # as many steps as 8 epochs of VOC, twice over
-max_epochs = train_cfg.max_epochs = _rate.end = 2
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 2

@@ -5,7 +5,6 @@ stride of 2, and pairs may start at the border.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import affinity, backbones, losses
 
 with read_base():
@@ -37,5 +36,4 @@ _pool.stride = stride
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader.dataset.update(data_root=data_root, split='train')
 
-[_rate] = param_scheduler
-max_epochs = train_cfg.max_epochs = _rate.end = 3
+max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 3

@@ -5,8 +5,7 @@ scratch.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.seeds import TransformerAttribution
+from wsss_plugins import seeds
 
 with read_base():
     from .._base_.road.stages import *
@@ -16,7 +15,7 @@ with read_base():
 trainings = dict(classifier='synthetic.py', affinity='synthetic_affinity.py')
 seeding = dict(
     classifier=train,
-    attribution=dict(look, head=dict(type=TransformerAttribution), batch_size=50),
+    attribution=dict(look, head=dict(type=seeds.TransformerAttribution), batch_size=50),
     attribution_score=dict(score, seeds='attribution'),
 )
 learnt = dict(

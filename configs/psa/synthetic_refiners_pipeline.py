@@ -5,7 +5,6 @@ threshold comes from masks: every row starts from the same background, PSA's.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins.refiners import PAMR, PowerBackground
 
 with read_base():

@@ -2,7 +2,6 @@
 
 from mmcv.transforms import Resize
 from mmengine.config import read_base
-
 from wsss_plugins import backbones, classifiers
 from wsss_plugins.datasets import ColorJitter
 

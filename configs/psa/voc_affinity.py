@@ -10,7 +10,6 @@ The pipeline gives it the trained classifier and the confident labels. Alone:
 from mmcv.transforms import Resize
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs
-
 from wsss_plugins import affinity, backbones, losses
 from wsss_plugins.datasets import ColorJitter, LoadConfidentScores, PoolConfidentLabels
 

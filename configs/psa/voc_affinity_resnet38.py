@@ -4,7 +4,6 @@ It refines the maps for tables 2 and 3 of ACR and for table 2 of eX-ViT.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import affinity, backbones
 from wsss_plugins.datasets import RandomCropPad
 

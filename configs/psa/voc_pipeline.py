@@ -6,13 +6,7 @@ The report shows figures 1 and 13 to 24.
 """
 
 from mmengine.config import read_base
-
-from wsss_plugins.refiners import (
-    ConstantBackground,
-    PowerBackground,
-    PowerScores,
-    RandomWalk,
-)
+from wsss_plugins import refiners
 from wsss_plugins.seeds import TransformerAttribution
 
 with read_base():
@@ -22,18 +16,15 @@ with read_base():
 
 trainings = dict(classifier='voc.py', affinity='voc_affinity.py')
 attribution = dict(
-    look,
-    head=dict(type=TransformerAttribution),
-    input_size=(448, 448),
-    batch_size=4,
+    look, head=dict(type=TransformerAttribution), input_size=(448, 448), batch_size=4
 )
 # The cube root of the attribution; where it is below 0.2 there is background.
 seeds = dict(
     refine,
     seeds='attribution',
     refiners=[
-        dict(type=PowerScores, power=1 / 3),
-        dict(type=ConstantBackground, threshold=0.2),
+        dict(type=refiners.PowerScores, power=1 / 3),
+        dict(type=refiners.ConstantBackground, threshold=0.2),
     ],
     soft=True,
 )
@@ -42,9 +33,15 @@ pseudo_labels.affinity.update(backbone='classifier')
 pseudo_labels.pseudo.update(
     seeds='seeds',
     refiners=[
-        dict(type=PowerBackground, alpha=4),
+        dict(type=refiners.PowerBackground, alpha=4),
         # The paper's t = 8 counts squarings in its code.
-        dict(type=RandomWalk, affinity='affinity', beta=16, log_steps=8, border='psa'),
+        dict(
+            type=refiners.RandomWalk,
+            affinity='affinity',
+            beta=16,
+            log_steps=8,
+            border='psa',
+        ),
     ],
 )
 score_labels.update(dataset='val_masks')

@@ -49,6 +49,5 @@ _, _, _, _crop, _, _ = train_dataloader.dataset.pipeline
 _crop.crop_size = (512, 512)
 train_dataloader.batch_size = 8
 optim_wrapper = dict(
-    type=OptimWrapper,
-    optimizer=dict(type=SGD, lr=1e-3, momentum=0.9, weight_decay=0.0),
+    type=OptimWrapper, optimizer=dict(type=SGD, lr=1e-3, momentum=0.9, weight_decay=0.0)
 )

@@ -5,7 +5,6 @@ false positives, and refines the maps with it.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import refiners, seeds
 
 with read_base():

@@ -4,7 +4,6 @@ Reads the stage 'maps', the data sets 'images' and 'masks' and the training 'aff
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import refiners, stages
 
 with read_base():

@@ -1,7 +1,6 @@
 """MS COCO 2014 as a pipeline reads it: images to make maps of, masks to measure with."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

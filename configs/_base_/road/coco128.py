@@ -1,7 +1,6 @@
 """128 real COCO photos as a pipeline reads them; those that train are those that measure."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import COCO14
 
 with read_base():

@@ -5,7 +5,6 @@ and with ResNet-101.
 """
 
 from mmengine.config import read_base
-
 from wsss_plugins import refiners, seeds
 
 with read_base():

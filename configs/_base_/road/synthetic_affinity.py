@@ -1,7 +1,6 @@
 """Pseudo labels by PSA on the synthetic set, whose images are 64 px wide."""
 
 from mmengine.config import read_base
-
 from wsss_plugins import refiners
 
 with read_base():

@@ -1,7 +1,6 @@
 """Pascal VOC 2012 as a pipeline reads it: images to make maps of, masks to measure with."""
 
 from mmengine.config import read_base
-
 from wsss_plugins.datasets import VOC12
 
 with read_base():
