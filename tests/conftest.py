@@ -25,9 +25,15 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """From here on garbage is looked for in what tests make, not in what is imported."""
-    gc.freeze()
+    """Garbage is looked for again."""
     gc.enable()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def only_new_garbage() -> None:
+    """Within a file garbage is looked for in what its tests make, in nothing older."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')
