@@ -19,7 +19,7 @@ PACKAGE = ROOT / 'wsss_plugins'
 # earlier lines only; rooms of one line do not import each other.
 ROOMS = """
 errors
-progress registry environment
+blocks progress registry environment
 config
 structures
 lrp

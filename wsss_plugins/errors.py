@@ -39,6 +39,10 @@ class CheckpointError(UserError):
     """A checkpoint is missing, unreadable or of another model."""
 
 
+class PlugInError(UserError):
+    """A plug-in returned what the contract of its registry does not allow."""
+
+
 def near_names(name: str, allowed: Iterable[str], most: int = 12) -> str:
     """Lists the allowed names, the nearest to ``name`` first.
 

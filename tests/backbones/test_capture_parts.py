@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from wsss_plugins.backbones import TimmViT, capture
-from wsss_plugins.errors import UserError
+from wsss_plugins.backbones import TimmViT, capture, capture_relevance
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.lrp import COMPOSITES
 
 SMALL = dict(img_size=32, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 
@@ -56,6 +57,50 @@ def test_chosen_blocks(vit, images) -> None:
     torch.testing.assert_close(some.patch_affinity(), every.patch_affinity([1, 3]))
 
 
+def test_negative_blocks_count_from_the_end_everywhere(vit, images) -> None:
+    """``-2`` means the last two blocks of the encoder, whichever were captured."""
+    with capture(vit, images, gradients=True) as every:
+        scores = every.tokens.prefix[:, 0, :5]
+        slots = torch.eye(5, dtype=torch.float64)[:1, None].repeat(1, 2, 1)
+        assert every.depth == 4
+        assert len(every.attention_from(-2)) == 2
+        torch.testing.assert_close(every.head_mean(-2), every.head_mean(2))
+        gradients = every.attention_gradients(scores, slots, -1)
+        torch.testing.assert_close(
+            gradients, every.attention_gradients(scores, slots, 3)
+        )
+        torch.testing.assert_close(
+            every.patch_affinity([-1, 0]), every.patch_affinity([3, 0])
+        )
+        assert every.attention_of([-4])[0] is every.attn[0]
+    with capture(vit, images, attention=[-3, 1, -1], heads=[-1]) as some:
+        assert some.blocks == (1, 3)
+        assert [a.shape[1] for a in some.attn] == [1, 3]
+        torch.testing.assert_close(some.head_mean(-2), every.head_mean(3))
+    with capture(vit, images, gradients=True, graph_from=-2) as late:
+        assert [a.requires_grad for a in late.attn] == [False, False, True, True]
+    with capture_relevance(vit, images, COMPOSITES['attnlrp'], -1) as last:
+        assert last.blocks == (3,) and last.depth == 4
+
+
+@pytest.mark.parametrize('start', [4, -5, 1.0])
+def test_a_start_that_is_not_there(vit, images, start) -> None:
+    """Before, ``head_mean(-5)`` was the mean of all blocks and ``head_mean(4)`` failed."""
+    with capture(vit, images) as trace:
+        for read in (trace.head_mean, trace.attention_from):
+            with pytest.raises(
+                ConfigError, match=r'blocks 0 to 3 \(or -4 to -1\), not'
+            ):
+                read(start)
+        with pytest.raises(ConfigError, match=rf'not {start}'):
+            trace.patch_affinity([start])
+    with (
+        capture(vit, images, attention=[0]) as first,
+        pytest.raises(UserError, match='no attention from block 2 on was captured'),
+    ):
+        first.head_mean(-2)
+
+
 def test_the_others_run_fused(vit, images) -> None:
     assert fused_while_running(vit, images) == [False] * 4
     assert fused_while_running(vit, images, attention=[1, 3]) == [
@@ -84,17 +129,15 @@ def test_a_backbone_that_unfuses_all_or_none(images) -> None:
 
 
 def test_blocks_that_are_not_there(vit, images) -> None:
-    for wrong in (4, -1):
-        with pytest.raises(UserError) as error, capture(vit, images, attention=[wrong]):
-            pass
-        assert str(error.value) == (
-            f'TimmViT shows the attention of blocks 0 to 3, not of {wrong}'
-        )
-    for start in (4, -1):
-        late = capture(vit, images, gradients=True, graph_from=start)
-        with pytest.raises(UserError) as error, late:
-            pass
-        assert str(error.value) == f'TimmViT has blocks 0 to 3, not {start}'
+    for wrong in (4, -5):
+        for argument in (dict(attention=[wrong]), dict(heads=[wrong]),
+                         dict(gradients=True, graph_from=wrong)):  # fmt: skip
+            with pytest.raises(ConfigError) as error, capture(vit, images, **argument):
+                pass
+            assert str(error.value) == (
+                f'the backbone has blocks 0 to 3 (or -4 to -1), not {wrong} ({error.value.token})'
+            )
+            assert error.value.token in argument
     with (
         capture(vit, images, attention=[2]) as trace,
         pytest.raises(UserError) as error,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 import wsss_plugins.refiners  # noqa: F401  (registers)
-from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.refiners import Refiner
+from wsss_plugins.errors import ConfigError, DataError, PlugInError
+from wsss_plugins.refiners import Refiner, RefinerChain
 from wsss_plugins.registry import REFINERS, build_as
 from wsss_plugins.structures import Seed
 
@@ -122,3 +124,62 @@ def test_refuses_an_image_of_another_size(refiner: Refiner, image: Tensor) -> No
 def test_refuses_an_image_that_is_no_rgb_bytes(refiner: Refiner, wrong: Tensor) -> None:
     with pytest.raises(DataError, match='uint8'):
         refiner(wrong, make_seed())
+
+
+class Careless(Refiner):
+    """Returns what ``spoil`` makes of the seed."""
+
+    def __init__(self, spoil) -> None:
+        self.spoil = spoil
+
+    def refine(self, image: Tensor, seed: Seed) -> Seed:
+        return self.spoil(seed)
+
+
+@pytest.mark.parametrize(
+    'spoil, message',
+    [
+        (lambda seed: seed.scores, 'Tensor: allowed is a Seed'),
+        (
+            lambda seed: replace(seed, classes=seed.classes + 1),
+            r'classes \[5, 12\]: allowed',
+        ),
+        (lambda seed: Seed(seed.scores[:1], seed.classes[:1]), r'the classes \[4\]'),
+        (lambda seed: seed.resized((10, 17)), r'of \(10, 17\) .*, \(21, 34\)'),
+        (
+            lambda seed: replace(seed, scores=seed.scores / 0),
+            'scores that are NaN or inf',
+        ),
+        (
+            lambda seed: replace(seed, scores=seed.scores - 2),
+            'scores down to -[12].*>= 0',
+        ),
+        (
+            lambda seed: replace(seed, background=seed.background - 1),
+            'background down to',
+        ),
+    ],
+)
+def test_what_a_refiner_may_not_return(spoil, message: str, image: Tensor) -> None:
+    """Alone, in a batch, and in the chain that a stage runs."""
+    refiner, seed = Careless(spoil), make_seed()
+    for ask in (
+        lambda: refiner(image, seed),
+        lambda: refiner.refine_batch([image], [seed]),
+        lambda: RefinerChain([refiner]).refine_batch([image], [seed]),
+        lambda: RefinerChain([refiner])(image, seed),
+    ):
+        with pytest.raises(
+            PlugInError, match=rf'^Careless\.refine returned .*{message}'
+        ):
+            ask()
+
+
+def test_a_batch_of_its_own_is_checked_in_a_chain(image: Tensor) -> None:
+    class Fast(Careless):
+        def refine_batch(self, images, seeds):
+            return [self.spoil(seed) for seed in seeds]
+
+    fast = Fast(lambda seed: seed.resized((10, 17)))
+    with pytest.raises(PlugInError, match='Fast'):
+        RefinerChain([fast]).refine_batch([image], [make_seed()])

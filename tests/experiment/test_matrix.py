@@ -41,8 +41,11 @@ def classifier(root: Path, backbone: dict[str, Any], **head: Any) -> dict[str, A
                 backbone=backbone,
                 head=dict(type='TokenHead', num_classes=20, **head),
             ),
-            train_dataloader=dict(batch_size=2, dataset=data),
-            train_cfg=dict(max_epochs=1),
+            train_dataloader=dict(
+                batch_size=2, sampler=dict(type='DefaultSampler'), dataset=data
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         )
     )
 
@@ -216,11 +219,11 @@ def test_heads_that_say_nothing_of_a_model_are_known_before_training(
     assert torch.equal(torch.get_rng_state(), state)
     reasons = {name: text.split(':')[0] for name, text in runs.refused.items()}
     assert reasons == {
-        'vit__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3',
-        'registers__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3',
+        'vit__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3 (start_block)',
+        'registers__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3 (start_block)',
         'exvit__rollout': 'the attention of ExViT is negative in places, and '
         'AttentionRollout multiplies shares that sum to one',
-        'exvit__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3',
+        'exvit__acr': 'the backbone has blocks 0 to 1 (or -2 to -1), not -3 (start_block)',
         'cnn__rollout': 'AttentionRollout reads attention, and TimmCNN has none',
         'cnn__acr': 'ACRGradientMap reads attention, and TimmCNN has none',
     }
@@ -248,7 +251,7 @@ def test_a_classifier_without_maps_is_not_trained(root, tmp_path) -> None:
 def test_unlike_beginnings_are_refused_before_any_work(root, tmp_path) -> None:
     other = classifier(root, dict(VIT, pretrained=str(tmp_path / 'other.pth')))
     models = dict(a=classifier(root, VIT), b=classifier(root, VIT), c=other)
-    models['b']['config']['train_cfg'] = dict(max_epochs=2)
+    models['b']['config']['train_cfg'] = dict(by_epoch=True, max_epochs=2)
     with pytest.raises(
         UserError, match=r"first 'c' .*initial weights: unknown"
     ) as error:

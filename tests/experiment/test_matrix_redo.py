@@ -28,8 +28,11 @@ def runs(tmp_path, monkeypatch):
     head = dict(type='TokenHead', num_classes=20)
     training = dict(
         model=dict(type='WSSSClassifier', backbone=VIT, head=head),
-        train_dataloader=dict(batch_size=2, dataset=images),
-        train_cfg=dict(max_epochs=1),
+        train_dataloader=dict(
+            batch_size=2, sampler=dict(type='DefaultSampler'), dataset=images
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
     )
     (tmp_path / 'mine.py').touch()
 

@@ -135,9 +135,7 @@ def test_which_blocks():
     assert AttentionConsistencyLoss(blocks=[-1, 0]).blocks_of(3) == [0, 2]
     assert not AttentionConsistencyLoss(0, 0).needs_attention
     assert AttentionConsistencyLoss(0, 1).needs_attention
-    with pytest.raises(
-        ConfigError, match='has no block -4: its 3 blocks are 0 to 2, or'
-    ):
+    with pytest.raises(ConfigError, match=r'blocks 0 to 2 \(or -3 to -1\), not -4'):
         AttentionConsistencyLoss(blocks=[-4]).blocks_of(3)
     with pytest.raises(ConfigError, match='name one of 3 blocks twice'):
         AttentionConsistencyLoss(blocks=(2, -1)).blocks_of(3)

@@ -152,5 +152,5 @@ def test_hybrid_stem_is_refused_for_pixels():
 
 
 def test_block_out_of_range():
-    with pytest.raises(ConfigError, match='blocks 0 to 2, not 3'):
+    with pytest.raises(ConfigError, match=r'blocks 0 to 2 \(or -3 to -1\), not 3'):
         TimmViT(**SIZES).explicit(3)

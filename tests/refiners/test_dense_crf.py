@@ -18,6 +18,7 @@ from wsss_plugins.refiners import (
     mean_field,
 )
 from wsss_plugins.refiners.dense_crf import (
+    BACKENDS,
     dense_crf,
     unary_from_labels,
     unary_from_scores,
@@ -217,7 +218,7 @@ def test_agrees_with_pydensecrf_where_it_is_installed() -> None:
 def test_says_how_to_get_pydensecrf(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
     image, unary = random_case()
-    with pytest.raises(ConfigError, match=r"pip install pydensecrf2.*backend='auto'"):
+    with pytest.raises(ConfigError, match=r"pip install pydensecrf2.*backend='torch'"):
         dense_crf(image, unary, backend='pydensecrf')
 
 
@@ -270,7 +271,7 @@ def test_refuses_what_it_cannot_do() -> None:
     'wrong, message',
     [
         (dict(preset='deepleb'), "did you mean 'deeplab'"),
-        (dict(backend='numpy'), "unknown backend 'numpy'.*auto, pydensecrf, torch"),
+        (dict(backend='numpy'), "unknown backend 'numpy'.*Allowed: pydensecrf, torch"),
         (dict(compatibility=[[0, 1], [1]]), r'square.*2 rows of \[1, 2\] numbers'),
         (dict(gaussian=(0, 3)), 'DenseCRF needs'),
         (dict(bilateral=(80, 10)), 'DenseCRF needs'),
@@ -283,3 +284,14 @@ def test_refuses_settings(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         DenseCRF(**wrong)
     assert '\n' not in str(caught.value)
+
+
+def test_a_config_of_before_may_say_auto() -> None:
+    """'auto' was a second name of 'torch'."""
+    image = torch.randint(0, 256, (3, 13, 18), dtype=torch.uint8)
+    seed = Seed(torch.rand(1, 13, 18), torch.tensor([0]), torch.rand(13, 18))
+    now, before = (
+        DenseCRF(backend=name).refine(image, seed) for name in ('torch', 'auto')
+    )
+    assert torch.equal(now.scores, before.scores)
+    assert 'auto' not in BACKENDS

@@ -128,7 +128,7 @@ def test_the_input_size_matters_and_the_model_is_left_alone(bound) -> None:
 def test_unknown_block(bound) -> None:
     image = torch.zeros(3, 16, 16, dtype=torch.uint8)
     seed = Seed(torch.rand(1, 16, 16), torch.tensor([0]))
-    with pytest.raises(ConfigError, match='blocks 0 to 2, not 3'):
+    with pytest.raises(ConfigError, match=r'blocks 0 to 2 \(or -3 to -1\), not 3'):
         bound(blocks=[1, 3])(image, seed)
 
 

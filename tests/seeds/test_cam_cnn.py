@@ -114,7 +114,7 @@ def test_heads_on_a_cnn(head, images) -> None:
         head(model, images, LABELS)
     assert str(error.value) == (
         f'{type(head).__name__} reads attention, and TimmCNN has none: take CAM, '
-        'InputXGradient or IntegratedGradients, or a vision transformer, such as TimmViT'
+        'GradCAM, InputXGradient, IntegratedGradients'
     )
     assert not any(m._forward_hooks for m in model.modules())
 

@@ -65,7 +65,7 @@ def test_equals_the_stages_it_stands_for(dataset, tmp_path) -> None:
         head = dict(HEAD, start_block=value)
         seeds = SeedStage('seeds', 'm', head, dataset, **MAPS)
         seeds.run(tmp_path / f'seeds{value}', {'m': tmp_path / 'm'})
-        score = EvaluateSeedStage('score', 'seeds', dataset, convention='seam')
+        score = EvaluateSeedStage('score', 'seeds', dataset)  # the same default
         score.run(tmp_path / f'score{value}', {'seeds': tmp_path / f'seeds{value}'})
         expected = load_json(tmp_path / f'score{value}/scores.json')
         for key in ('best_threshold', 'miou', 'best'):

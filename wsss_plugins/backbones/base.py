@@ -114,8 +114,9 @@ class TokenBackbone(BaseModule, ABC):
         """The network with a module for every operation, for relevance propagation.
 
         Args:
-            start: First block that relevance is propagated through; the blocks before
-                it run without a graph. None propagates it to the image.
+            start: First block that relevance is propagated through, negative ones
+                counting from the end; the blocks before it run without a graph. None
+                propagates it to the image.
 
         Returns:
             A module that shares the weights. It maps images to the :class:`Tokens` and

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.blocks import block_index
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.lrp import Composite
 
@@ -36,6 +37,11 @@ class Trace:
         images: ``(N, 3, H, W)``, the input.
         hidden: Per block ``(N, T, D)``, its output, where the backbone names its blocks.
         blocks: Which blocks :attr:`attn` is of, in order; by default the first ones.
+        depth: How many blocks the backbone has; by default as many as reach the last
+            one of :attr:`blocks`.
+
+    Every argument that names a block counts as :func:`~wsss_plugins.blocks.block_index`
+    does: -1 is the last block of the backbone, whether its attention was captured or not.
     """
 
     tokens: Tokens
@@ -45,32 +51,56 @@ class Trace:
     images: Tensor
     hidden: list[Tensor] = field(default_factory=list)
     blocks: Sequence[int] = ()
+    depth: int = 0
 
     def __post_init__(self) -> None:
         """Fills in :attr:`blocks`: by default the attention is of all blocks."""
         self.blocks = tuple(self.blocks) or tuple(range(len(self.attn)))
+        self.depth = self.depth or max(self.blocks, default=-1) + 1
 
     def attention_of(self, blocks: Collection[int]) -> list[Tensor]:
         """Attention of chosen blocks, in their order.
 
         Raises:
+            ConfigError: The backbone has no block of one of the numbers.
             UserError: The attention of one of ``blocks`` was not captured.
         """
+        chosen = [block_index(block, self.depth, 'blocks') for block in blocks]
         shown = dict(zip(self.blocks, self.attn, strict=True))
-        hidden = [b for b in blocks if b not in shown]
+        hidden = [b for b in chosen if b not in shown]
         if hidden:
             raise UserError(
                 f'the attention of block {hidden[0]} was not captured, that of blocks '
                 f'{list(self.blocks)} was: name it in capture(attention=...)'
             )
-        return [shown[b] for b in blocks]
+        return [shown[b] for b in chosen]
 
     def attention_from(self, start: int) -> list[Tensor]:
-        """Attention of the captured blocks from ``start`` on."""
-        return [a for b, a in zip(self.blocks, self.attn, strict=True) if b >= start]
+        """Attention of the captured blocks from ``start`` on; -2 means the last two.
+
+        Raises:
+            ConfigError: The backbone has no block ``start``.
+            UserError: No block from ``start`` on was captured.
+        """
+        first = block_index(start, self.depth, 'start_block')
+        found = [a for b, a in zip(self.blocks, self.attn, strict=True) if b >= first]
+        if not found:
+            raise UserError(
+                f'no attention from block {first} on was captured, that of blocks '
+                f'{list(self.blocks)} was: name it in capture(attention=...)'
+            )
+        return found
 
     def head_mean(self, start: int = 0) -> Tensor:
-        """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``."""
+        """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``.
+
+        Args:
+            start: First block; negative counts from the end: -2 gives the last two.
+
+        Raises:
+            ConfigError: The backbone has no block ``start``.
+            UserError: No block from ``start`` on was captured.
+        """
         return torch.stack([a.mean(1) for a in self.attention_from(start)])
 
     def patch_affinity(
@@ -166,8 +196,9 @@ def capture(
         gradients: Whether gradients can be computed in the ``with`` block; by default
             as outside of it.
         attention: Whether attention is captured, or the indices of the blocks whose
-            attention is captured. The other blocks run fused attention. If none is
-            captured, the backbone need not have attention.
+            attention is captured; negative ones count from the end, here and below. The
+            other blocks run fused attention. If none is captured, the backbone need not
+            have attention.
         heads: Whether every head is kept, or the blocks whose heads are kept. For the
             other blocks only the mean over heads is kept.
         graph_from: First block of the autograd graph; the blocks before it run without
@@ -178,21 +209,24 @@ def capture(
         The trace; without attention its ``attn`` is empty.
 
     Raises:
-        UserError: The backbone has no attention or no such block, or the attention of a
-            block could not be captured.
+        UserError: The backbone has no attention, or the attention of a block could not
+            be captured.
+        ConfigError: The backbone has no block of one of the numbers.
     """
     shown = _shown_blocks(backbone, attention)
+    depth = len(backbone.attention_modules())
+    whole = set(shown if heads is True else _indices(heads or (), depth, 'heads'))
     enabled = torch.is_grad_enabled() if gradients is None else gradients
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
             if shown:
                 stack.enter_context(_unfused(backbone, shown))
             attn = {
-                block: _watch(stack, module, heads is True or block in (heads or ()))
+                block: _watch(stack, module, block in whole)
                 for block, module in shown.items()
             }
             hidden = [_watch(stack, block) for block in backbone.blocks()]
-            if enabled and graph_from:
+            if enabled and graph_from is not None:
                 _begin_graph(stack, backbone, graph_from)
             tokens = backbone(images, keep)
         if attention:
@@ -201,7 +235,8 @@ def capture(
         matrices = [output for (output,) in attn.values()]
         between = [output for (output,) in hidden]
         prefix, grid = backbone.num_prefix, backbone.grid(images)
-        yield Trace(tokens, matrices, prefix, grid, images, between, tuple(shown))
+        blocks = tuple(shown)
+        yield Trace(tokens, matrices, prefix, grid, images, between, blocks, depth)
 
 
 def _shown_blocks(
@@ -213,13 +248,13 @@ def _shown_blocks(
     modules = dict(enumerate(backbone.attention_modules()))
     if attention is True or not modules:
         return modules
-    wrong = [block for block in attention if block not in modules]
-    if wrong:
-        raise UserError(
-            f'{type(backbone).__name__} shows the attention of blocks 0 to '
-            f'{len(modules) - 1}, not of {wrong[0]}'
-        )
-    return {block: modules[block] for block in sorted(set(attention))}
+    chosen = _indices(attention, len(modules), 'attention')
+    return {block: modules[block] for block in sorted(set(chosen))}
+
+
+def _indices(blocks: Collection[int], depth: int, argument: str) -> list[int]:
+    """The numbers of blocks, counted from 0."""
+    return [block_index(block, depth, argument) for block in blocks]
 
 
 def _unfused(
@@ -248,9 +283,9 @@ def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
     blocks = backbone.blocks()
     if not blocks:
         return
-    if not 0 <= start < len(blocks):
-        name = type(backbone).__name__
-        raise UserError(f'{name} has blocks 0 to {len(blocks) - 1}, not {start}')
+    first = block_index(start, len(blocks), 'graph_from')
+    if not first:
+        return  # everything is in the graph
 
     def begin(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Lets autograd record from the tokens that enter the block on; a hook."""
@@ -259,7 +294,7 @@ def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
         return (tokens.detach().requires_grad_(), *rest)
 
     stack.enter_context(torch.no_grad())
-    stack.callback(blocks[start].register_forward_pre_hook(begin).remove)
+    stack.callback(blocks[first].register_forward_pre_hook(begin).remove)
 
 
 @contextmanager
@@ -278,7 +313,8 @@ def capture_relevance(
         backbone: The backbone; it must be :meth:`TokenBackbone.explicit`.
         images: ``(N, 3, H, W)``, normalised.
         composite: The rule of each layer.
-        start: First block that relevance passes; None lets it reach the images.
+        start: First block that relevance passes, negative ones counting from the end;
+            None lets it reach the images.
 
     Yields:
         The trace; its ``attn`` begins with block ``start``.
@@ -287,18 +323,21 @@ def capture_relevance(
         UserError: The backbone has no module for every operation, the attention of a
             block could not be captured, or relevance cannot be propagated through the
             stem.
-        ConfigError: A layer has no rule.
+        ConfigError: A layer has no rule, or the backbone has no block ``start``.
     """
+    depth = len(backbone.attention_modules())
+    if start is not None and depth:
+        start = block_index(start, depth, 'start_block')
     view = backbone.explicit(start)
     images = images.detach().requires_grad_(start is None)
     with torch.enable_grad():
         with composite(view):
             tokens, attn = view(images)
-        blocks = len(backbone.attention_modules()) - (start or 0)
-        _refuse_hidden_attention(backbone, len(attn), blocks, 'explicit')
-        shown = tuple(range(start or 0, (start or 0) + blocks))
+        shown = tuple(range(start or 0, depth))
+        _refuse_hidden_attention(backbone, len(attn), len(shown), 'explicit')
         grid = backbone.grid(images)
-        yield Trace(tokens, attn, backbone.num_prefix, grid, images, blocks=shown)
+        prefix = backbone.num_prefix
+        yield Trace(tokens, attn, prefix, grid, images, blocks=shown, depth=depth)
 
 
 def _refuse_hidden_attention(

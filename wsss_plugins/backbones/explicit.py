@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import Tokens
-from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.blocks import block_index
+from wsss_plugins.errors import UserError
 from wsss_plugins.lrp import Add, AttentionValue, Fork, QueryKey, Select, Softmax
 
 
@@ -109,12 +110,9 @@ class ExplicitViT(nn.Module):
     def __init__(self, backbone: HasTimmBlocks, start: int | None) -> None:
         super().__init__()
         vit: Any = backbone.vit
-        if start is not None and not 0 <= start < len(vit.blocks):
-            raise ConfigError(
-                f'the backbone has blocks 0 to {len(vit.blocks) - 1}, not {start}',
-                token='start_block',
-            )
-        if start is None:
+        if start is not None:
+            start = block_index(start, len(vit.blocks), 'start_block')
+        else:
             if hasattr(vit.patch_embed, 'backbone'):
                 raise UserError(
                     'relevance does not pass the CNN of a hybrid ViT to the image: use a '

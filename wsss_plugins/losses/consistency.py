@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from wsss_plugins.blocks import block_index
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.losses.distances import check_weight, distance_named
 from wsss_plugins.registry import MODELS
@@ -84,14 +85,7 @@ class AttentionConsistencyLoss(nn.Module):
         """
         if self.blocks is None:
             return list(range(count))
-        wrong = [block for block in self.blocks if not -count <= block < count]
-        if wrong:
-            raise ConfigError(
-                f'the backbone has no block {wrong[0]}: its {count} blocks are 0 to '
-                f'{count - 1}, or -{count} to -1',
-                token='blocks',
-            )
-        chosen = sorted({block % count for block in self.blocks})
+        chosen = sorted({block_index(b, count, 'blocks') for b in self.blocks})
         if len(chosen) < len(self.blocks):
             raise ConfigError(
                 f'blocks {list(self.blocks)} name one of {count} blocks twice',

@@ -20,7 +20,12 @@ from wsss_plugins.metrics.confusion import (
     pixel_accuracy,
     save_confusion,
 )
-from wsss_plugins.metrics.conventions import CONVENTIONS, Convention, convention_of
+from wsss_plugins.metrics.conventions import (
+    CONVENTIONS,
+    DEFAULT_CONVENTION,
+    Convention,
+    convention_of,
+)
 from wsss_plugins.metrics.detections import check_detections, detections_of_map
 from wsss_plugins.metrics.explanation import (
     ExplanationScores,
@@ -49,6 +54,7 @@ from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult
 
 __all__ = [
     'CONVENTIONS',
+    'DEFAULT_CONVENTION',
     'MEANS',
     'PER_CLASS',
     'AffinityContrast',

@@ -57,6 +57,10 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
 )
 """Published evaluations by name."""
 
+DEFAULT_CONVENTION = 'acr'
+"""The evaluation that every stage and metric follows unless its config names another, so
+that two numbers of the same maps agree."""
+
 
 def convention_of(name: str) -> Convention:
     """Looks a convention up.

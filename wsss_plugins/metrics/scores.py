@@ -21,7 +21,11 @@ from wsss_plugins.metrics.confusion import (
     pixel_accuracy,
     ratio,
 )
-from wsss_plugins.metrics.conventions import Convention, convention_of
+from wsss_plugins.metrics.conventions import (
+    DEFAULT_CONVENTION,
+    Convention,
+    convention_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,7 @@ class SegmentationScores:
     """
 
     confusion: np.ndarray
-    convention: str = 'acr'
+    convention: str = DEFAULT_CONVENTION
     boundary: ClassCounts | None = None
 
     def __post_init__(self) -> None:

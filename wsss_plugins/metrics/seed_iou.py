@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics.confusion import mean_iou
-from wsss_plugins.metrics.conventions import convention_of
+from wsss_plugins.metrics.conventions import DEFAULT_CONVENTION, convention_of
 from wsss_plugins.metrics.scores import SegmentationScores
 from wsss_plugins.structures import IGNORE
 
@@ -30,7 +30,7 @@ class SweepResult:
 
     thresholds: np.ndarray
     confusion: np.ndarray
-    convention: str = 'acr'
+    convention: str = DEFAULT_CONVENTION
 
     @cached_property
     def miou(self) -> np.ndarray:
@@ -220,7 +220,7 @@ class SeedIoU:
             )
         self.histogram += other.histogram
 
-    def compute(self, convention: str = 'acr') -> SweepResult:
+    def compute(self, convention: str = DEFAULT_CONVENTION) -> SweepResult:
         """Reads the confusion matrix of every threshold off the histogram.
 
         Args:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import DataError, PlugInError
 from wsss_plugins.registry import REFINERS, build_as
 from wsss_plugins.structures import Seed
 
@@ -17,7 +17,7 @@ from wsss_plugins.structures import Seed
 class Refiner(ABC):
     """Computes a better seed from a seed and its image.
 
-    A subclass overrides :meth:`refine`; calling the object checks the input first.
+    A subclass overrides :meth:`refine`; calling the object checks input and output.
     Inputs are never changed.
 
     Attributes:
@@ -55,9 +55,12 @@ class Refiner(ABC):
         Raises:
             DataError: The image is not ``(3, H, W)`` uint8, or not of the size of the
                 seed.
+            PlugInError: :meth:`refine` returned something else than such a seed.
         """
         check_batch([image], [seed])
-        return self.refine(image, seed)
+        refined = self.refine(image, seed)
+        check_refined(type(self).__name__, seed, refined)
+        return refined
 
     @abstractmethod
     def refine(self, image: Tensor, seed: Seed) -> Seed:
@@ -79,9 +82,55 @@ class Refiner(ABC):
 
         Raises:
             DataError: The images do not fit the seeds or one another.
+            PlugInError: As for calling the object.
         """
         check_batch(images, seeds)
-        return [self.refine(*pair) for pair in zip(images, seeds, strict=True)]
+        return [self(*pair) for pair in zip(images, seeds, strict=True)]
+
+
+def check_refined(who: str, seed: Seed, refined: object) -> None:
+    """Refuses what no refiner may return.
+
+    Args:
+        who: The refiner.
+        seed: What it was given.
+        refined: What it returned: to be a seed of the same classes and size, whose scores
+            and background are finite and >= 0.
+
+    Raises:
+        PlugInError: It is something else; the message says what, and what is allowed.
+    """
+    if not isinstance(refined, Seed):
+        raise PlugInError(
+            f'{who}.refine returned {type(refined).__name__}: allowed is a Seed'
+        )
+    if not torch.equal(refined.classes, seed.classes.to(refined.classes.device)):
+        raise PlugInError(
+            f'{who}.refine returned a seed of the classes {refined.classes.tolist()}: '
+            f'allowed are those that it was given, {seed.classes.tolist()}'
+        )
+    if refined.size != seed.size:
+        raise PlugInError(
+            f'{who}.refine returned a seed of {refined.size} (height, width): allowed is '
+            f'the size that it was given, {seed.size}'
+        )
+    for what, values in (
+        ('scores', refined.scores),
+        ('background', refined.background),
+    ):
+        if values is None or not values.numel():
+            continue
+        low, high = values.aminmax()
+        if not (low.isfinite() and high.isfinite()):
+            raise PlugInError(
+                f'{who}.refine returned {what} that are NaN or infinite: allowed are '
+                'finite numbers; look for a division by zero or the logarithm of 0'
+            )
+        if low < 0:
+            raise PlugInError(
+                f'{who}.refine returned {what} down to {float(low):.3g}: allowed are '
+                'values >= 0; clamp them'
+            )
 
 
 def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
@@ -158,5 +207,8 @@ class RefinerChain(Refiner):
         """Refines the batch by each refiner in turn."""
         check_batch(images, seeds)
         for refiner in self.refiners:
-            seeds = refiner.refine_batch(images, seeds)
+            refined = refiner.refine_batch(images, seeds)
+            for before, after in zip(seeds, refined, strict=True):
+                check_refined(type(refiner).__name__, before, after)
+            seeds = refined
         return list(seeds)

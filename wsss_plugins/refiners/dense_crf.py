@@ -25,9 +25,12 @@ from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
 BACKENDS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
-    dict(auto=mean_field, torch=mean_field, pydensecrf=mean_field_by_pydensecrf)
+    dict(torch=mean_field, pydensecrf=mean_field_by_pydensecrf)
 )
-"""Implementations of the inference, by name; 'auto' is that of this package."""
+"""Implementations of the inference, by name; 'torch' is that of this package."""
+
+FORMER_BACKENDS: Mapping[str, str] = MappingProxyType(dict(auto='torch'))
+"""Names that configs of earlier versions may have, and what they stand for."""
 
 
 @torch.no_grad()
@@ -38,7 +41,7 @@ def dense_crf(
     bilateral: tuple[float, float, float] = PRESETS['psa'].bilateral,
     iterations: int = PRESETS['psa'].iterations,
     compatibility: Tensor | None = None,
-    backend: str = 'auto',
+    backend: str = 'torch',
 ) -> Tensor:
     """Marginals of a fully connected CRF, for one image or several of one size.
 
@@ -58,8 +61,8 @@ def dense_crf(
             neighbour with label m. As in pydensecrf it enters with its sign and as
             ``(mu + mu.T) / 2``. None is the Potts model: -1 for equal labels, else 0,
             which is equivalent to a penalty of 1 for different labels.
-        backend: 'auto' or 'torch' for this package's own inference, or 'pydensecrf',
-            which must be installed and uses one CPU core and float32.
+        backend: 'torch' for this package's own inference, or 'pydensecrf', which must
+            be installed and uses one CPU core and float32.
 
     Returns:
         Marginals in the shape of ``unary``, in [0, 1], summing to 1 over the labels.
@@ -108,6 +111,7 @@ def _symmetric(compatibility: Tensor, labels: int) -> Tensor:
 
 def _backend(name: str) -> Callable[..., Tensor]:
     """The inference of that name."""
+    name = FORMER_BACKENDS.get(name, name)
     if name not in BACKENDS:
         raise ConfigError(
             f"unknown backend '{name}' of a dense CRF: {near_names(name, BACKENDS)}",
@@ -137,7 +141,7 @@ class DenseCRF(Refiner):
             image. PSA's ``scale_factor`` divides by the same ratio.
         compatibility: Rows of a matrix ``(1 + C, 1 + C)`` over background and all C
             classes, see :func:`dense_crf`; None is Potts.
-        backend: Implementation of the inference: 'auto', 'torch' or 'pydensecrf', see
+        backend: Implementation of the inference: 'torch' or 'pydensecrf', see
             :func:`dense_crf`.
 
     Raises:
@@ -153,7 +157,7 @@ class DenseCRF(Refiner):
         clip: float = 1e-5,
         reference_size: float | None = None,
         compatibility: Sequence[Sequence[float]] | None = None,
-        backend: str = 'auto',
+        backend: str = 'torch',
     ) -> None:
         if preset not in PRESETS:
             raise ConfigError(

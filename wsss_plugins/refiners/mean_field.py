@@ -166,7 +166,7 @@ def mean_field_by_pydensecrf(
     except ImportError as error:
         raise ConfigError(
             "backend 'pydensecrf' needs that package: pip install pydensecrf2 (it "
-            "compiles C++), or take backend='auto', which gives the same without it",
+            "compiles C++), or take backend='torch', which gives the same without it",
             token='pydensecrf',
         ) from error
     found = []

@@ -41,15 +41,7 @@ def patch_transition(
     Raises:
         ConfigError: The backbone has no block of an index in ``blocks``.
     """
-    depth = len(trace.attn)
-    wrong = [b for b in blocks or () if not -depth <= b < depth]
-    if wrong:
-        raise ConfigError(
-            f'the backbone has the blocks 0 to {depth - 1}, not {wrong[0]}',
-            token='blocks',
-        )
-    chosen = range(depth) if blocks is None else blocks
-    transition = trace.patch_affinity([b % depth for b in chosen], direction)
+    transition = trace.patch_affinity(blocks, direction)
     if normalise:
         transition = transition / transition.sum(-1, keepdim=True)
     return transition + residual * torch.eye(transition.shape[-1]).to(transition)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import (
     PerClassHead,
-    block_index,
     class_rows,
     patch_grid,
     rows_of,
@@ -95,7 +95,7 @@ class ACRGradientMap(PerClassHead):
     ) -> AbstractContextManager[Trace]:
         """See :meth:`SeedHead.look`; captures only the attention that is read."""
         depth = len(model.backbone.attention_modules())
-        start = block_index(self.start_block, depth)
+        start = block_index(self.start_block, depth, 'start_block')
         read = range(start, depth)
         return capture(
             model.backbone,
@@ -109,7 +109,7 @@ class ACRGradientMap(PerClassHead):
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The map of every present class, ``(K, N, h, w)``."""
         depth = len(model.backbone.attention_modules())
-        read = trace.attention_from(block_index(self.start_block, depth))
+        read = trace.attention_from(block_index(self.start_block, depth, 'start_block'))
         scores = model.class_logits(trace.tokens)
         rows = class_rows(model, slots)
         maps = torch.stack(
@@ -130,7 +130,7 @@ class ACRGradientMap(PerClassHead):
         if not self.affinity:
             return []
         blocks = range(depth) if self.affinity_blocks is None else self.affinity_blocks
-        return [block_index(block, depth) for block in blocks]
+        return [block_index(block, depth, 'affinity_blocks') for block in blocks]
 
     def _map(
         self,

@@ -40,6 +40,8 @@ class AffinityRefined(SeedHead):
         ConfigError: ``power`` is less than 1, or ``direction`` is unknown.
     """
 
+    needs_class_token = False  # the head that makes the maps says what it needs
+
     def __init__(
         self,
         head: dict[str, Any] | SeedHead | None = None,
@@ -79,7 +81,7 @@ class AffinityRefined(SeedHead):
         Raises:
             DataError: The head's maps are not on the patch grid.
         """
-        maps = self.head.class_maps(model, trace, labels).detach().clamp(min=0)
+        maps = self.head.checked_maps(model, trace, labels).clamp(min=0)
         if tuple(maps.shape[2:]) != tuple(trace.grid):
             rows, columns = maps.shape[2:]
             raise DataError(

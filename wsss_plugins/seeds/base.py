@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError, DataError, UserError
+from wsss_plugins.registry import SEED_HEADS
+from wsss_plugins.seeds.output import check_finite, check_maps, check_shape
 
 
 class SeedHead(nn.Module, ABC):
@@ -22,19 +25,24 @@ class SeedHead(nn.Module, ABC):
     derives from :class:`PerClassHead` instead. All images of a batch and all classes of
     an image share one forward pass.
 
+    The attributes say of which models a head can make maps. Their defaults are those of
+    a head that reads the attention row of one class token; a head states what differs.
+
     Attributes:
         needs_grad: Whether :meth:`class_maps` differentiates.
         needs_attention: Whether it reads attention. The trace of one that does not has
             none, and its backbone runs as fast as it can.
-        needs_class_token: True if the map is read from the class token's attention.
-            Such a head is refused for models whose logits come from the patch tokens.
+        needs_class_token: Whether the map is what the class token gathers. Such a head is
+            refused for a model whose logits come from the patch tokens, and for one with
+            a token for each class. A head that takes the class from elsewhere (patch
+            logits, gradients of the class's logit) sets it to False.
         follows_class_tokens: Whether, where every class has a token of its own, the map
-            is what that token gathers; see :func:`class_rows`.
+            is what that token gathers: the head takes its rows from :func:`class_rows`.
     """
 
     needs_grad: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = True
-    needs_class_token: ClassVar[bool] = False
+    needs_class_token: ClassVar[bool] = True
     follows_class_tokens: ClassVar[bool] = False
 
     @abstractmethod
@@ -47,9 +55,23 @@ class SeedHead(nn.Module, ABC):
             labels: ``(N, C)`` in {0, 1}.
 
         Returns:
-            ``(N, C, h, w)`` on the patch grid or finer. Absent classes are set to 0
-            afterwards.
+            ``(N, C, h, w)`` on the patch grid or finer. Absent classes and negative
+            values are set to 0 afterwards.
         """
+
+    def checked_maps(
+        self, model: WSSSClassifier, trace: Trace, labels: Tensor
+    ) -> Tensor:
+        """What :meth:`class_maps` returns, without its graph.
+
+        Raises:
+            PlugInError: It is not ``(N, C, h, w)``, or the maps are coarser than the
+                patch grid.
+        """
+        maps = self.class_maps(model, trace, labels)
+        who = f'{type(self).__name__}.class_maps'
+        shape = (len(labels), model.num_classes)
+        return check_shape(who, maps, shape, 'N, C', trace.grid).detach()
 
     def look(
         self, model: WSSSClassifier, images: Tensor
@@ -77,8 +99,15 @@ class SeedHead(nn.Module, ABC):
         Raises:
             DataError: Labels of another shape than ``(N, C)``.
             UserError: A model that this method says nothing of.
+            PlugInError: The method returned something else than such maps.
         """
         return self.signed_maps(model, images, labels).clamp(min=0)
+
+    def __call__(self, model: WSSSClassifier, images: Tensor, labels: Tensor) -> Tensor:
+        """Calls :meth:`forward` and checks the maps, also those of a head with its own."""
+        maps = super().__call__(model, images, labels)
+        check_maps(type(self).__name__, maps, labels)
+        return maps
 
     def signed_maps(
         self, model: WSSSClassifier, images: Tensor, labels: Tensor
@@ -96,6 +125,7 @@ class SeedHead(nn.Module, ABC):
         Raises:
             DataError: Labels of another shape than ``(N, C)``.
             UserError: A model that this method says nothing of.
+            PlugInError: The method returned something else than such maps.
         """
         self.check_model(model)
         expected = (len(images), model.num_classes)
@@ -105,7 +135,8 @@ class SeedHead(nn.Module, ABC):
                 f'{tuple(labels.shape)}'
             )
         with _evaluating(model), self.look(model, images) as trace:
-            maps = self.class_maps(model, trace, labels).detach()
+            maps = self.checked_maps(model, trace, labels)
+        check_finite(type(self).__name__, maps)
         return torch.where(labels[:, :, None, None] != 0, maps, maps.new_zeros(()))
 
     def check_model(self, model: WSSSClassifier) -> None:
@@ -113,29 +144,50 @@ class SeedHead(nn.Module, ABC):
 
         Raises:
             UserError: The method cannot read this model; the message names the reason
-                and other methods.
+                and the registered heads that can.
         """
-        if self.needs_attention and not model.backbone.attention_modules():
-            raise ConfigError(
-                f'{type(self).__name__} reads attention, and '
-                f'{type(model.backbone).__name__} has none: take CAM, InputXGradient or '
-                'IntegratedGradients, or a vision transformer, such as TimmViT'
-            )
+        mismatch = self._mismatch(model)
+        if mismatch is None:
+            return
+        reason, otherwise = mismatch
+        fitting = ', '.join(fitting_heads(model)) or 'another model'
+        hint = f'; if that is not so, its class must state {otherwise}'
+        raise ConfigError(
+            f'{reason}: take {fitting}{hint * (not self._states_needs())}'
+        )
+
+    def _states_needs(self) -> bool:
+        """Whether the author of the head stated of which models it makes maps."""
+        flags = ('needs_attention', 'needs_class_token', 'follows_class_tokens')
+        own = [vars(cls) for cls in type(self).__mro__ if cls is not SeedHead]
+        return any(flag in attributes for attributes in own for flag in flags)
+
+    def _mismatch(self, model: WSSSClassifier) -> tuple[str, str] | None:
+        """Why the attributes of the class forbid a model; None where they do not.
+
+        Returns:
+            The reason, and the attribute of a head of which it is not true.
+        """
+        name, backbone = type(self).__name__, model.backbone
+        kind = type(backbone).__name__
+        if self.needs_attention and not backbone.attention_modules():
+            reason = f'{name} reads attention, and {kind} has none'
+            return reason, 'needs_attention = False'
         if self.needs_class_token and not model.head.reads_class_token:
-            raise UserError(
-                f'{type(self).__name__} shows what the class token gathers, and the '
-                f'logits of {type(model.head).__name__} come from the patch tokens: take '
-                'the maps of the model itself (AttributeCAM, CAM), '
-                'GenericAttentionRelevance, InputXGradient or IntegratedGradients'
+            reason = (
+                f'{name} shows what the class token gathers, and the logits of '
+                f'{type(model.head).__name__} come from the patch tokens'
             )
-        several = model.backbone.num_class_tokens > 1
+            return reason, 'needs_class_token = False'
+        several = backbone.num_class_tokens > 1
         if self.needs_class_token and several and not self.follows_class_tokens:
-            raise UserError(
-                f'{type(self).__name__} reads one class token, and '
-                f'{type(model.backbone).__name__} has one for each class: take '
-                'MCTformerMap, RawAttention, AttentionRollout, ACRGradientMap or '
-                'GenericAttentionRelevance'
+            reason = f'{name} reads one class token, and {kind} has one for each class'
+            otherwise = (
+                'needs_class_token = False, or follows_class_tokens = True with rows from '
+                'class_rows'
             )
+            return reason, otherwise
+        return None
 
     def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
         """Signed maps of chosen classes of each image, for tests of explanations.
@@ -206,8 +258,35 @@ class PerClassHead(SeedHead):
         return maps[slot, every]
 
     def _in_passes(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
-        parts = slots.split(self.classes_per_pass or len(slots))
-        return torch.cat([self.slot_maps(model, trace, part) for part in parts])
+        who, grid = f'{type(self).__name__}.slot_maps', trace.grid
+        found = []
+        for part in slots.split(self.classes_per_pass or len(slots)):
+            maps = self.slot_maps(model, trace, part)
+            shape = (part.shape[0], part.shape[1])
+            found.append(check_shape(who, maps, shape, 'K, N', grid))
+        return torch.cat(found)
+
+
+def fitting_heads(model: WSSSClassifier) -> list[str]:
+    """Names of the registered seed heads that, with their defaults, accept a model.
+
+    Heads that must be given arguments, or that are made of another head, are left out.
+    """
+    names = []
+    for name, cls in sorted(SEED_HEADS.module_dict.items()):
+        parameters = inspect.signature(cls).parameters.values()
+        named = [
+            p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        if any(p.default is p.empty for p in named):
+            continue
+        head = cls()
+        parts = [part for part in head.modules() if isinstance(part, SeedHead)]
+        if len(parts) == 1 and head._mismatch(model) is None:
+            with suppress(UserError):
+                head.check_model(model)
+                names.append(name)
+    return names
 
 
 @contextmanager
@@ -280,17 +359,3 @@ def rows_of(matrix: Tensor, rows: Tensor) -> Tensor:
 def patch_grid(values: Tensor, trace: Trace) -> Tensor:
     """Reshapes values ``(..., n)`` of the patches to ``(..., h, w)``."""
     return values.reshape(*values.shape[:-1], *trace.grid)
-
-
-def block_index(block: int, depth: int) -> int:
-    """The index of a block that may count from the end.
-
-    Raises:
-        ConfigError: ``block`` is outside ``-depth`` to ``depth - 1``.
-    """
-    if not -depth <= block < depth:
-        raise ConfigError(
-            f'the backbone has blocks 0 to {depth - 1} (or -{depth} to -1), not {block}',
-            token='block',
-        )
-    return block % depth

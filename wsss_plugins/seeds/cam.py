@@ -30,6 +30,7 @@ class CAM(SeedHead):
     """
 
     needs_attention = False
+    needs_class_token = False
 
     def __init__(self, floor: str = 'zero') -> None:
         super().__init__()

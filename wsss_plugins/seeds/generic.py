@@ -23,6 +23,9 @@ class GenericAttentionRelevance(PerClassHead):
     Source: Chefer et al., Generic Attention-model Explainability, 2021, eqs. 5 and 6.
     """
 
+    needs_class_token = False  # without one, the rows of the patches are read
+    follows_class_tokens = True
+
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The relevance of every patch for each class, ``(K, N, h, w)``."""
         gradients = trace.attention_gradients(model.class_logits(trace.tokens), slots)

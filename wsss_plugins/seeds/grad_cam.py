@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import AttributeHead, WSSSClassifier
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import (
     PerClassHead,
-    block_index,
     class_rows,
     patch_grid,
     rows_of,
@@ -41,6 +41,7 @@ class GradCAM(PerClassHead):
     """
 
     needs_attention = False
+    needs_class_token = False
 
     def __init__(self, block: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

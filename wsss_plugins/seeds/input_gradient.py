@@ -26,6 +26,7 @@ class InputXGradient(PerClassHead):
     """
 
     needs_attention = False
+    needs_class_token = False
 
     def look(
         self, model: WSSSClassifier, images: Tensor

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace
+from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import UserError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import PerClassHead, block_index, patch_grid
+from wsss_plugins.seeds.base import PerClassHead, patch_grid
 
 
 @SEED_HEADS.register_module()
@@ -33,6 +34,8 @@ class LeGrad(PerClassHead):
         UserError: The tokens between the blocks of the backbone cannot be captured.
     """
 
+    needs_class_token = False  # the row of every token is read
+
     def __init__(self, start_block: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.start_block = start_block
@@ -44,7 +47,7 @@ class LeGrad(PerClassHead):
                 f'{type(model.backbone).__name__} does not show the tokens between its '
                 'blocks, which LeGrad needs: use a TimmViT, or write its blocks()'
             )
-        start = block_index(self.start_block, len(trace.attn))
+        start = block_index(self.start_block, len(trace.attn), 'start_block')
         maps = torch.stack(
             [
                 self._block_map(model, trace, slots, block)

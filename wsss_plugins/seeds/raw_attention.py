@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace
+from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
+from wsss_plugins.seeds.base import SeedHead, patch_grid
 
 
 @SEED_HEADS.register_module()

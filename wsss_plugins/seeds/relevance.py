@@ -11,7 +11,7 @@ from torch import Tensor
 from wsss_plugins.backbones import Trace, capture_relevance
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite, composite
-from wsss_plugins.seeds.base import PerClassHead, block_index
+from wsss_plugins.seeds.base import PerClassHead
 
 
 class RelevanceHead(PerClassHead):
@@ -44,10 +44,9 @@ class RelevanceHead(PerClassHead):
     @contextmanager
     def look(self, model: WSSSClassifier, images: Tensor) -> Iterator[Trace]:
         """The forward pass with the rules of the composite."""
-        start = self.start_block
-        if start is not None:
-            start = block_index(start, len(model.backbone.attention_modules()))
-        with capture_relevance(model.backbone, images, self.rules, start) as trace:
+        with capture_relevance(
+            model.backbone, images, self.rules, self.start_block
+        ) as trace:
             yield trace
 
     def scores(self, model: WSSSClassifier, trace: Trace) -> Tensor:

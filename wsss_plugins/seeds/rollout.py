@@ -9,7 +9,7 @@ from wsss_plugins.backbones import Trace
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import UserError
 from wsss_plugins.registry import SEED_HEADS
-from wsss_plugins.seeds.base import SeedHead, block_index, patch_grid
+from wsss_plugins.seeds.base import SeedHead, patch_grid
 
 
 @SEED_HEADS.register_module()
@@ -40,8 +40,7 @@ class AttentionRollout(SeedHead):
         Raises:
             UserError: The attention has negative values.
         """
-        start = block_index(self.start_block, len(trace.attn))
-        attn = trace.head_mean(start)
+        attn = trace.head_mean(self.start_block)
         if (attn < 0).any():
             raise UserError(
                 f'the attention of {type(model.backbone).__name__} is negative in places, '

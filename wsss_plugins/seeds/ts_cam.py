@@ -26,6 +26,8 @@ class TSCAM(SeedHead):
     attention over blocks, without rollout.
     """
 
+    needs_class_token = False  # whatever the logits come from; see check_model
+
     def check_model(self, model: WSSSClassifier) -> None:
         """Refuses a model without exactly one class token.
 

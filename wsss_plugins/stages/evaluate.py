@@ -16,6 +16,7 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import gather, rank, share_of
 from wsss_plugins.errors import DataError
 from wsss_plugins.metrics import (
+    DEFAULT_CONVENTION,
     ClassCounts,
     SeedIoU,
     SegmentationScores,
@@ -115,7 +116,7 @@ class EvaluateSeedStage(_IoUStage):
         seeds: str,
         dataset: dict[str, Any],
         thresholds: Sequence[float] | None = None,
-        convention: str = 'acr',
+        convention: str = DEFAULT_CONVENTION,
         foreground_share: float = FOREGROUND_SHARE,
     ) -> None:
         super().__init__(name, seeds, dataset, convention)
@@ -192,7 +193,11 @@ class EvaluateLabelStage(_IoUStage):
     """
 
     def __init__(
-        self, name: str, labels: str, dataset: dict[str, Any], convention: str = 'acr'
+        self,
+        name: str,
+        labels: str,
+        dataset: dict[str, Any],
+        convention: str = DEFAULT_CONVENTION,
     ) -> None:
         super().__init__(name, labels, dataset, convention)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.backbones import capture
+from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
 from wsss_plugins.registry import STAGES
-from wsss_plugins.seeds.base import block_index
 from wsss_plugins.stages.evaluate import MaskStage
 from wsss_plugins.stages.images import as_input
 from wsss_plugins.stages.train import load_trained
@@ -68,7 +68,7 @@ class EvaluateAffinityStage(MaskStage):
         dataset = self._images(inputs[self.source])
         depth = len(model.backbone.attention_modules())
         blocks = range(depth) if self.blocks is None else self.blocks
-        shown = [block_index(block, depth) for block in blocks] or True
+        shown = [block_index(block, depth, 'blocks') for block in blocks] or True
         contrast = AffinityContrast()
         for index, _ in self._share(dataset):
             images = as_input(model, [dataset.load_image(index)])

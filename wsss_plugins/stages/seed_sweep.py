@@ -12,7 +12,7 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.metrics import SeedIoU, convention_of
+from wsss_plugins.metrics import DEFAULT_CONVENTION, SeedIoU, convention_of
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.images import batches_of_one_size
@@ -58,8 +58,7 @@ class SeedSweepStage(Stage):
         values: What it takes, in the order of the table.
         dataset: Config of the images with ``label_maps``.
         thresholds: See :class:`EvaluateSeedStage`.
-        convention: Likewise; by default SEAM's, whose error rates figure 8 of eX-ViT
-            shows.
+        convention: Likewise. Figure 8 of eX-ViT shows the error rates of 'seam'.
         maps: How the seeds are made, as for :class:`SeedStage` (``scales``, ``flip``,
             ``input_size``, ``batch_size`` ...).
 
@@ -76,7 +75,7 @@ class SeedSweepStage(Stage):
         values: Sequence[Any],
         dataset: dict[str, Any],
         thresholds: Sequence[float] | None = None,
-        convention: str = 'seam',
+        convention: str = DEFAULT_CONVENTION,
         **maps: Any,
     ) -> None:
         super().__init__(name)

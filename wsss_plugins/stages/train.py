@@ -60,7 +60,12 @@ M = TypeVar('M', bound=nn.Module)
 def build_runner(
     cfg: Config, work_dir: Path, seed: int, description: str
 ) -> WSSSRunner:
-    """A Runner of a training config, with the hooks that make it resume exactly.
+    """A Runner of a training config, see :func:`runner_config`."""
+    return WSSSRunner.from_cfg(runner_config(cfg, work_dir, seed, description))
+
+
+def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> Config:
+    """What a Runner is made from, with the hooks that make it resume exactly.
 
     Args:
         cfg: ``model``, ``train_dataloader``, ``optim_wrapper``, ``train_cfg`` ... as
@@ -70,7 +75,7 @@ def build_runner(
         description: For the progress bar.
 
     Returns:
-        The Runner.
+        A whole config of mmengine's Runner.
 
     Raises:
         ConfigError: Training by iterations, which cannot resume exactly, or hooks that
@@ -114,7 +119,7 @@ def build_runner(
         launcher='pytorch' if 'RANK' in os.environ else 'none',
     )
     cfg.setdefault('log_level', 'INFO')
-    return WSSSRunner.from_cfg(cfg)
+    return cfg
 
 
 def train_model(
@@ -127,7 +132,7 @@ def train_model(
     """Trains a model, or goes on from its last epoch; then validates.
 
     Args:
-        cfg: See :func:`build_runner`; likewise the others.
+        cfg: See :func:`runner_config`; likewise the others.
         work_dir: Where the weights go, and beside them what they are the weights of.
         seed: Random seed.
         description: For the progress bar.

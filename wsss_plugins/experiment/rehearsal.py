@@ -1,0 +1,253 @@
+"""Building all that a training is made of, without training: mistakes show before work."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from wsss_plugins.config import find_type, plain, set_everywhere
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.datasets.configs import bare_config
+from wsss_plugins.engine.runner import WSSSRunner
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.registry import DATASETS, MODELS, OPTIM_WRAPPERS, SCOPE, build_as
+from wsss_plugins.stages.classes import fill_num_classes
+from wsss_plugins.stages.train import TrainStage, runner_config
+
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+"""Keys of a training config that mmengine's Runner takes all or none of."""
+
+
+class Rehearsals:
+    """Rehearses trainings one after the other; a data set of several is read once."""
+
+    def __init__(self) -> None:
+        self._data_sets: dict[str, WSSSDataset] = {}
+
+    def __call__(self, stage: TrainStage) -> nn.Module:
+        """Builds model, data sets, transforms, optimiser, schedules, hooks and metrics.
+
+        Nothing is fetched, written or trained, and no weights are read. Label maps that
+        an earlier stage has to make are not looked for.
+
+        Args:
+            stage: The training.
+
+        Returns:
+            The model with random weights, in evaluation mode.
+
+        Raises:
+            UserError: What cannot be built; names the stage and the key of its config.
+        """
+        name = stage.name
+        if stage.cfg.get('model') is None:
+            raise ConfigError(
+                f"stage '{name}': its config has no 'model' to train", token=name
+            )
+        part = _Naming(name)
+        model = part('model', lambda: untrained(stage.cfg))
+        if stage.backbone and not stage.cfg.model.get('backbone'):
+            raise ConfigError(
+                f"stage '{name}' begins with the backbone of '{stage.backbone}', and its "
+                "model has no 'backbone'",
+                token='backbone',
+            )
+        if any(stage.cfg.get(key) is not None for key in TOGETHER[0]):
+            cfg = part('config', lambda: runner_config(stage.cfg, Path(name), 0, name))
+            self._build(cfg, model, part, bool(stage.label_maps))
+        return model.eval()
+
+    def _build(
+        self, cfg: Config, model: nn.Module, part: _Naming, label_maps: bool
+    ) -> None:
+        for keys in TOGETHER:
+            missing = [key for key in keys if cfg.get(key) is None]
+            if missing and len(missing) < len(keys):
+                raise ConfigError(
+                    f"stage '{part.stage}': its config has no '{missing[0]}', which goes "
+                    f'with {", ".join(k for k in keys if k not in missing)}',
+                    token=next(key for key in keys if key not in missing),
+                )
+        for loader in ('train_dataloader', 'val_dataloader'):
+            if cfg.get(loader) is not None:
+                made_later = label_maps and loader == 'train_dataloader'
+                given = plain_dict(cfg[loader].dataset)
+                cfg[loader].dataset = None
+                built = part(loader, partial(self._data_set, given, made_later))
+                cfg[loader] = dict(cfg[loader].to_dict(), dataset=built)
+        runner = RehearsalRunner(cfg, model)
+        part('train_cfg', runner.rehearse_training)
+        part('optim_wrapper', runner.rehearse_optimiser)
+        part('param_scheduler', runner.rehearse_schedules)
+        part('val_evaluator', runner.rehearse_validation)
+        part('custom_hooks', runner.rehearse_hooks)
+
+    def _data_set(self, cfg: Any, label_maps: bool) -> Any:
+        """The data set of a loader, without pixels; its transforms are built too."""
+        if not isinstance(cfg, Mapping):
+            return cfg
+        kind = find_type(cfg.get('type'))
+        if not (isinstance(kind, type) and issubclass(kind, WSSSDataset)):
+            cfg = dict(cfg)
+            for key in ('dataset', 'datasets'):  # a wrapper
+                inner = cfg.get(key)
+                if isinstance(inner, list):
+                    cfg[key] = [self._data_set(each, label_maps) for each in inner]
+                elif inner is not None:
+                    cfg[key] = self._data_set(inner, label_maps)
+            return DATASETS.build(cfg)
+        Compose(copy.deepcopy(cfg.get('pipeline') or []))
+        bare = bare_config(cfg, 'leave_out', *(['label_maps'] if label_maps else []))
+        key = json.dumps(plain(bare), sort_keys=True, default=str)
+        if key not in self._data_sets:
+            self._data_sets[key] = build_as(DATASETS, bare, WSSSDataset)
+        return self._data_sets[key]
+
+
+class _Naming:
+    """Runs a step and names the stage, and the key of its config, in what it raises."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def __call__(self, key: str, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except UserError as error:
+            message = f"stage '{self.stage}', {key}: {_one_line(error)}"
+            if isinstance(error, ConfigError):
+                raise ConfigError(message, token=error.token) from error
+            raise type(error)(message) from error
+        except Exception as error:  # of another library's constructor
+            raise ConfigError(
+                f"stage '{self.stage}': its {key} cannot be built, "
+                f'{type(error).__name__}: {_one_line(error)}',
+                token=key,
+            ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())
+
+
+def plain_dict(cfg: Any) -> Any:
+    """A part of a config as dicts and lists that know nothing of the config."""
+    return cfg.to_dict() if hasattr(cfg, 'to_dict') else copy.deepcopy(cfg)
+
+
+def untrained(cfg: Mapping[str, Any]) -> nn.Module:
+    """The model of a training config with random weights; nothing is fetched.
+
+    Raises:
+        ConfigError: The training config has an unknown name, key or value.
+    """
+    init_default_scope(SCOPE)
+    filled = fill_num_classes(Config(dict(cfg))).to_dict()
+    model = copy.deepcopy(filled['model'])
+    if filled.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', filled['data_preprocessor'])
+    for key in ('pretrained', 'init_cfg'):
+        set_everywhere(model, key, None)
+    return build_as(MODELS, model, nn.Module).eval()
+
+
+class RehearsalRunner(WSSSRunner):
+    """A Runner whose parts are built by mmengine's own methods, and that never runs.
+
+    It has no folder, no log file and no process group.
+
+    Args:
+        cfg: A whole config, whose loaders have data sets that are built.
+        model: The model.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module) -> None:
+        self.cfg = cfg
+        self.model = model
+        self.logger: Any = logging.getLogger('wsss_plugins.rehearsal')
+        self.visualizer: Any = SimpleNamespace(dataset_meta=None)
+        self._randomness_cfg = dict(seed=0)
+        self._seed = 0
+        self._distributed = False
+        self._hooks: list[Hook] = []
+        self._train_dataloader = cfg.get('train_dataloader')
+        self._val_dataloader = cfg.get('val_dataloader')
+        self._train_loop = cfg.get('train_cfg')
+        self._val_loop = cfg.get('val_cfg')
+        self._val_evaluator = cfg.get('val_evaluator')
+
+    def rehearse_training(self) -> None:
+        """Builds the loop of the training and its data loader."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+
+    def rehearse_optimiser(self) -> None:
+        """Builds the optimiser; of mixed precision without a GPU the arguments are checked."""
+        wrapper = plain_dict(self.cfg.optim_wrapper)
+        kind = find_type(wrapper.get('type', 'OptimWrapper'))
+        if not torch.cuda.is_available() and _is_amp(kind):
+            wrapper = _without_mixed_precision(wrapper)
+        self.optim_wrapper = self.build_optim_wrapper(wrapper)
+
+    def rehearse_schedules(self) -> None:
+        """Builds the schedules of the learning rate, which must fit the training."""
+        schedules = self.cfg.get('param_scheduler')
+        if schedules is not None:
+            self._check_scheduler_cfg(schedules)
+            self.build_param_scheduler(schedules)
+
+    def rehearse_validation(self) -> None:
+        """Builds the loop of the validation, its data loader and its metrics."""
+        if self._val_loop is not None:
+            self.build_val_loop(self._val_loop)
+
+    def rehearse_hooks(self) -> None:
+        """Builds the hooks; none is called."""
+        self.register_hooks(self.cfg.get('default_hooks'), self.cfg.get('custom_hooks'))
+
+
+def _is_amp(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, AmpOptimWrapper)
+
+
+def _without_mixed_precision(wrapper: Mapping[str, Any]) -> dict[str, Any]:
+    """The same optimiser in single precision.
+
+    Raises:
+        ConfigError: A type or a scale of the loss that mixed precision does not have.
+    """
+    scale, dtype = wrapper.get('loss_scale', 'dynamic'), wrapper.get('dtype')
+    if scale != 'dynamic' and not isinstance(scale, (float, dict)):
+        raise ConfigError(
+            f"loss_scale must be 'dynamic', a float or a dict, not {scale!r}",
+            token='loss_scale',
+        )
+    allowed = AmpOptimWrapper.valid_dtypes
+    if (
+        dtype is not None
+        and not isinstance(dtype, torch.dtype)
+        and dtype not in allowed
+    ):
+        raise ConfigError(
+            f'dtype must be one of {allowed}, not {dtype!r}', token='dtype'
+        )
+    own = ('type', 'loss_scale', 'dtype', 'use_fsdp')
+    rest = {key: value for key, value in wrapper.items() if key not in own}
+    return dict(rest, type=OPTIM_WRAPPERS.get('OptimWrapper'))

@@ -1,0 +1,90 @@
+"""Trying a seed head on a network with random weights, before any training."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import FrameSummary, extract_tb
+
+import torch
+from torch import Tensor, nn
+
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.seeds import SeedHead
+
+GRIDS = ((3, 4), (14, 15))
+"""Sizes of the tried images in strides of the backbone, not square: a small one, and that
+of an ordinary photo, which decides where the small one fails."""
+
+
+def head_refusal(head: SeedHead, model: nn.Module) -> str | None:
+    """Why a head makes no maps of a model: it refuses it, or fails.
+
+    The head sees two images with different labels, so that maps of the wrong shape cannot
+    fit by chance. What fails on a small image is tried once more on an ordinary one: a
+    method may need more patches than the small one has.
+
+    Args:
+        head: The seed head.
+        model: The network, with any weights.
+
+    Returns:
+        One line, or None where the head makes maps.
+    """
+    if not isinstance(model, WSSSClassifier):
+        return f'class maps are of a WSSSClassifier, and this is {type(model).__name__}'
+    reason = None
+    for rows, columns in GRIDS:
+        height, width = rows * model.backbone.stride, columns * model.backbone.stride
+        try:
+            head(model, torch.rand(2, 3, height, width), _labels(model.num_classes))
+            return None
+        except ConfigError as error:  # of any image
+            return _one_line(error)
+        except UserError as error:
+            reason = _one_line(error)
+        except (
+            Exception
+        ) as error:  # a mistake in a plug-in: anything may come out of it
+            what = f'{type(error).__name__}: {_one_line(error)}'.rstrip(': ')
+            reason = (
+                f'{type(head).__name__} fails on two images of {height}x{width} pixels, '
+                f'{what} ({_place(error, head)})'
+            )
+    return reason
+
+
+def _labels(classes: int) -> Tensor:
+    """Labels ``(2, C)``: the first image shows two classes, the second another one."""
+    labels = torch.zeros(2, classes)
+    labels[0, 0] = labels[0, classes // 2] = labels[1, -1] = 1
+    return labels
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())
+
+
+def _place(error: Exception, head: SeedHead) -> str:
+    """``file:line, in function``: the deepest line of the head's own files that failed."""
+    frames = list(extract_tb(error.__traceback__))
+    own = set(_files_of(head))
+    package = str(Path(__file__).resolve().parents[1])
+    choices: list[list[FrameSummary]] = [
+        [f for f in frames if f.filename in own],
+        [f for f in frames if f.filename.startswith(package)],
+        frames,
+    ]
+    frame = next(chosen for chosen in choices if chosen)[-1]
+    return f'{frame.filename}:{frame.lineno}, in {frame.name}'
+
+
+def _files_of(head: SeedHead) -> Iterator[str]:
+    """Files that define the head, and the heads that it is made of."""
+    for part in head.modules():
+        if isinstance(part, SeedHead):
+            for cls in type(part).__mro__:
+                if issubclass(cls, SeedHead) and not inspect.isabstract(cls):
+                    yield inspect.getfile(cls)
