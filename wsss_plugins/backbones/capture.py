@@ -215,7 +215,7 @@ def capture(
     """
     shown = _shown_blocks(backbone, attention)
     depth = len(backbone.attention_modules())
-    whole = set(shown if heads is True else _indices(heads or (), depth, 'heads'))
+    whole = shown if heads is True else _indices(heads or (), depth, 'heads')
     enabled = torch.is_grad_enabled() if gradients is None else gradients
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
@@ -232,11 +232,9 @@ def capture(
         if attention:
             seen = sum(map(bool, attn.values()))
             _refuse_hidden_attention(backbone, seen, len(shown), 'explicit_attention')
-        matrices = [output for (output,) in attn.values()]
-        between = [output for (output,) in hidden]
-        prefix, grid = backbone.num_prefix, backbone.grid(images)
-        blocks = tuple(shown)
-        yield Trace(tokens, matrices, prefix, grid, images, between, blocks, depth)
+        matrices, between = ([o for (o,) in seen] for seen in (attn.values(), hidden))
+        size = backbone.num_prefix, backbone.grid(images)
+        yield Trace(tokens, matrices, *size, images, between, tuple(shown), depth)
 
 
 def _shown_blocks(
