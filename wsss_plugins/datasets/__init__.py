@@ -9,11 +9,11 @@ from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.coco14 import COCO14
 from wsss_plugins.datasets.coco_masks import write_coco_label_maps
 from wsss_plugins.datasets.color import ColorJitter
-from wsss_plugins.datasets.files import read_image
 from wsss_plugins.datasets.folder import FolderWSSS
 from wsss_plugins.datasets.imagenet import ImageNet
 from wsss_plugins.datasets.imagenet_seg import ImageNetSeg
 from wsss_plugins.datasets.listing import Listing
+from wsss_plugins.datasets.photos import read_image
 from wsss_plugins.datasets.sample_seeds import SeededSamples
 from wsss_plugins.datasets.tiles import LoadCrop
 from wsss_plugins.datasets.transforms import (

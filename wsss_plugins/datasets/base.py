@@ -12,13 +12,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 
-from wsss_plugins.datasets.files import (
-    check_ids,
-    read_image,
-    read_image_size,
-    require_files,
-)
+from wsss_plugins.datasets.files import check_class_count, check_ids, require_files
 from wsss_plugins.datasets.listing import Listing
+from wsss_plugins.datasets.photos import read_image, read_image_size
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import TRANSFORMS, build_as
 from wsss_plugins.structures import load_label_map, voc_palette
@@ -66,6 +62,9 @@ class WSSSDataset(BaseDataset, ABC):
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ()
     """Names of folders with ground-truth masks."""
+
+    has_label_maps: ClassVar[bool] = True
+    """Whether label maps of 8 bits are made of its images, which bounds the classes."""
 
     how_to_get: ClassVar[str] = ''
     """What to do when ``data_root`` is missing; ``{root}`` is its path."""
@@ -200,6 +199,8 @@ class WSSSDataset(BaseDataset, ABC):
         """Checks the data set and lists its samples; called by mmengine."""
         listing = self.read_split()
         listing.check()
+        if self.has_label_maps:
+            check_class_count(len(listing.classes), f'data set {self.root}')
         ids, images = listing.ids, listing.images
         self.check_images(ids, images, listing.source)
         classes = ('background', *listing.classes)

@@ -3,65 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-
 from wsss_plugins.errors import DataError, near_names
-
-_REPLACE = 'replace the file or take its id out of the list'
-
-
-def read_image(path: Path | str) -> np.ndarray:
-    """Decodes a photo; grey and palette pictures become RGB, EXIF rotation is applied.
-
-    Pillow rather than OpenCV, because OpenCV returns a half-grey picture for a
-    truncated JPEG. (The pixels of whole files are the same.)
-
-    Args:
-        path: Any format that Pillow reads.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        DataError: The file is missing or cannot be decoded.
-    """
-    with opened_image(path) as image:
-        return np.array(ImageOps.exif_transpose(image).convert('RGB'))
-
-
-def read_image_size(path: Path | str) -> tuple[int, int]:
-    """``(H, W)`` of a photo as :func:`read_image` returns it, from the file's header.
-
-    Raises:
-        DataError: The file is missing or not an image.
-    """
-    with opened_image(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return (width, height) if turned else (height, width)
-
-
-@contextmanager
-def opened_image(path: Path | str) -> Iterator[Image.Image]:
-    """Opens an image; errors of decoding become a ``DataError``."""
-    try:
-        with Image.open(path) as image:
-            yield image
-    except FileNotFoundError as error:
-        raise DataError(f'image {path} does not exist') from error
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f'image {path} cannot be decoded (no known format): {_REPLACE}'
-        ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f'image {path} cannot be decoded ({error}): {_REPLACE}'
-        ) from error
 
 
 def read_lines(path: Path) -> list[str]:
@@ -135,6 +80,50 @@ def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> N
     if unknown:
         raise DataError(
             f"{where} the unknown class '{unknown[0]}': {near_names(unknown[0], classes)}"
+        )
+
+
+MOST_CLASSES = 254
+"""Foreground classes that a label map of one byte can hold beside 0 and 255."""
+
+
+def check_class_names(names: Sequence[str], owner: str) -> None:
+    """Refuses lists of foreground classes that label maps or labels cannot mean.
+
+    Args:
+        names: The foreground classes, in order.
+        owner: The data set, for messages.
+
+    Raises:
+        DataError: A name is that of the background or of ignored pixels, or a name is
+            there twice.
+    """
+    for name in names:
+        if name.strip('_').casefold() in ('background', 'ignore'):
+            raise DataError(
+                f"{owner} lists the class '{name}': background (0) and ignored pixels "
+                '(255) are no classes, so remove it from the list, and label maps then '
+                'have 1 for the first class'
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{owner} lists the class '{twice[0]}' twice: keep one")
+
+
+def check_class_count(count: int, owner: str) -> None:
+    """Refuses more foreground classes than a label map has values for.
+
+    Args:
+        count: Their number.
+        owner: The data set, for messages.
+
+    Raises:
+        DataError: There are more than :data:`MOST_CLASSES`.
+    """
+    if count > MOST_CLASSES:
+        raise DataError(
+            f'{owner} has {count} classes, and a label map of 8 bits holds at most '
+            f'{MOST_CLASSES}: leave some out (classes.txt lists those to keep)'
         )
 
 

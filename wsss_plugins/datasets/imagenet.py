@@ -56,6 +56,7 @@ class ImageNet(WSSSDataset):
     """
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ('SegmentationClass', 'masks')
+    has_label_maps: ClassVar[bool] = False
     how_to_get: ClassVar[str] = (
         'unpack ILSVRC2012_img_val.tar of image-net.org into {root}/val'
     )

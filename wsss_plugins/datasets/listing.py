@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_plugins.datasets.files import check_ids
+from wsss_plugins.datasets.files import check_class_names, check_ids
 from wsss_plugins.errors import DataError
 
 
@@ -36,9 +36,11 @@ class Listing:
         """Refuses a listing that describes no data set.
 
         Raises:
-            DataError: There are no images, an id occurs twice, the numbers of ids, images
-                and labels differ, or a label is neither 0 nor 1.
+            DataError: A class is the background or occurs twice, there are no images, an
+                id occurs twice, the numbers of ids, images and labels differ, or a label
+                is neither 0 nor 1.
         """
+        check_class_names(self.classes, str(self.source))
         check_ids(self.ids, self.source)
         if len(self.images) != len(self.ids):
             raise DataError(

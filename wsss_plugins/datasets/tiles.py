@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps
 
-from wsss_plugins.datasets.files import opened_image, read_image_size
+from wsss_plugins.datasets.photos import as_rgb, opened_image, read_image_size
 from wsss_plugins.datasets.transforms import random_span
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import TRANSFORMS
@@ -120,7 +120,7 @@ def read_crop(
             columns.stop * across,
             rows.stop * down,
         )
-        colours = image if image.mode == 'RGB' else image.convert('RGB')
+        colours = as_rgb(image, path)
         return np.array(colours.resize(size, Image.Resampling.BICUBIC, box))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, Resize
 
-from wsss_plugins.datasets.files import read_image
+from wsss_plugins.datasets.photos import read_image
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import TRANSFORMS
 from wsss_plugins.structures import IGNORE, load_label_map

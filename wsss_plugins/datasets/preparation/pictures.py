@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from wsss_plugins.datasets.coco14 import COCO_CLASS_OF
+from wsss_plugins.datasets.photos import is_turned
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE, voc_palette
 
@@ -60,8 +61,8 @@ def check_photo(data: bytes, where: str) -> Picture:
     with _decoding(where), Image.open(io.BytesIO(data)) as image:
         image.load()
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return Picture((width, height) if turned else (height, width), image.mode)
+        size = (width, height) if is_turned(image) else (height, width)
+        return Picture(size, image.mode)
 
 
 @dataclass(frozen=True)
