@@ -6,7 +6,10 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
+
+from PIL import Image
 
 from wsss_plugins.errors import DataError
 
@@ -57,9 +60,27 @@ class PhotoFiles:
         return None
 
 
+def without_photo_suffix(name: str) -> str:
+    """``name`` without the suffix of a picture format; other dots stay: plot_1.5."""
+    stem, _, suffix = name.rpartition('.')
+    return stem if stem and f'.{suffix.lower()}' in _suffixes() else name
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """Suffixes of all picture formats that Pillow knows, such as '.jpg'."""
+    return frozenset(Image.registered_extensions())
+
+
 def _walk(folder: Path, skip: frozenset[str]) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if f not in skip and not f.startswith('.')]
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder that was walked, perhaps to one above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if f not in skip and f[0] != '.')
         base = Path(place).relative_to(folder)
         yield from ((base / f).as_posix() for f in files if not f.startswith('.'))
 
@@ -68,8 +89,7 @@ def _keys(name: str) -> list[str]:
     """The keys of a name for the look-up, the most exact first."""
     folded = unicodedata.normalize('NFC', ' '.join(name.split())).casefold()
     folders, _, last = folded.rpartition('/')
-    stem, dot, suffix = last.rpartition('.')
-    bare = stem if dot and stem and len(suffix) <= 4 else last
+    bare = without_photo_suffix(last)
     return [
         f'path:{folded}',
         f'path without suffix:{folders}/{bare}',

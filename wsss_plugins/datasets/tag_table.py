@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,13 @@ from wsss_plugins.errors import DataError
 FILE, TAGS, SPLIT = 'file', 'tags', 'split'
 YES = frozenset({'1', '1.0', 'x', 'yes', 'y', 'true', 'ja', 'wahr', '+'})
 NO = frozenset({'', '0', '0.0', 'no', 'n', 'false', 'nein', 'falsch', '-'})
-"""Values of a cell in a table with one column per class, in upper or lower case."""
+"""What a cell says in a table with one column per class; case does not matter."""
+NOTHING = frozenset({'nan', 'none', 'null', 'n/a', '#n/a', '<na>'})
+"""What programs write for an empty cell; case does not matter."""
+QUOTES = '[](){}\'"'
+"""What a list of tags begins and ends with where a program wrote it."""
+JOINERS = '\u200c\u200d'
+"""Invisible characters that some scripts need within a word."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable
         DataError: The file is not a table of image-level labels in one of these forms;
             the message names the line.
     """
-    lines = list(_cells(path))
+    lines = _without_empty_columns(list(_cells(path)))
     head = [_clean(cell) for cell in lines[0][1]] if lines else []
     names = [name.casefold() for name in head]
     columns = _class_columns(path, head, classes)
@@ -89,7 +95,7 @@ def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable
         if not any(values.values()):
             continue
         if columns is None:
-            tags = _split_tags(values.get(TAGS, ''), where)
+            tags = _split_tags(values.get(TAGS, ''), where, classes or ())
         else:
             at = {name: values.get(name.casefold(), '') for name in columns}
             tags = {name for name, cell in at.items() if _is_yes(cell, name, where)}
@@ -99,6 +105,19 @@ def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable
     found = columns or sorted({tag for row in rows for tag in row.tags})
     _refuse_twins(found, path)
     return TagTable(path, tuple(rows), tuple(found), SPLIT in names)
+
+
+def _without_empty_columns(
+    lines: list[tuple[int, list[str]]],
+) -> list[tuple[int, list[str]]]:
+    """Leaves out the columns without any text, which spreadsheets write behind a table."""
+    width = max((len(cells) for _, cells in lines), default=0)
+    used = [
+        c
+        for c in range(width)
+        if any(cells[c].strip() for _, cells in lines if c < len(cells))
+    ]
+    return [(line, [cells[c] for c in used if c < len(cells)]) for line, cells in lines]
 
 
 def _class_columns(
@@ -137,10 +156,17 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     first = next((line for line in text.splitlines() if line.strip()), '')
     divider = mark[1] if mark else max(',;\t', key=first.count)
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=divider)
+    begin = 1 + skipped
     try:
         for cells in reader:
+            if any('\n' in cell or '\r' in cell for cell in cells):
+                raise DataError(
+                    f'{path}, line {begin} has a cell that goes on in the next line: '
+                    'close its quotation mark, or remove it'
+                )
             if any(map(str.strip, cells)):
-                yield reader.line_num + skipped, cells
+                yield begin, cells
+            begin = reader.line_num + 1 + skipped
     except csv.Error as error:
         raise DataError(
             f'{path}, line {reader.line_num + skipped} cannot be read ({error}): save it '
@@ -175,13 +201,42 @@ def _clean(cell: str) -> str:
     return unicodedata.normalize('NFC', ' '.join(cell.split()))
 
 
-def _split_tags(text: str, where: str) -> set[str]:
+def _split_tags(text: str, where: str, classes: Collection[str]) -> set[str]:
+    """The tags of a cell.
+
+    Args:
+        text: The cell; its tags are divided by ';', '|' or ','.
+        where: File and line, for messages.
+        classes: Names that are known to be classes, and so are no mistake.
+
+    Raises:
+        DataError: A tag is one that a program wrote by mistake, or 'background'.
+    """
     tags = {tag.strip() for tag in re.split('[;|,]', text)} - {''}
-    if any(tag.casefold() == 'background' for tag in tags):
-        raise DataError(
-            f"{where} has the tag 'background': leave the tags empty where a photo shows "
-            'none of the classes'
-        )
+    for tag in sorted(tags.difference(classes)):
+        if tag.casefold() == 'background':
+            raise DataError(
+                f"{where} has the tag 'background': leave the tags empty where a photo "
+                'shows none of the classes'
+            )
+        if tag.casefold() in NOTHING:
+            raise DataError(
+                f"{where} has the tag '{tag}', which programs write for an empty cell: "
+                'leave the cell empty, or list it in classes.txt if it is a class'
+            )
+        if tag[0] in QUOTES or tag[-1] in QUOTES:
+            raise DataError(
+                f'{where} has the tags {text}: write them without brackets and quotation '
+                "marks, divided by ';', such as bird;nest"
+            )
+        hidden = [c for c in tag if unicodedata.category(c) in ('Cc', 'Cf')]
+        hidden = [c for c in hidden if c not in JOINERS]
+        if hidden:
+            name = unicodedata.name(hidden[0], 'a control character')
+            raise DataError(
+                f'{where} has the tag {tag!a} with an invisible character '
+                f'(U+{ord(hidden[0]):04X}, {name.lower()}): type the tag again'
+            )
     return tags
 
 
@@ -214,7 +269,8 @@ def _refuse_twins(names: Sequence[str], path: Path) -> None:
     """Refuses two classes that differ in case only, which is mostly an oversight."""
     known: dict[str, str] = {}
     for name in names:
-        twin = known.setdefault(name.casefold(), name)
+        bare = name.translate(dict.fromkeys(map(ord, JOINERS)))
+        twin = known.setdefault(bare.casefold(), name)
         if twin != name:
             raise DataError(
                 f"{path} has the tags '{twin}' and '{name}': write a class one way"
