@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from trees import SIZE, make_coco, square
 
 from wsss_plugins.datasets import COCO14, write_coco_label_maps
@@ -129,8 +130,18 @@ def test_run_lengths_go_column_by_column() -> None:
     np.testing.assert_array_equal(
         decode_rle(dict(counts=counts, size=SIZE), SIZE), mask
     )
-    with pytest.raises(DataError, match='compressed'):
-        decode_rle(dict(counts='PPYo0', size=SIZE), SIZE)
+    code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    for counts in (code['counts'], code['counts'].decode()):
+        decoded = decode_rle(dict(counts=counts, size=SIZE), SIZE)
+        np.testing.assert_array_equal(decoded, mask)
+    for broken in ('', '\n', 'oooo', code['counts'][:-1].decode() + 'P'):
+        with pytest.raises(DataError, match=r'compressed .* damaged'):
+            decode_rle(dict(counts=broken, size=SIZE), SIZE)
+    for short in ('PPYo0', code['counts'][:-3]):
+        with pytest.raises(DataError, match=r'damaged|does not fit'):
+            decode_rle(dict(counts=short, size=SIZE), SIZE)
+    with pytest.raises(DataError, match=r'does not fit its image of \(6, 10\)'):
+        decode_rle(dict(counts=code['counts'], size=(5, 10)), SIZE)
     with pytest.raises(DataError, match=r'with 5 pixels does not fit .*\(6, 10\)'):
         decode_rle(dict(counts=[2, 3], size=SIZE), SIZE)
 
@@ -148,10 +159,31 @@ def test_written_label_maps_evaluate_and_never_train(
     assert default == root / 'SegmentationClass/train2014'
 
 
+def test_an_object_without_polygons_is_ignored_in_its_box() -> None:
+    """It was background before: a prediction that finds the object was then wrong."""
+    boxed = dict(square(1, area=12), segmentation=[], bbox=[3, 1.5, 4, 2.5])
+    label_map = rasterise([boxed, square(2)], SIZE)
+    drawn = rasterise([square(2)], SIZE)
+    expected = np.zeros(SIZE, np.uint8)
+    expected[1:4, 3:7] = 255
+    np.testing.assert_array_equal(label_map, np.where(drawn > 0, drawn, expected))
+    for shape in ([], [[]], [[1, 2, 3, 4]], None):
+        empty = dict(square(1), segmentation=shape, id=7)
+        with pytest.raises(DataError, match='annotation 7 has neither polygons nor'):
+            rasterise([{k: v for k, v in empty.items() if k != 'bbox'}], SIZE)
+
+
+def test_two_photos_of_one_name_are_refused(root: Path) -> None:
+    """Their label maps would be one file: the second took the place of the first."""
+    edit(root, lambda c: c['images'][1].update(file_name='b/' + IMAGES[0]))
+    with pytest.raises(DataError, match='more than once'):
+        write_coco_label_maps(root, 'train2014')
+
+
 def test_compressed_run_lengths_name_file_and_image(root: Path) -> None:
     code = dict(counts='PPYo0', size=list(SIZE))
     edit(root, lambda c: c['annotations'][2].update(segmentation=code))
-    with pytest.raises(DataError, match=r'instances_train2014.json: image 3: .*compr'):
+    with pytest.raises(DataError, match=r'instances_train2014.json: image 3: a .*code'):
         write_coco_label_maps(root, 'train2014')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from wsss_plugins.datasets.coco14 import (
     instances_file,
     load_instances,
 )
+from wsss_plugins.datasets.files import check_ids
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track
 from wsss_plugins.structures import IGNORE, save_label_map
@@ -27,53 +29,79 @@ def rasterise(
 ) -> np.ndarray:
     """Paints the annotations of one image into one label map.
 
-    COCO's instances overlap and label maps do not, so three choices are made: larger
-    areas are painted first, so that small objects stay on top; crowds are ignored
-    (255), but objects marked inside them count; a pixel belongs to a polygon when the
-    polygon covers or touches it.
+    Three choices, as COCO's instances overlap and label maps do not: larger
+    areas are painted first, so that small objects stay on top; crowds are
+    ignored (255), but objects marked inside them count; a pixel belongs to a
+    polygon when the polygon covers or touches it. An annotation without polygons
+    shows where an object is but not its shape, so the pixels of its box are ignored.
 
     Args:
         annotations: With ``category_id``, ``segmentation``, ``area`` and perhaps
-            ``iscrowd``.
+            ``iscrowd`` and ``bbox``.
         size: ``(H, W)`` of the image.
 
     Returns:
         ``(H, W)`` uint8: 0 background, c + 1 class c, 255 ignored.
 
     Raises:
-        DataError: A run-length code is compressed or of another size.
+        DataError: A run-length code is of another size, or an annotation has neither
+            polygons nor a box.
     """
     label_map = np.zeros(size, np.uint8)
-    order = sorted(annotations, key=lambda a: (not a.get('iscrowd', 0), -a['area']))
+
+    def ignored(item: Mapping[str, Any]) -> bool:
+        return bool(item.get('iscrowd', 0)) or not _has_shape(item)
+
+    order = sorted(annotations, key=lambda a: (not ignored(a), -a['area']))
     for item in order:
-        crowd = item.get('iscrowd', 0)
-        value = IGNORE if crowd else COCO_CLASS_OF[item['category_id']] + 1
-        if isinstance(item['segmentation'], Mapping):
+        value = IGNORE if ignored(item) else COCO_CLASS_OF[item['category_id']] + 1
+        if not _has_shape(item):
+            _fill_box(label_map, item)
+        elif isinstance(item['segmentation'], Mapping):
             label_map[decode_rle(item['segmentation'], size)] = value
         else:
             _fill(label_map, item['segmentation'], value)
     return label_map
 
 
+def _has_shape(item: Mapping[str, Any]) -> bool:
+    """Whether an annotation has run lengths, or a polygon of three corners or more."""
+    shape = item.get('segmentation')
+    if isinstance(shape, Mapping):
+        return True
+    return any(len(polygon) >= 6 for polygon in shape or ())
+
+
+def _fill_box(label_map: np.ndarray, item: Mapping[str, Any]) -> None:
+    """Ignores the pixels that the box of an annotation touches."""
+    if len(item.get('bbox') or ()) != 4:
+        raise DataError(
+            f'annotation {item.get("id", "without id")} has neither polygons nor a box: '
+            'draw it again or remove it'
+        )
+    x, y, width, height = (float(v) for v in item['bbox'])
+    rows = slice(max(0, int(y)), max(0, math.ceil(y + height)))
+    columns = slice(max(0, int(x)), max(0, math.ceil(x + width)))
+    label_map[rows, columns] = IGNORE
+
+
 def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """Decodes COCO's plain run lengths: column by column, beginning with zeros.
+    """Decodes COCO's run lengths: column by column, beginning with zeros.
 
     Args:
-        code: With ``counts``, a list of run lengths, and ``size``, ``[H, W]``.
+        code: With ``counts``, a list of run lengths or pycocotools' compressed text, and
+            ``size``, ``[H, W]``.
         size: ``(H, W)`` of the image.
 
     Returns:
         ``(H, W)`` bool.
 
     Raises:
-        DataError: The code is compressed (a string) or of another size.
+        DataError: The code is of another size, or is no run-length code.
     """
     counts = code['counts']
     if isinstance(counts, (str, bytes)):
-        raise DataError(
-            'a run-length code is compressed: use the instances files of COCO, '
-            'where counts are lists of numbers'
-        )
+        counts = _run_lengths(counts)
     values = np.arange(len(counts)) % 2 == 1
     flat = np.repeat(values, counts)
     if tuple(code['size']) != tuple(size) or flat.size != size[0] * size[1]:
@@ -82,6 +110,34 @@ def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
             f'does not fit its image of {tuple(size)}: repair the file'
         )
     return flat.reshape(size[1], size[0]).T
+
+
+def _run_lengths(text: str | bytes) -> list[int]:
+    """The run lengths in pycocotools' compressed text.
+
+    Each is a number in digits of 5 bits from the lowest, written as the characters from
+    '0' on, where 32 says that another digit follows; from the fourth number on it is the
+    difference to the one before the last. (pycocotools itself reads beyond the end of a
+    text that is cut off.)
+
+    Raises:
+        DataError: The text ends in the middle of a number, or is no such text.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    lengths: list[int] = []
+    value = shift = 0
+    for digit in (byte - 48 for byte in data):
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    if shift or any(not 0 <= b - 48 < 64 for b in data) or min(lengths, default=-1) < 0:
+        raise DataError('a compressed run-length code is damaged: repair the file')
+    return lengths
 
 
 def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:
@@ -96,7 +152,7 @@ def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:
 
 _KEPT = (
     'id', 'name', 'image_id', 'category_id', 'file_name', 'height', 'width',
-    'segmentation', 'area', 'iscrowd', 'counts', 'size',
+    'segmentation', 'area', 'iscrowd', 'counts', 'size', 'bbox',
 )  # fmt: skip
 
 
@@ -164,6 +220,7 @@ def write_coco_label_maps(
     found = by_image(content)
     folder = Path(data_root if out is None else out) / 'SegmentationClass' / split
     images = content['images']
+    check_ids([Path(image['file_name']).stem for image in images], source)
     for image in track(images, 'label maps', total=len(images)):
         label_map = draw_label_map(image, found.get(image['id'], []), source)
         save_label_map(folder / f'{Path(image["file_name"]).stem}.png', label_map)
