@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.metrics import SeedIoU
 from wsss_plugins.refiners import (
     ConstantBackground,
+    DenseCRF,
     OtsuBackground,
     PowerBackground,
     QuantileBackground,
@@ -18,6 +20,7 @@ from wsss_plugins.refiners import (
 from wsss_plugins.structures import Seed
 
 IMAGE = torch.zeros(3, 1, 3, dtype=torch.uint8)
+GREY = torch.full((3, 40, 60), 120, dtype=torch.uint8)
 SEED = Seed(torch.tensor([[[0.0, 2.0, 4.0]], [[0.0, 1.0, 0.5]]]), torch.tensor([3, 7]))
 
 
@@ -111,3 +114,31 @@ def test_chain_refuses_what_is_no_refiner() -> None:
         RefinerChain([dict(type='PowerBackgroud')])
     with pytest.raises(ConfigError, match='no refiner'):
         RefinerChain([dict(type=torch.nn.Linear)])
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.002, 0.3])
+def test_a_threshold_cuts_as_evaluation_does(threshold: float) -> None:
+    """Foreground is what exceeds it, ties are background; also after the CRF."""
+    scores = torch.zeros(1, 40, 60)
+    scores[:, 10:26, 20:36] = torch.linspace(0.001, 1, 256).view(16, 16)
+    scores[:, 0, 0] = threshold
+    seed = Seed(scores, torch.tensor([4]))
+    refined = ConstantBackground(threshold, normalise=False)(GREY, seed)
+    expected = scores[0] > threshold
+    assert torch.equal(refined.to_label() == 5, expected)
+    metric = SeedIoU(5, [threshold])
+    metric.update(scores, seed.classes, torch.zeros(40, 60, dtype=torch.uint8))
+    assert metric.compute().confusion[0, 0, 5] == int(expected.sum())
+
+
+def test_zeros_at_threshold_0_stay_background_in_a_crf() -> None:
+    """A bright square that is all there is: the whole image was foreground before."""
+    image = torch.full((3, 40, 60), 120, dtype=torch.uint8)
+    image[:, 10:26, 20:36] = 230
+    scores = torch.zeros(1, 40, 60)
+    scores[:, 10:26, 20:36] = 0.8
+    seed = Seed(scores, torch.tensor([0]))
+    for threshold in (0.0, 0.005):
+        chain = RefinerChain([ConstantBackground(threshold), DenseCRF('psa')])
+        label = chain(image, seed).to_label()
+        assert torch.equal(label == 1, scores[0] > 0)

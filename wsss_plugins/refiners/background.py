@@ -15,9 +15,17 @@ from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, otsu, score_histog
 from wsss_plugins.registry import REFINERS
 from wsss_plugins.structures import Seed
 
+LEAST = 0.01
+"""The lowest background score of a pixel that is background."""
+
 
 class BackgroundPolicy(Refiner):
     """Sets ``seed.background`` from the scores alone; a subclass gives the rule.
+
+    A pixel is background where no class exceeds its background score, as in evaluations
+    of seeds; there the score is at least :data:`LEAST`. Where a threshold of 0 meets maps
+    that are exactly 0, a refiner that compares probabilities, such as a dense CRF, would
+    otherwise find background and classes equally likely, and end without background.
 
     Args:
         normalise: Whether to scale the scores of every class to [0, 1] first. If False,
@@ -37,7 +45,11 @@ class BackgroundPolicy(Refiner):
         # Class scores are >= 0; the zero stands for an image without any class.
         zero = seed.scores.new_zeros(1, *seed.size)
         strongest = torch.cat([zero, seed.scores]).amax(0)
-        return replace(seed, background=self.background(strongest))
+        background = self.background(strongest)
+        tied = strongest <= background
+        return replace(
+            seed, background=background.where(~tied, background.clamp(min=LEAST))
+        )
 
     @abstractmethod
     def background(self, strongest: Tensor) -> Tensor:
