@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,44 @@ def test_load_report() -> None:
     )
     with pytest.raises(CheckpointError, match=r'x\.pth is of another model than Modul'):
         load_weights(model, weights, 'x.pth', strict=True)
+
+
+def plain() -> dict[str, torch.Tensor]:
+    return {'a.weight': torch.arange(6.0).view(2, 3), 'b': torch.ones(2)}
+
+
+def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in plain().items()}
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        dict(model_state_dict=plain(), epoch=3),
+        dict(net=plain(), acc=0.4),
+        dict(
+            state_dict_ema=plain(), epoch=1, optimizer=dict(state={}, lr=torch.ones(1))
+        ),
+        dict(checkpoint=dict(weights_of_mine=plain()), step=torch.tensor(4)),
+        dict(model=prefixed('module.'), args=argparse.Namespace(lr=0.1, name='deit')),
+        prefixed('_orig_mod.'),
+        prefixed('module._orig_mod.'),
+        dict(
+            state_dict={**prefixed('model.'), 'criterion.pos_weight': torch.ones(1)},
+            callbacks={},
+        ),
+        dict(state_dict=plain(), model_ema=prefixed('wrong.')),
+    ],
+)
+def test_wrappers_of_other_projects(tmp_path, content) -> None:
+    torch.save(content, tmp_path / 'wrapped.pth')
+    read = read_weights(tmp_path / 'wrapped.pth')
+    assert read.keys() == plain().keys()
+    assert all(torch.equal(read[name], value) for name, value in plain().items())
+
+
+def test_a_file_without_weights_lists_its_keys(tmp_path) -> None:
+    torch.save(dict(epoch=3, best='a'), tmp_path / 'none.pth')
+    with pytest.raises(CheckpointError, match=r'keys are: best, epoch\. Export') as got:
+        read_weights(tmp_path / 'none.pth')
+    assert '\n' not in str(got.value)

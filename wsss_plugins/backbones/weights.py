@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,14 @@ from wsss_plugins.errors import CheckpointError, near_names
 SHIPPED = Path(__file__).parents[1] / 'pretrained'
 """Weights that come with the package; each is named by its file, without the suffix."""
 
-_WRAPPERS = ('state_dict', 'model', 'model_state', 'teacher')
+_WRAPPERS = (
+    'state_dict', 'model', 'model_state', 'model_state_dict', 'teacher', 'net', 'network',
+    'weights', 'params', 'module', 'state_dict_ema', 'model_ema', 'ema',
+)  # fmt: skip
+"""Keys under which other projects keep their weights, in the order of preference."""
+
+_PREFIXES = ('module.', '_orig_mod.', 'model.')
+"""What DataParallel, torch.compile and Lightning write before the names of a model."""
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -76,7 +85,8 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         if path.suffix == '.npz':
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        return dict(torch.load(path, map_location='cpu', weights_only=True))
+        with _namespaces_allowed():
+            return dict(torch.load(path, map_location='cpu', weights_only=True))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f'checkpoint {path} holds more than weights (or is damaged) and was not '
@@ -87,23 +97,69 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f'checkpoint {path} cannot be read: {reason}') from error
 
 
-def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a checkpoint, also inside the usual wrappers.
+def _namespaces_allowed() -> AbstractContextManager[Any]:
+    """Lets ``torch.load`` read the options that DeiT's and MAE's files keep beside weights.
 
-    Weights of the released ACR code are renamed to the names of this package.
+    An ``argparse.Namespace`` holds plain values and runs nothing when it is read.
+    """
+    allow = getattr(torch.serialization, 'safe_globals', None)  # torch 2.5 and later
+    return nullcontext() if allow is None else allow([argparse.Namespace])
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Reads the tensors of a checkpoint, out of the wrappers that projects put around them.
+
+    The tensors lie at the top level, under a known key such as ``state_dict`` or
+    ``model_state_dict``, or in the dict with the most tensors. Prefixes of DataParallel,
+    torch.compile and Lightning are taken off. A checkpoint of the released ACR code comes
+    under the names of our classifier.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds no tensor; lists its keys and
+            says how to export weights.
     """
     content = read_checkpoint(path)
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            content = dict(content[key])
-            break
-    weights = {
-        name.removeprefix('module.'): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
-    }
+    weights = _unprefixed(_tensors(_unwrapped(content)))
+    if not weights:
+        keys = ', '.join(sorted(map(str, content))[:12]) or 'none'
+        raise CheckpointError(
+            f'checkpoint {path} holds no weights that are known as such; its keys are: '
+            f"{keys}. Export them with torch.save(model.state_dict(), 'weights.pth')"
+        )
     if is_released_acr(weights):
         return from_released_acr(weights, str(path))
+    return weights
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dict with the weights: ``content``, or one that lies in it, however deep."""
+    inner = {k: v for k, v in content.items() if isinstance(v, Mapping)}
+    if len(_tensors(content)) > len(inner):
+        return content
+    named = [inner[key] for key in _WRAPPERS if key in inner]
+    found = [_unwrapped(each) for each in named or inner.values()]
+    full = [each for each in found if _tensors(each)]
+    if named and full:
+        return full[0]
+    return max(full, key=lambda each: len(_tensors(each)), default=content)
+
+
+def _unprefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Takes off prefixes that most names have; names without are of other modules."""
+    while weights:
+        counts = {p: sum(k.startswith(p) for k in weights) for p in _PREFIXES}
+        prefix = max(counts, key=lambda p: counts[p])
+        if 2 * counts[prefix] <= len(weights):
+            return weights
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
     return weights
 
 
