@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import errno
 import gc
 import importlib
 import io
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.environment import check_environment
-from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.errors import ConfigError, UserError, unwritable
 
 # Here, since the processes that a tool spawns import its script and with it this module.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
@@ -57,11 +56,10 @@ def run_tool(
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        line = unwritable(error, error.filename or 'the output')
+        if line is None:
             raise
-        _leave(
-            'no space left on the disk: free some space, then run the same command again'
-        )
+        _leave(line)
     except KeyboardInterrupt:
         _leave('interrupted: run the same command again to go on', code=130)
     except Exception as error:

@@ -8,7 +8,11 @@ The command-line tools print it and leave with exit code 2; see
 from __future__ import annotations
 
 import difflib
+import errno
+import re
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -61,3 +65,54 @@ def near_names(name: str, allowed: Iterable[str], most: int = 12) -> str:
     more = f' and {len(names) - most} more' if len(names) > most else ''
     listing = f'Allowed: {", ".join(shown[:most]) or "nothing"}{more}'
     return f"did you mean '{close[0]}'? {listing}" if close else listing
+
+
+_REMEDIES = {
+    errno.ENOSPC: 'no space left to write {path}: free some space, then run the same '
+    'command again',
+    errno.EDQUOT: 'the quota is used up, so {path} cannot be written: free some space, '
+    'then run the same command again',
+    errno.EROFS: '{path} cannot be written, its file system is read-only: choose another '
+    'folder (--work-dir or --out)',
+    errno.EACCES: '{path} cannot be written, permission is denied: choose another folder '
+    '(--work-dir or --out), or change the permissions of this one',
+    errno.EPERM: '{path} cannot be written, permission is denied: choose another folder '
+    '(--work-dir or --out), or change the permissions of this one',
+    errno.ENAMETOOLONG: '{path} cannot be written, the name is too long for the file '
+    'system: shorten it (an id of an image is the name of its file)',
+    errno.ENOTDIR: '{path} cannot be written, a part of its path is a file: choose another '
+    'folder (--work-dir or --out)',
+}
+
+
+def unwritable(error: BaseException, path: Path | str) -> str | None:
+    """What to say of an error of writing, in one line; None where it is another error.
+
+    torch and safetensors hide the error number of the system in their texts; a write that
+    they could not finish is then told by the space that is left.
+
+    Args:
+        error: What was raised while ``path`` was written.
+        path: The file or folder.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    text = str(error)
+    if number is None and not isinstance(error, OSError):
+        hidden = re.search(r'\(os error (\d+)\)', text)
+        if hidden:
+            number = int(hidden[1])
+        elif 'PytorchStreamWriter' in text or 'file write failed' in text:
+            number = errno.ENOSPC if _free(path) < LEAST_FREE else None
+    return _REMEDIES[number].format(path=path) if number in _REMEDIES else None
+
+
+LEAST_FREE = 1 << 20
+"""Bytes; a disk with less is full as far as an unfinished write can tell."""
+
+
+def _free(path: Path | str) -> int:
+    """Bytes that are free where ``path`` is to be."""
+    folder = Path(path).resolve()
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

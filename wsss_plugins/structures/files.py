@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.errors import DataError, UserError, unwritable
 
 PART_FILES = '.*.part*'
 """Pattern of the names of files that are not complete yet."""
@@ -29,26 +29,40 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         path: The final name.
 
     Yields:
-        The path to write to. It keeps the suffix of ``path``.
+        The path to write to. It keeps the suffix of ``path`` and has a short name, since a
+        file system may take no longer one than that of ``path``.
 
     Raises:
-        UserError: The disk is full.
+        UserError: The disk is full, the folder cannot be written to, or the name is too
+            long for the file system.
     """
     path = Path(path)
-    part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    part = path.with_name(_part_name(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise UserError(
-                f'no space left to write {path}: free some space, then run the same '
-                'command again'
-            ) from error
-        raise
+    except Exception as error:
+        line = unwritable(error, path)
+        if line is None or not _is_about(error, part):
+            raise
+        raise UserError(line) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only folder, whose error is on its way
+            part.unlink(missing_ok=True)
+
+
+def _is_about(error: Exception, part: Path) -> bool:
+    """Whether an error names no file, or one of those being written."""
+    named = getattr(error, 'filename', None)
+    return named is None or Path(str(named)) in (part, *part.parents)
+
+
+def _part_name(path: Path) -> str:
+    """A hidden name beside ``path`` for this process, at most 60 characters long."""
+    whole = f'{zlib.crc32(path.stem.encode("utf-8", "surrogateescape")):08x}'
+    stem = path.stem if len(path.stem) <= 24 else f'{path.stem[:16]}{whole}'
+    return f'.{stem}.{os.getpid()}.part{path.suffix}'
 
 
 def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
