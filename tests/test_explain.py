@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError
 from wsss_plugins.explain import (
     build_method,
@@ -26,7 +27,6 @@ from wsss_plugins.explain import (
 )
 from wsss_plugins.registry import MODELS, build_as
 from wsss_plugins.seeds import CAM, AttentionGradCAM, GenericAttentionRelevance
-from wsss_plugins.stages.train import save_model_config
 
 NAME = 'vit_tiny_patch16_224'
 SMALL = dict(depth=3, embed_dim=24, num_heads=2, img_size=32)
@@ -221,7 +221,7 @@ def test_model_of_a_training(training) -> None:
     for found in (
         load_model(folder),
         load_model(str(folder / 'weights.safetensors')),
-        load_model(folder / 'model.py', folder / 'weights.safetensors'),
+        load_model(folder / 'model.json', folder / 'weights.safetensors'),
     ):
         assert torch.equal(found.head.fc.weight, weight) and not found.training
     for found in (
@@ -310,7 +310,7 @@ def test_files_that_are_no_model(tmp_path, training) -> None:
         tmp_path
         / 'sub.safetensors': 'is of another model than WSSSClassifier: 0 loaded',
         lone: f'{lone} does not say of which model it is, there is no {lone.parent}',
-        tmp_path / 'model.py': 'says how a model is built and not what it has learnt',
+        tmp_path / 'model.json': 'says how a model is built and not what it has learnt',
     }
     for path, message in cases.items():
         with pytest.raises(CheckpointError) as error:

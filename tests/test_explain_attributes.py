@@ -15,11 +15,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.explain import draw_attributes, explain, explain_attributes
 from wsss_plugins.explain.sheet import CAPTION, GAP, MARGIN, TILE, TITLE
 from wsss_plugins.registry import MODELS, build_as
-from wsss_plugins.stages.train import save_model_config
 
 ROOT = Path(__file__).parents[1]
 SIZE = (24, 40)

@@ -184,6 +184,31 @@ def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
     )
 
 
+def registered(given: str) -> Any | None:
+    """The registered class that a name or a dotted path means; nothing is imported for it.
+
+    mmengine's own look-up imports whatever module a dotted path names. Here the last part
+    is looked up in all registries, and what stands before it must be the module of the
+    class or a package around it.
+
+    Args:
+        given: Such as 'CAM' or 'wsss_plugins.seeds.CAM'.
+
+    Returns:
+        The class, or None where none is registered.
+    """
+    package, _, name = given.rpartition('.')
+    for _, registry in all_registries():
+        for node in _filled(registry):
+            found = node.module_dict.get(name)
+            home = getattr(found, '__module__', '')
+            if found is not None and f'{home}.'.startswith(
+                f'{package}.' if package else ''
+            ):
+                return found
+    return None
+
+
 def parameters_of(cls: Any) -> set[str] | None:
     """Keyword names that ``cls`` accepts, or None when it accepts any.
 

@@ -25,9 +25,9 @@ from wsss_plugins.config import check_config, load_config
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
 from wsss_plugins.engine import StageRecord
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS, MODELS, build_as
-from wsss_plugins.stages.train import save_model_config
 from wsss_plugins.structures import Seed, load_label_map
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from wsss_plugins.engine import workers as distributed
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.registry import DATASETS, MODELS
 from wsss_plugins.stages import build_runner, load_trained
-from wsss_plugins.stages.train import save_model_config
 
 
 class Noise(Dataset):
@@ -152,7 +152,7 @@ def test_loading_what_was_not_trained(tmp_path) -> None:
     with pytest.raises(CheckpointError) as error:
         load_trained(tmp_path / 'x', Line)
     assert str(error.value) == (
-        f'{tmp_path / "x"} holds no trained model (model.py, weights.safetensors): '
+        f'{tmp_path / "x"} holds no trained model (model.json, weights.safetensors): '
         'run the stage that trains it'
     )
 

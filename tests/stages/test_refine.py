@@ -17,13 +17,13 @@ from refining import CHAIN, IDS, SIZES, Picky, files, make, pair, run, write_wor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError, UserError
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, Refiner, RefinerChain
 from wsss_plugins.refiners.threshold import label_free_threshold, score_histogram
 from wsss_plugins.stages import FolderStage
 from wsss_plugins.stages.refine_jobs import RefineTask, refine_here
-from wsss_plugins.stages.train import save_model_config
 from wsss_plugins.structures import Seed, load_label_map, voc_palette
 from wsss_plugins.structures.layout import seed_path
 

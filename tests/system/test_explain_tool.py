@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.registry import MODELS, build_as
-from wsss_plugins.stages.train import save_model_config
 
 BROKEN = b'\xff\xd8\xff no jpeg at all'
 MODEL = dict(

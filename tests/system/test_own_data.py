@@ -132,9 +132,9 @@ def test_the_report_shows_photos_and_measures_nothing_else(finished) -> None:
 def test_the_segmentor_begins_with_the_classifier_and_knows_its_classes(
     finished,
 ) -> None:
-    model = (finished / 'segmentor/model.py').read_text('utf-8')
+    model = (finished / 'segmentor/model.json').read_text('utf-8')
     assert 'num_classes=3' in model and "'Möwe'" in model
-    assert 'num_classes=2' in (finished / 'classifier/model.py').read_text('utf-8')
+    assert '"num_classes": 2' in (finished / 'classifier/model.json').read_text('utf-8')
     record = StageRecord.load(finished / 'segmentor')
     assert record is not None
     assert record.provenance['initial_weights'] == 'backbone of classifier'

@@ -13,12 +13,13 @@ from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.backbones.timm_weights import naming_option
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config, set_everywhere
+from wsss_plugins.engine.model_file import has_model_config, read_model_config
 from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, build_as
 from wsss_plugins.stages.explanations.attribution import refuse_nan_weights
 from wsss_plugins.stages.train import load_trained
-from wsss_plugins.structures.layout import MODEL_FILE
+from wsss_plugins.structures.layout import FORMER_MODEL_FILE, MODEL_FILE
 
 FILES = ('.py', '.pth', '.pt', '.safetensors', '.npz')
 
@@ -30,7 +31,7 @@ def load_model(
 
     Args:
         model: The name of a vision transformer of timm; the folder of a training
-            (``model.py`` and ``weights.safetensors``) or a checkpoint in it; the config
+            (``model.json`` and ``weights.safetensors``) or a checkpoint in it; the config
             of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
             vision transformer of timm, which is copied.
         weights: A file of weights; True for the weights that belong to ``model``; False
@@ -79,7 +80,7 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
         )
     if path.is_dir() and weights is True:
         model = load_trained(path, WSSSClassifier)
-        cfg = load_config(path / MODEL_FILE)
+        cfg = Config(read_model_config(path))
     else:
         cfg = _model_config(path, weights)
         set_everywhere(cfg, 'pretrained', None)  # other weights follow
@@ -93,19 +94,22 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
 
 def _model_config(path: Path, weights: str | bool) -> Config:
     """The config of the model in a folder, beside a checkpoint, or in a config file."""
-    config = path if path.is_dir() else path.parent
-    config = path if path.suffix == '.py' else config / MODEL_FILE
-    if not config.is_file():
+    described = path.name in (MODEL_FILE, FORMER_MODEL_FILE)
+    if weights is True and (described or path.suffix == '.py'):
         raise CheckpointError(
-            f'{path} does not say of which model it is, there is no {config}: give the '
-            'name or the config of the model, and the file as its weights'
-        )
-    if config == path and weights is True:
-        raise CheckpointError(
-            f'config {config} says how a model is built and not what it has learnt: give '
+            f'config {path} says how a model is built and not what it has learnt: give '
             'its weights too, or the folder of its training'
         )
-    cfg = load_config(config)
+    if described or path.suffix != '.py':
+        folder = path if path.is_dir() else path.parent
+        if not has_model_config(folder):
+            raise CheckpointError(
+                f'{path} does not say of which model it is, there is no '
+                f'{folder / MODEL_FILE}: give the name or the config of the model, and '
+                'the file as its weights'
+            )
+        return Config(read_model_config(folder))
+    cfg = load_config(path)
     if 'model' not in cfg:
-        raise ConfigError(f"config {config} has no 'model': give a training config")
+        raise ConfigError(f"config {path} has no 'model': give a training config")
     return cfg

@@ -12,6 +12,7 @@ import torch
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.model_file import modules_of
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import device, rank, share_of, world_size
 from wsss_plugins.errors import ConfigError
@@ -122,6 +123,7 @@ class RefineStage(Stage):
             num_classes=len(dataset.foreground_classes),
             out=out,
             soft=self.soft,
+            modules=modules_of(inputs[name] for name in self.models),
         )
         ids = dataset.ids
         number = self._threshold(task, ids, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ class RefineTask:
         num_classes: How many foreground classes there are.
         out: Folder of the stage that writes.
         soft: Whether to keep the refined scores.
+        modules: Modules of the models' types, which a process of a pool imports first.
     """
 
     refiners: Sequence[dict[str, Any]]
@@ -48,6 +50,7 @@ class RefineTask:
     num_classes: int
     out: Path
     soft: bool
+    modules: tuple[str, ...] = ()
 
     def is_done(self, batch: Batch) -> bool:
         """Whether there is nothing left to write."""
@@ -103,6 +106,8 @@ class RefineWorker:
     def __init__(self, task: RefineTask, place: torch.device) -> None:
         self.task = task
         self.place = place
+        for module in task.modules:
+            importlib.import_module(module)
         self.chain = RefinerChain(task.refiners)
         self.chain.bind(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,13 @@ from torch import nn
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.backbones.timm_weights import naming_option, option_of_weights
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.datasets import SeededSamples
 from wsss_plugins.engine.failures import without_failed
+from wsss_plugins.engine.model_file import (
+    has_model_config,
+    read_model_config,
+    save_model_config,
+)
 from wsss_plugins.engine.runner import (
     EpochSeedHook,
     ProgressHook,
@@ -42,7 +46,6 @@ from wsss_plugins.provenance.training import (
 )
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
-from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import (
@@ -149,29 +152,10 @@ def train_model(
     if isinstance(runner.bare_model, WSSSClassifier) and classes:
         for doubt in label_doubts(dataset):
             runner.logger.warning(f'{description}: {doubt}')
-    save_model_config(cfg.model, work_dir, classes)
+    if rank() == 0:
+        save_model_config(cfg.model, work_dir, classes)
     runner.train()
     return runner.val() if cfg.get('val_dataloader') is not None else {}
-
-
-def save_model_config(
-    model: Mapping[str, Any], folder: Path, classes: Sequence[str] = ()
-) -> None:
-    """Writes the config of a model beside its weights, without those it began with.
-
-    Args:
-        model: The config.
-        folder: Where the weights are.
-        classes: Names of the foreground classes, where they are known.
-    """
-    if rank() == 0:
-        content = dict(model=plain(model))
-        for key in ('pretrained', 'init_cfg'):
-            set_everywhere(content, key, None)
-        if classes:
-            content['classes'] = list(classes)
-        with atomic_path(folder / MODEL_FILE) as part:
-            Config(content).dump(str(part))
 
 
 def load_trained(folder: Path, kind: type[M]) -> M:
@@ -185,17 +169,17 @@ def load_trained(folder: Path, kind: type[M]) -> M:
         The model, in evaluation mode, on this worker's device.
 
     Raises:
-        CheckpointError: No finished training there, or a model of another kind.
+        CheckpointError: No finished training there, or a model of another kind, or one
+            whose types are not registered; nothing in the folder is run.
     """
-    config, weights = folder / MODEL_FILE, folder / WEIGHTS_FILE
-    if not (config.is_file() and weights.is_file()):
+    weights = folder / WEIGHTS_FILE
+    if not (has_model_config(folder) and weights.is_file()):
         raise CheckpointError(
             f'{folder} holds no trained model ({MODEL_FILE}, {WEIGHTS_FILE}): '
             'run the stage that trains it'
         )
     init_default_scope(SCOPE)
-    cfg = Config.fromfile(str(config), lazy_import=False)
-    model = build_as(MODELS, cfg.model, kind)
+    model = build_as(MODELS, read_model_config(folder)['model'], kind)
     load_weights(model, read_weights(weights), str(weights), strict=True)
     return model.eval().to(device())
 

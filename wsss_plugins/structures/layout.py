@@ -22,8 +22,10 @@ CONFIG_FILE = 'config.json'
 FAILURES_FILE = 'failures.json'
 """The images that a stage went on without, and why."""
 
-MODEL_FILE = 'model.py'
+MODEL_FILE = 'model.json'
 """Of a training: the config of the trained model."""
+FORMER_MODEL_FILE = 'model.py'
+"""The same as versions before ``model.json`` wrote it; read as text and never run."""
 WEIGHTS_FILE = 'weights.safetensors'
 """Of a training: the weights of the trained model."""
 RESUME_FILE = 'resume.pth'

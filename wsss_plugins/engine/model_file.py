@@ -1,0 +1,177 @@
+"""The config of a trained model, kept beside its weights as data that is never run.
+
+A folder of a trained model may come from somebody else. Its ``model.json`` says how the
+network is built; a type in it is looked up in the registries, so a name such as
+``os.system`` is an unknown plug-in, not a call. ``model.py``, which versions before
+``model.json`` wrote, is read as text: assignments of literal values and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from wsss_plugins.config import plain, set_everywhere, typed_nodes
+from wsss_plugins.errors import CheckpointError
+from wsss_plugins.registry import MOVED, registered
+from wsss_plugins.structures import load_json, save_json
+from wsss_plugins.structures.layout import FORMER_MODEL_FILE, MODEL_FILE
+
+STARTS = ('pretrained', 'init_cfg')
+"""Keys of weights that a network begins with, which its trained weights replace."""
+
+
+def save_model_config(
+    model: Mapping[str, Any], folder: Path, classes: Sequence[str] = ()
+) -> None:
+    """Writes the config of a model beside its weights, without those it began with.
+
+    Args:
+        model: The config.
+        folder: Where the weights are.
+        classes: Names of the foreground classes, where they are known.
+    """
+    content = dict(model=plain(model))
+    for key in STARTS:
+        set_everywhere(content, key, None)
+    if classes:
+        content['classes'] = list(classes)
+    save_json(folder / MODEL_FILE, content)
+
+
+def has_model_config(folder: Path) -> bool:
+    """Whether ``folder`` says how its model is built."""
+    return any((folder / name).is_file() for name in (MODEL_FILE, FORMER_MODEL_FILE))
+
+
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """Reads the config of the model in ``folder``; none of its text is run.
+
+    Args:
+        folder: Folder of a training.
+
+    Returns:
+        ``model``, whose types are classes, and perhaps ``classes``, names of the
+        foreground classes.
+
+    Raises:
+        CheckpointError: The folder has no config of a model, or the config names a type that
+            is not registered.
+    """
+    path = folder / MODEL_FILE
+    if path.is_file():
+        content = load_json(path)
+    else:
+        path = folder / FORMER_MODEL_FILE
+        if not path.is_file():
+            raise CheckpointError(
+                f'{folder} does not say how its model is built: there is no {MODEL_FILE}'
+            )
+        content = _literals(path)
+    model = content.get('model') if isinstance(content, dict) else None
+    classes = content.get('classes', []) if isinstance(content, dict) else None
+    if not isinstance(model, dict) or not (
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    ):
+        raise CheckpointError(
+            f"{path} is no config of a trained model: it needs 'model', a dict with a "
+            "type, and 'classes', a list of names"
+        )
+    for key in STARTS:
+        set_everywhere(model, key, None)
+    for node in typed_nodes(model):
+        node['type'] = _class_of(node['type'], path)  # type: ignore[index]
+    return dict(model=model) | (dict(classes=classes) if classes else {})
+
+
+def _class_of(given: Any, path: Path) -> Any:
+    """The registered class, or network of an imported module, that a type names.
+
+    A network that a config of this run imports without registering it is known as well;
+    nothing is imported because a file names it.
+    """
+    name = MOVED.get(given, given) if isinstance(given, str) else None
+    found = None if name is None else registered(name)
+    if found is None and name is not None:
+        module, _, last = name.rpartition('.')
+        there = vars(sys.modules[module]).get(last) if module in sys.modules else None
+        if isinstance(there, type) and issubclass(there, nn.Module):
+            found = there
+    if found is None:
+        raise CheckpointError(
+            f'{path} names the type {given!r}, which is not registered here, and what '
+            'lies beside weights is not imported: import its module yourself (--import '
+            'MODULE, or in a config) if you trust it'
+        )
+    return found
+
+
+def _literals(path: Path) -> dict[str, Any]:
+    """The assignments of a config in Python whose values are literals or ``dict(...)``.
+
+    Raises:
+        CheckpointError: The file holds another statement; names the line.
+    """
+    try:
+        tree = ast.parse(path.read_text('utf-8'))
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise CheckpointError(f'{path} cannot be read ({reason})') from error
+    content: dict[str, Any] = {}
+    for statement in tree.body:
+        try:
+            if not isinstance(statement, ast.Assign):
+                raise ValueError
+            (target,) = statement.targets
+            if not isinstance(target, ast.Name):
+                raise ValueError
+            content[target.id] = _literal(statement.value)
+        except ValueError as error:
+            raise CheckpointError(
+                f'{path}:{statement.lineno} holds more than the values of a config; what '
+                'lies beside weights is never run, so the model is not loaded'
+            ) from error
+    return content
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal, or of a call of ``dict`` with literals by name.
+
+    Raises:
+        ValueError: The expression is neither.
+    """
+    if isinstance(node, ast.Call):
+        names = [word.arg for word in node.keywords]
+        named = isinstance(node.func, ast.Name) and node.func.id == 'dict'
+        if not named or node.args or None in names:
+            raise ValueError
+        return {str(word.arg): _literal(word.value) for word in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [None if key is None else _literal(key) for key in node.keys]
+        if not all(isinstance(key, str | int) for key in keys):
+            raise ValueError
+        return dict(zip(keys, map(_literal, node.values), strict=True))
+    return ast.literal_eval(node)
+
+
+def modules_of(folders: Iterable[Path]) -> tuple[str, ...]:
+    """Modules of the types that the models in ``folders`` name, all of them imported here.
+
+    Another process imports them before it loads the models. A folder without a model has
+    none; loading it says what is missing.
+
+    Raises:
+        CheckpointError: A config cannot be read, see :func:`read_model_config`.
+    """
+    found: set[str] = set()
+    for folder in filter(has_model_config, folders):
+        model = read_model_config(folder)['model']
+        found |= {node['type'].__module__ for node in typed_nodes(model)}
+    return tuple(sorted(found))
