@@ -48,13 +48,9 @@ def rasterise(
             polygons nor a box.
     """
     label_map = np.zeros(size, np.uint8)
-
-    def ignored(item: Mapping[str, Any]) -> bool:
-        return bool(item.get('iscrowd', 0)) or not _has_shape(item)
-
-    order = sorted(annotations, key=lambda a: (not ignored(a), -a['area']))
+    order = sorted(annotations, key=lambda a: (not _is_ignored(a), -a['area']))
     for item in order:
-        value = IGNORE if ignored(item) else COCO_CLASS_OF[item['category_id']] + 1
+        value = IGNORE if _is_ignored(item) else COCO_CLASS_OF[item['category_id']] + 1
         if not _has_shape(item):
             _fill_box(label_map, item)
         elif isinstance(item['segmentation'], Mapping):
@@ -62,6 +58,11 @@ def rasterise(
         else:
             _fill(label_map, item['segmentation'], value)
     return label_map
+
+
+def _is_ignored(item: Mapping[str, Any]) -> bool:
+    """Whether no pixel of an annotation counts: a crowd, or an object without a shape."""
+    return bool(item.get('iscrowd', 0)) or not _has_shape(item)
 
 
 def _has_shape(item: Mapping[str, Any]) -> bool:
