@@ -82,7 +82,7 @@ class Refiner(ABC):
 
         Raises:
             DataError: The images do not fit the seeds or one another.
-            PlugInError: As for calling the object.
+            PlugInError: A refined seed is none that a refiner may return.
         """
         check_batch(images, seeds)
         return [self(*pair) for pair in zip(images, seeds, strict=True)]
@@ -98,7 +98,8 @@ def check_refined(who: str, seed: Seed, refined: object) -> None:
             and background are finite and >= 0.
 
     Raises:
-        PlugInError: It is something else; the message says what, and what is allowed.
+        PlugInError: ``refined`` is anything else; the message says what, and what is
+            allowed.
     """
     if not isinstance(refined, Seed):
         raise PlugInError(

@@ -65,8 +65,8 @@ class SeedHead(nn.Module, ABC):
         """What :meth:`class_maps` returns, without its graph.
 
         Raises:
-            PlugInError: It is not ``(N, C, h, w)``, or the maps are coarser than the
-                patch grid.
+            PlugInError: The maps are not ``(N, C, h, w)``, or are coarser than the patch
+                grid.
         """
         maps = self.class_maps(model, trace, labels)
         who = f'{type(self).__name__}.class_maps'

@@ -23,7 +23,7 @@ def check_shape(
         The maps, which are ``(*leading, h, w)``.
 
     Raises:
-        PlugInError: They are something else; the message says what, and what is allowed.
+        PlugInError: ``maps`` is anything else; the message says what, and what is allowed.
     """
     rows, columns = grid
     allowed = (
@@ -60,7 +60,7 @@ def check_maps(who: str, maps: object, labels: Tensor) -> None:
         labels: ``(N, C)`` in {0, 1}.
 
     Raises:
-        PlugInError: They are something else; the message says what, and what is allowed.
+        PlugInError: ``maps`` is anything else; the message says what, and what is allowed.
     """
     images, classes = labels.shape
     maps = check_shape(who, maps, (images, classes), 'N, C', (1, 1))
