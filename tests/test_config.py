@@ -318,8 +318,8 @@ def test_default_work_dir() -> None:
 def test_a_name_means_mmsegs_class_before_mmcvs() -> None:
     """Whether or not anything of mmseg was imported before."""
     code = (
-        'from wsss_plugins.registry import TRANSFORMS, resolve\n'
-        "print(resolve(TRANSFORMS, 'LoadAnnotations').__module__)"
+        'from wsss_plugins.registry import TRANSFORMS, find_type\n'
+        "print(find_type('LoadAnnotations', TRANSFORMS).__module__)"
     )
     command = [sys.executable, '-W', 'ignore', '-c', code]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -16,7 +16,7 @@ from wsss_plugins.datasets import COCO14, VOC12
 from wsss_plugins.engine import Stage
 from wsss_plugins.experiment.matrix import Matrix, Plan
 from wsss_plugins.experiment.names import named_stages
-from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, resolve
+from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, find_type
 from wsss_plugins.stages import ConfidentLabelStage, RefineStage, SeedStage
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -146,7 +146,7 @@ def test_training_names_no_ground_truth(cfg) -> None:
     for config in training_configs(cfg):
         assert ground_truth_in_training(config) == []
     for stage in named_stages(cfg) if 'pipeline' in cfg else ():
-        kind = resolve(STAGES, stage['type'])
+        kind = find_type(stage['type'], STAGES)
         if issubclass(kind, SeedStage | RefineStage | ConfidentLabelStage):
             maps = str(stage['dataset'].get('label_maps'))
             assert GROUND_TRUTH.isdisjoint(maps.split('/'))
@@ -157,7 +157,7 @@ def test_the_law_would_be_noticed() -> None:
     cfg = load_config(CONFIGS / 'deeplabv2/synthetic.py').to_dict()
     assert ground_truth_in_training(cfg) == []
     data = cfg['train_dataloader']['dataset']
-    assert resolve(DATASETS, data['type']) is VOC12
+    assert find_type(data['type'], DATASETS) is VOC12
     data['label_maps'] = 'data/VOC2012/SegmentationClass'
     assert ground_truth_in_training(cfg) == ['data/VOC2012/SegmentationClass']
     data.update(label_maps='pseudo', allow_ground_truth=True)

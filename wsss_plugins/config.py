@@ -27,10 +27,8 @@ from wsss_plugins.registry import (
     REFINERS,
     SEED_HEADS,
     TRANSFORMS,
-    all_registries,
     check_arguments,
-    find_name,
-    look_up,
+    find_type,
 )
 
 # Keys that mmengine's builders take out before the class sees them.
@@ -269,7 +267,7 @@ def check_config(cfg: Any, kind: Registry | None = None) -> None:
         ConfigError: The first mistake found; lists near names.
     """
     for node, place in _nodes_of_kinds(cfg, kind):
-        cls = find_type(node['type'], place)
+        cls = find_type(node['type'], near=place)
         if inspect.isclass(cls):
             check_arguments(cls, node, also=BUILDER_KEYS)
 
@@ -289,26 +287,6 @@ def _nodes_of_kinds(
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from _nodes_of_kinds(value, kind)
-
-
-def find_type(given: object, kind: Registry | None = None) -> Any:
-    """The class that ``type=given`` means, looked up in every registry.
-
-    Args:
-        given: A name, a dotted path or a class.
-        kind: The registry whose names an error lists; all, where it is not known.
-
-    Raises:
-        ConfigError: Nothing is registered under that name.
-    """
-    if not isinstance(given, str):
-        return given
-    found = find_name(given, [registry for _, registry in all_registries()])
-    if found is not None:
-        return found
-    if kind is not None:
-        return look_up(kind.name, given, [kind])
-    return look_up('type', given, [registry for _, registry in all_registries()])
 
 
 def plain(node: Any) -> Any:

@@ -59,6 +59,10 @@ TRANSFORMS = _child('TRANSFORMS', 'datasets')
 METRICS = _child('METRICS', 'metrics')
 HOOKS = _child('HOOKS', 'engine')
 RUNNERS = _child('RUNNERS', 'engine')
+
+# Nothing of ours registers in those without packages. They must be there all the same:
+# mmengine builds with our scope as the default one, asks for the child of each registry in
+# that scope, and logs 'Failed to search registry' where there is none.
 DATA_SAMPLERS = _child('DATA_SAMPLERS')
 EVALUATOR = _child('EVALUATOR')
 INFERENCERS = _child('INFERENCERS')
@@ -131,56 +135,40 @@ def _filled(registry: Registry) -> list[Registry]:
     return nodes
 
 
-def resolve(registry: Registry, given: object) -> Any:
-    """Finds the class that ``type=given`` means.
+def find_type(
+    given: object, registry: Registry | None = None, near: Registry | None = None
+) -> Any:
+    """The class or callable that ``type=given`` means: the one look-up of plug-ins.
 
     Args:
-        registry: Where a name is looked up.
         given: A name, a dotted path, or a class.
-
-    Returns:
-        The class or callable.
+        registry: Where a name is looked up; by default in every registry.
+        near: The registry whose names an error lists, where it is known that a plug-in
+            of its kind is meant; by default those of where the name was looked up.
 
     Raises:
-        ConfigError: No plug-in of that name; lists near names.
+        ConfigError: Nothing is registered under that name, or, where ``registry`` is
+            given, ``given`` is neither a name nor a class.
     """
-    if callable(given):
-        return given
     if not isinstance(given, str):
-        raise ConfigError(
-            f'type of a {registry.name} must be a name or a class, not {given!r}'
-        )
-    return look_up(registry.name, given, [registry])
-
-
-def find_name(given: str, registries: Sequence[Registry]) -> Any | None:
-    """The first class that is registered under the name ``given``, or None."""
-    given = MOVED.get(given, given)
-    for registry in registries:
-        found = _filled(registry)[0].get(given)
+        if registry is not None and not callable(given):
+            raise ConfigError(
+                f'type of a {registry.name} must be a name or a class, not {given!r}'
+            )
+        return given
+    path = MOVED.get(given, given)
+    registries = [registry] if registry else [node for _, node in all_registries()]
+    for node in registries:
+        found = _filled(node)[0].get(path)
         if found is not None:
             return found
-    return None
-
-
-def look_up(kind: str, given: str, registries: Sequence[Registry]) -> Any:
-    """The first class that is registered under the name ``given``.
-
-    Args:
-        kind: What is looked for, in a word for the message.
-        given: A name or a dotted path.
-        registries: Where to look, in order.
-
-    Raises:
-        ConfigError: Nothing is registered under that name; lists near names.
-    """
-    found = find_name(given, registries)
-    if found is not None:
-        return found
-    names = [name for registry in registries for name in plugin_names(registry)]
-    name = given.rsplit('.', 1)[-1]
+    kind = near or registry
+    listed = [kind] if kind else registries
+    names = [name for node in listed for name in plugin_names(node)]
+    name = path.rsplit('.', 1)[-1]
     raise ConfigError(
-        f"unknown {kind} '{given}': {near_names(name, names)}", token=name
+        f"unknown {kind.name if kind else 'type'} '{given}': {near_names(name, names)}",
+        token=name,
     )
 
 
@@ -296,10 +284,10 @@ def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) ->
         raise ConfigError(
             f"a {registry.name} must be a dict with the key 'type', not {cfg!r}"
         )
-    cls = resolve(registry, cfg['type'])
+    cls = find_type(cfg['type'], registry)
     name = getattr(cls, '__name__', str(cls))
     if inspect.isclass(cls) and not issubclass(cls, kind):
-        known = {n: resolve(registry, n) for n in plugin_names(registry)}
+        known = {n: find_type(n, registry) for n in plugin_names(registry)}
         fitting = [
             n for n, c in known.items() if inspect.isclass(c) and issubclass(c, kind)
         ]

@@ -14,7 +14,7 @@ from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.provenance import ImageRegister, declared_card
 from wsss_plugins.refiners import Refiner
-from wsss_plugins.registry import STAGES, build_as, resolve
+from wsss_plugins.registry import STAGES, build_as, find_type
 from wsss_plugins.seeds import SeedHead
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_json import card_from_json, card_to_json
@@ -36,7 +36,7 @@ VALUES = dict(
 @pytest.fixture(params=sorted(STAGES.module_dict))
 def config(request) -> dict:
     """A config of the stage with what it must be given."""
-    parameters = inspect.signature(resolve(STAGES, request.param)).parameters.values()
+    parameters = inspect.signature(find_type(request.param, STAGES)).parameters.values()
     needed = [
         p.name
         for p in parameters
@@ -75,7 +75,7 @@ def test_name_must_be_a_word(config) -> None:
 
 
 def test_says_what_it_is_and_runs_as_the_contract_says(config) -> None:
-    cls = resolve(STAGES, config['type'])
+    cls = find_type(config['type'], STAGES)
     assert (cls.__doc__ or '').splitlines()[0].endswith(('.', ':'))
     expected = inspect.signature(Stage.run)
     assert inspect.signature(cls.run) == expected

@@ -133,8 +133,9 @@ class Trace:
     ) -> list[Tensor]:
         """Gradients of K weighted sums of ``scores`` by the attention of each block.
 
-        All K share one forward pass; the backward pass stops at block ``start`` and
-        leaves no ``.grad`` on any weight.
+        The K sums share one forward pass and one batched backward pass, which stops at
+        block ``start`` and leaves no ``.grad`` on any weight. :meth:`backward` gives the
+        same up to rounding, one sum after the other, in the memory of one.
 
         Args:
             scores: ``(N, C)`` logits computed from :attr:`tokens`.

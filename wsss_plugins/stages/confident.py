@@ -13,7 +13,7 @@ from wsss_plugins.config import plain
 from wsss_plugins.datasets import confident_labels
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners import DenseCRF, PowerBackground
-from wsss_plugins.registry import REFINERS, STAGES, resolve
+from wsss_plugins.registry import REFINERS, STAGES, find_type
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.refine_jobs import Batch, RefineTask
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
@@ -118,7 +118,7 @@ def _with_alpha(
     """
     chain = [dict(cfg) for cfg in refiners]
     powers = [
-        cfg for cfg in chain if resolve(REFINERS, cfg.get('type')) is PowerBackground
+        cfg for cfg in chain if find_type(cfg.get('type'), REFINERS) is PowerBackground
     ]
     if len(powers) != 1:
         raise ConfigError(

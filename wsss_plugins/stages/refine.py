@@ -19,7 +19,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import BackgroundPolicy, RefinerChain
 from wsss_plugins.refiners.threshold import CRITERIA, FOREGROUND_SHARE
-from wsss_plugins.registry import DATASETS, REFINERS, STAGES, build_as, resolve
+from wsss_plugins.registry import DATASETS, REFINERS, STAGES, build_as, find_type
 from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.refine_jobs import (
     Batch,
@@ -215,7 +215,7 @@ class RefineStage(Stage):
 def _policy_of(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The config of the first background policy, or else of the first refiner."""
     for refiner in refiners:
-        kind = resolve(REFINERS, refiner.get('type'))
+        kind = find_type(refiner.get('type'), REFINERS)
         if isinstance(kind, type) and issubclass(kind, BackgroundPolicy):
             return refiner
     return refiners[0]
