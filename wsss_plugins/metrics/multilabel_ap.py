@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from numpy.typing import ArrayLike
 
 from wsss_plugins.errors import DataError
@@ -85,9 +87,11 @@ class MultiLabelAP(BaseMetric):
         Args:
             results: Pairs of scores and labels, ``(C,)`` each.
 
+        Returns:
+            The measures; none, with a warning, where no image shows a class.
+
         Raises:
-            DataError: No image or no positive label was given, or the images have
-                different classes.
+            DataError: No image was given, or the images have different classes.
         """
         if not results:
             raise DataError('no image to evaluate: the id list is empty')
@@ -105,7 +109,13 @@ class MultiLabelAP(BaseMetric):
             if (targets[c] > 0).any()
         }
         if not found:
-            raise DataError('no image has a label: mAP needs at least one positive')
+            print_log(
+                f'mAP is not measured: none of the {len(results)} images that it would be '
+                'measured on shows a class; give some of them tags',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return {}
         per_class = {f'AP/{name}': value for name, value in found.items()}
         mean = float(np.mean(list(found.values())))
         return dict(mAP=mean, **(per_class if self.per_class else {}))

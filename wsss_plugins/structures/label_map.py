@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def save_label_map(path: Path | str, label_map: np.ndarray) -> None:
 def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarray:
     """Reads an indexed or grey PNG as a label map.
 
+    A grey PNG may have 16 bits for a value, as long as all its values are labels.
+
     Args:
         path: The PNG.
         num_classes: When given, every value must be below it (background
@@ -55,16 +58,16 @@ def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarr
 
     Raises:
         DataError: The file is missing, not an image, colour-coded, or has a value
-            outside the classes.
+            outside the classes or above 255.
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in ('P', 'L', '1'):
-                raise DataError(
-                    f'{path} is a colour picture (mode {image.mode}), not an indexed label map: '
-                    'use the palette PNGs of the data set'
-                )
-            label_map = np.array(image, dtype=np.uint8)
+            if image.mode in ('P', 'L', '1'):
+                label_map = np.array(image, dtype=np.uint8)
+            elif image.mode.startswith('I'):
+                label_map = _narrow(np.array(image), path)
+            else:
+                raise _colours(path, image.mode)
     except FileNotFoundError as error:
         raise DataError(f'mask {path} does not exist') from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
@@ -79,3 +82,31 @@ def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarr
                 f'{num_classes - 1} and {IGNORE} (ignored)'
             )
     return label_map
+
+
+def _narrow(values: np.ndarray, path: Path | str) -> np.ndarray:
+    """A label map of 16 bits as uint8.
+
+    Raises:
+        DataError: A value is no label.
+    """
+    wrong = np.unique(values[(values < 0) | (values > IGNORE)])
+    if wrong.size:
+        raise DataError(
+            f'mask {path} has the value {wrong[0]}: a label map has the numbers of the '
+            f'classes, 0 (background) to {IGNORE - 1}, and {IGNORE} where pixels are not '
+            'counted; write these values instead'
+        )
+    return values.astype(np.uint8)
+
+
+def _colours(path: Path | str, mode: str) -> DataError:
+    """The error for a mask in colours."""
+    folder = Path(path).parent
+    converted = folder.parent / 'indexed' / folder.name
+    return DataError(
+        f'{path} is a colour picture (mode {mode}), and a label map has the number of the '
+        "class in each pixel: if the colours are those of Pascal VOC's palette, python "
+        f'tools/prepare_data.py convert-masks {shlex.quote(str(folder))} --kind colours '
+        f'--out {shlex.quote(str(converted))} converts the folder; else write the numbers'
+    )
