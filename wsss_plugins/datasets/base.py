@@ -242,8 +242,21 @@ class WSSSDataset(BaseDataset, ABC):
             )
             require_files(needed, 'image', f'it is listed in {source}')
 
+    def label_map_path(self, folder: Path, name: str, image: Path) -> Path:
+        """Where the label map of an image is looked for: ``<folder>/<name>.png``.
+
+        Args:
+            folder: The folder of label maps.
+            name: The id of the image.
+            image: Its file.
+        """
+        return folder / f'{name}.png'
+
     def _add_label_maps(self, samples: list[dict[str, Any]], folder: Path) -> None:
-        paths = [folder / f'{sample["img_id"]}.png' for sample in samples]
+        paths = [
+            self.label_map_path(folder, s['img_id'], Path(s['img_path']))
+            for s in samples
+        ]
         hint = self.how_to_get_label_maps.format(root=self.root, split=self.split)
         require_files(paths, 'label map', hint)
         for sample, path in zip(samples, paths, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_lines
 from wsss_plugins.datasets.listing import Listing
+from wsss_plugins.datasets.mask_files import MaskFiles
 from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.datasets.tag_table import TagTable, read_tag_table
 from wsss_plugins.errors import DataError
@@ -40,7 +41,8 @@ class FolderWSSS(WSSSDataset):
     where there is one).
 
     Label maps of ground truth for evaluation belong in a folder named as in
-    :attr:`ground_truth_folders`, so that training refuses them.
+    :attr:`ground_truth_folders`, so that training refuses them. They are named like the
+    photos, see :class:`MaskFiles`.
 
     Args:
         data_root: The folder of the data set.
@@ -81,6 +83,7 @@ class FolderWSSS(WSSSDataset):
         self.classes = classes
         self.val_share = val_share
         self.only_with_maps = only_with_maps
+        self._masks: MaskFiles | None = None
         super().__init__(data_root, split, **kwargs)
 
     @property
@@ -123,7 +126,7 @@ class FolderWSSS(WSSSDataset):
         classes = self._classes_of_tables() if given is None else given
         files: dict[str, Path] = {}
         shown: dict[str, frozenset[str]] = {}
-        photos = PhotoFiles(self.folder, self.ground_truth_folders)
+        photos = self.photos = PhotoFiles(self.folder, self.ground_truth_folders)
         for path in self.tables:
             table = read_tag_table(path, given)
             found, tags, splits = self._merged(table, classes, photos)
@@ -154,13 +157,30 @@ class FolderWSSS(WSSSDataset):
 
     def _with_maps(self, files: dict[str, Path], folder: Path) -> dict[str, Path]:
         """The images that have a label map in ``folder``."""
-        kept = {n: path for n, path in files.items() if (folder / f'{n}.png').is_file()}
+        paths = {n: self.label_map_path(folder, n, path) for n, path in files.items()}
+        kept = {n: path for n, path in files.items() if paths[n].is_file()}
         if not kept:
             raise DataError(
                 f"{folder} has no label map of the split '{self.split}': name them like "
                 f'the photos, such as {next(iter(files), "IMG_1")}.png'
             )
         return kept
+
+    def label_map_path(self, folder: Path, name: str, image: Path) -> Path:
+        """The label map of an image: ``<id>.png``, or one that is named almost so.
+
+        Names are matched as by :class:`MaskFiles`.
+
+        Raises:
+            DataError: Several label maps may belong to the image.
+        """
+        path = folder / f'{name}.png'
+        if path.is_file() or not folder.is_dir():
+            return path
+        if self._masks is None:
+            self._masks = MaskFiles(folder, self.photos)
+        found = self._masks.find(image.relative_to(self.folder).as_posix())
+        return folder / found if found else path
 
     def load_mask(self, index: int) -> np.ndarray:
         """See :meth:`WSSSDataset.load_mask`; refuses masks in black and white.

@@ -43,21 +43,36 @@ class PhotoFiles:
         Raises:
             DataError: ``name`` matches several files of the folder.
         """
+        found = self.candidates(name)
+        if len(found) > 1:
+            shown = ', '.join(found[:MOST_SHOWN])
+            more = len(found) - MOST_SHOWN
+            shown += f' and {more} more' if more > 0 else ''
+            raise DataError(
+                f"'{name}' may mean several files of {self.folder} ({shown}): write "
+                'it with its sub-folder and suffix'
+            )
+        return found[0] if found else None
+
+    def candidates(self, name: str, keep_folder: bool = False) -> list[str]:
+        """The files that ``name`` may mean: the closest matches, none or several.
+
+        Args:
+            name: A path below the folder.
+            keep_folder: Whether the sub-folder must be the one that is written.
+        """
         if name in self._exact:
-            return name
-        for key in _keys(name):
-            found = self._by_key.get(key, [])
-            if len(found) > 1:
-                shown = ', '.join(found[:MOST_SHOWN])
-                more = len(found) - MOST_SHOWN
-                shown += f' and {more} more' if more > 0 else ''
-                raise DataError(
-                    f"'{name}' may mean several files of {self.folder} ({shown}): write "
-                    'it with its sub-folder and suffix'
-                )
-            if found:
-                return found[0]
-        return None
+            return [name]
+        keys = _keys(name)
+        for key in keys[:2] if keep_folder else keys:
+            if self._by_key.get(key):
+                return self._by_key[key]
+        return []
+
+    @property
+    def names(self) -> list[str]:
+        """All files, sorted, as paths below the folder with '/'."""
+        return sorted(self._exact)
 
 
 def without_photo_suffix(name: str) -> str:
