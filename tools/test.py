@@ -71,7 +71,7 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
 def measure(args: argparse.Namespace, cfg: Any) -> None:
     """Measures ``args.checkpoint`` on the test data of the config, at one scale."""
     from wsss_plugins.engine.workers import rank
-    from wsss_plugins.experiment.testing import card_of_test
+    from wsss_plugins.experiment.testing import card_of_test, refuse_other_classes_of
     from wsss_plugins.provenance import save_metrics
     from wsss_plugins.stages import build_runner
     from wsss_plugins.structures.card_text import short_form
@@ -86,7 +86,10 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Not the folder of a training, which would be resumed.
         work_dir = Path(args.work_dir or scratch) / 'test'
-        found = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test').test()
+        runner = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test')
+        images_of = runner.test_loop.dataloader.dataset
+        refuse_other_classes_of(Path(args.checkpoint), images_of)
+        found = runner.test()
         metrics = {key: float(value) for key, value in found.items()}  # JSON's numbers
         say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
         if rank() == 0:

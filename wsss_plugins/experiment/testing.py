@@ -28,6 +28,11 @@ from wsss_plugins.provenance import (
     run_with_card,
     save_metrics,
 )
+from wsss_plugins.provenance.class_names import (
+    classes_of_weights,
+    note_trained_classes,
+    refuse_other_names,
+)
 from wsss_plugins.provenance.run import session_of
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.evaluate import EvaluateLabelStage
@@ -58,7 +63,26 @@ def load_segmentor(model: Config, checkpoint: Path) -> BaseSegmentor:
     segmentor = build_as(MODELS, bare, BaseSegmentor)
     weights = read_weights(checkpoint)
     load_weights(segmentor, weights, str(checkpoint), strict=True)
+    note_trained_classes(segmentor, classes_of_weights(checkpoint))
     return segmentor.eval().to(device())
+
+
+def refuse_other_classes_of(checkpoint: Path, dataset: object) -> None:
+    """Refuses a data set of other classes than the weights of a checkpoint learnt.
+
+    Args:
+        checkpoint: The weights; those without class names fit any data set.
+        dataset: The data set of a test loop.
+
+    Raises:
+        DataError: A name or the order differs; names the first difference.
+    """
+    there = getattr(dataset, 'foreground_classes', ())
+    kind = type(dataset).__name__
+    name = f'{kind} {getattr(dataset, "root", "")}'.strip()
+    refuse_other_names(
+        classes_of_weights(checkpoint), there, f'the model of {checkpoint}', name
+    )
 
 
 def images_to_test(cfg: Config) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import nn
 
 from wsss_plugins.config import find_type, typed_nodes
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config, first_dataset
 from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.provenance.class_names import refuse_other_names, trained_classes
 from wsss_plugins.registry import DATASETS, build_as
 
 LOADERS = ('train_dataloader', 'test_dataloader', 'val_dataloader')
@@ -70,6 +72,22 @@ def _data_set(content: dict[str, Any]) -> WSSSDataset:
         'num_classes=None stands for the number of classes of a WSSSDataset, and the config '
         'has none: give the number',
         token='num_classes',
+    )
+
+
+def refuse_other_class_names(model: nn.Module, dataset: WSSSDataset) -> None:
+    """Refuses a data set whose classes are not those that a trained model learnt.
+
+    A model whose class names are not known is taken as it is.
+
+    Raises:
+        DataError: A name or the order differs; names the first difference.
+    """
+    refuse_other_names(
+        trained_classes(model),
+        dataset.foreground_classes,
+        f'this {type(model).__name__}',
+        f'{type(dataset).__name__} {dataset.root}',
     )
 
 

@@ -18,6 +18,7 @@ from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.classes import refuse_other_class_names
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
@@ -110,8 +111,12 @@ class PredictStage(Stage):
 
         Returns:
             The metrics.
+
+        Raises:
+            DataError: The model was trained for other classes than the data set has.
         """
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
+        refuse_other_class_names(model, dataset)
         names = dataset.ids
         mine = share_of(range(len(names)))
         todo = [i for i in mine if not label_path(out, names[i]).is_file()]

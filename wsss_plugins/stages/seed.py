@@ -20,6 +20,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
+from wsss_plugins.stages.classes import refuse_other_class_names
 from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
@@ -109,6 +110,7 @@ class SeedStage(Stage):
         model = load_trained(inputs[self.model], WSSSClassifier)
         cfg = dict(self.dataset, require_images=False)
         dataset = build_as(DATASETS, cfg, WSSSDataset)
+        refuse_other_class_names(model, dataset)
         ids = dataset.ids
         # Batches are formed before workers share them: rounding depends on the batch.
         together = 1 if self.large else self.batch_size

@@ -15,6 +15,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import DEFAULT_CONVENTION, SeedIoU, convention_of
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.classes import refuse_other_class_names
 from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
@@ -101,6 +102,7 @@ class SeedSweepStage(Stage):
         """Measures the values that are missing, then draws."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         model = load_trained(inputs[self.model], WSSSClassifier)
+        refuse_other_class_names(model, dataset)
         mine = share_of(range(len(self.values)))
         todo = [i for i in mine if not _done(out, i).is_file()]
         count = len(dataset)

@@ -39,6 +39,10 @@ from wsss_plugins.provenance import (
     save_metrics,
     weights_metadata,
 )
+from wsss_plugins.provenance.class_names import (
+    classes_metadata,
+    note_trained_classes,
+)
 from wsss_plugins.provenance.initial import declared_supervision
 from wsss_plugins.provenance.training import (
     begun_network,
@@ -146,9 +150,9 @@ def train_model(
     """
     cfg = fill_num_classes(cfg)
     runner = build_runner(cfg, work_dir, seed, description)
-    runner.weights_metadata = dict(metadata or {})
     dataset = runner.train_loop.dataloader.dataset
     classes = getattr(dataset, 'foreground_classes', ())
+    runner.weights_metadata = dict(metadata or {}) | classes_metadata(classes)
     if isinstance(runner.bare_model, WSSSClassifier) and classes:
         for doubt in label_doubts(dataset):
             runner.logger.warning(f'{description}: {doubt}')
@@ -179,8 +183,10 @@ def load_trained(folder: Path, kind: type[M]) -> M:
             'run the stage that trains it'
         )
     init_default_scope(SCOPE)
-    model = build_as(MODELS, read_model_config(folder)['model'], kind)
+    config = read_model_config(folder)
+    model = build_as(MODELS, config['model'], kind)
     load_weights(model, read_weights(weights), str(weights), strict=True)
+    note_trained_classes(model, config.get('classes', ()))
     return model.eval().to(device())
 
 

@@ -17,6 +17,7 @@ from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import CheckpointError, DataError
 from wsss_plugins.registry import MODELS, SCOPE, build_as
 from wsss_plugins.seeds import SeedHead
+from wsss_plugins.stages.classes import refuse_other_class_names
 from wsss_plugins.stages.train import load_trained
 
 
@@ -68,8 +69,10 @@ def refuse_other_classes(model: WSSSClassifier, dataset: WSSSDataset) -> None:
     """Refuses a data set whose classes are not those of the classifier.
 
     Raises:
-        DataError: The data set and the classifier have different numbers of classes.
+        DataError: The data set and the classifier have different numbers of classes, or
+            a class has another name.
     """
+    refuse_other_class_names(model, dataset)
     count = len(dataset.foreground_classes)
     if count != model.num_classes:
         raise DataError(

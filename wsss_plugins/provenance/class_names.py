@@ -1,0 +1,105 @@
+"""The names of the classes that a trained model learnt, compared with those of data.
+
+The class ids of a model mean nothing without the names that they had in training. The
+names lie in the header of the weights and in ``model.json`` beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from wsss_plugins.engine.model_file import has_model_config, read_model_config
+from wsss_plugins.errors import DataError
+from wsss_plugins.provenance.files import header_of
+from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
+
+CLASSES_KEY = 'classes'
+"""Entry of the header of weights: the names, as a JSON list."""
+
+ATTRIBUTE = 'trained_classes'
+
+
+def classes_metadata(names: Sequence[str]) -> dict[str, str]:
+    """What the header of weights says of the classes; nothing where none are known."""
+    return {CLASSES_KEY: json.dumps(list(names))} if names else {}
+
+
+def classes_of_weights(path: Path) -> tuple[str, ...]:
+    """Names of the foreground classes that a file of weights learnt.
+
+    Args:
+        path: Weights of ours, or any other file of weights.
+
+    Returns:
+        The names in the header of the file, or else in ``model.json`` beside the weights or
+        the resume point of a training; empty where nothing says them.
+
+    Raises:
+        CheckpointError: The config beside the weights cannot be read.
+    """
+    try:
+        names = json.loads(header_of(path).get(CLASSES_KEY, '[]'))
+    except ValueError:
+        names = []
+    if isinstance(names, list) and names and all(isinstance(n, str) for n in names):
+        return tuple(names)
+    beside = path.name in (WEIGHTS_FILE, RESUME_FILE) and has_model_config(path.parent)
+    return tuple(read_model_config(path.parent).get('classes', ())) if beside else ()
+
+
+def note_trained_classes(model: nn.Module, names: Sequence[str]) -> None:
+    """Keeps the names of the classes that a model learnt with the model."""
+    setattr(model, ATTRIBUTE, tuple(names))
+
+
+def trained_classes(model: nn.Module) -> tuple[str, ...]:
+    """What :func:`note_trained_classes` kept; empty for models without names."""
+    return tuple(getattr(model, ATTRIBUTE, ()))
+
+
+def refuse_other_names(
+    trained: Sequence[str], there: Sequence[str], model: str, data: str
+) -> None:
+    """Refuses data whose classes have other names, or another order, than the model's.
+
+    Nothing is refused where the names of either are not known.
+
+    Args:
+        trained: Names of the foreground classes that the model learnt, in order.
+        there: Those of the data set.
+        model: What the model is, for the message.
+        data: Likewise the data set.
+
+    Raises:
+        DataError: The lists differ; names the first difference.
+    """
+    trained, there = tuple(trained), tuple(there)
+    if not trained or not there or trained == there:
+        return
+    at = next(
+        (
+            i
+            for i, pair in enumerate(zip(trained, there, strict=False))
+            if len(set(pair)) > 1
+        ),
+        min(len(trained), len(there)),
+    )
+    own, other = (
+        f"'{names[at]}'" if at < len(names) else 'no class'
+        for names in (trained, there)
+    )
+    order = set(trained) == set(there)
+    remedy = (
+        'list the classes of the data set in the order of the model'
+        if order
+        else 'take a model that was trained for the classes of these data, or data '
+        'with the classes of the model'
+    )
+    raise DataError(
+        f'{model} was trained for {len(trained)} classes and {data} has {len(there)}, '
+        f'and class {at + 1} is {own} for the model and {other} in the data: {remedy}'
+    )
