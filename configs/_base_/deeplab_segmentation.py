@@ -4,9 +4,7 @@ A config adds the `backbone`, the type and sizes of the `decode_head`, and its e
 """
 
 from mmengine.config import read_base
-from mmseg.models.data_preprocessor import SegDataPreProcessor
-from mmseg.models.losses import CrossEntropyLoss
-from mmseg.models.segmentors import EncoderDecoder
+from mmseg import models
 from wsss_plugins import segmentors
 
 with read_base():
@@ -14,16 +12,18 @@ with read_base():
     from .sgd_poly import *
 
 model = dict(
-    type=EncoderDecoder,
+    type=models.segmentors.EncoderDecoder,
     data_preprocessor=dict(
-        type=SegDataPreProcessor,
+        type=models.data_preprocessor.SegDataPreProcessor,
         **_imagenet,
         bgr_to_rgb=False,  # LoadImage gives RGB
         size=(321, 321),
         pad_val=0,
         seg_pad_val=255,
     ),
-    decode_head=dict(loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True)),
+    decode_head=dict(
+        loss_decode=dict(type=models.losses.CrossEntropyLoss, avg_non_ignore=True)
+    ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )

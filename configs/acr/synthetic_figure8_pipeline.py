@@ -1,7 +1,4 @@
-"""Figure 8 of ACR on the synthetic set: from which block on gradients are averaged.
-
-tools/run_pipeline.py configs/acr/synthetic_figure8_pipeline.py
-"""
+"""Figure 8 of ACR on the synthetic set: from which block on gradients are averaged."""
 
 from mmengine.config import read_base
 from wsss_plugins import stages

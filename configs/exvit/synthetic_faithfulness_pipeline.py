@@ -1,20 +1,16 @@
 """Are eX-ViT's own maps more faithful than post-hoc ones on the same model?
 
-    tools/run_pipeline.py configs/exvit/synthetic_faithfulness_pipeline.py
-
 The paper says so and does not measure it. Methods that show what the class token
 gathers are left out: the logits come from the patch tokens, see docs/methods.md.
 """
 
 from mmengine.config import read_base
-from wsss_plugins.datasets import VOC12
 from wsss_plugins import seeds, stages
 
 with read_base():
-    from .._base_.synthetic_data import data_root
+    from ..lrp.synthetic_pipeline import datasets, pipeline as _tests
 
-images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indices=200)
-datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'))
+datasets.images.indices = datasets.masks.indices = 200
 trainings = dict(classifier='synthetic.py')
 methods = dict(
     ex_vit=dict(type=seeds.AttributeCAM),
@@ -23,19 +19,12 @@ methods = dict(
     input_x_gradient=dict(type=seeds.InputXGradient),
     integrated_gradients=dict(type=seeds.IntegratedGradients),
 )
-test = dict(model='classifier', methods=methods, input_size=(64, 64), batch_size=20)
-
+perturbation = dict(_tests.perturbation_test, methods=methods)
 pipeline = dict(
-    classifier=dict(type=stages.TrainStage, config='classifier'),
-    perturbation_test=dict(test, type=stages.PerturbationTestStage, dataset='images'),
+    classifier=_tests.classifier,
+    perturbation_test=perturbation,
     insertion_deletion_test=dict(
-        test, type=stages.InsertionDeletionTestStage, dataset='images', steps=16
+        perturbation, type=stages.InsertionDeletionTestStage, steps=16
     ),
-    segmentation_test=dict(
-        test,
-        type=stages.SegmentationTestStage,
-        dataset='masks',
-        explained='target',
-        foreground='class',
-    ),
+    segmentation_test=dict(_tests.segmentation_test, methods=methods),
 )

@@ -1,7 +1,4 @@
-"""Figure 8 of eX-ViT on the synthetic set: how many of the last blocks to fuse at test.
-
-tools/run_pipeline.py configs/exvit/synthetic_figure8_pipeline.py
-"""
+"""Figure 8 of eX-ViT on the synthetic set: how many of the last blocks to fuse at test."""
 
 from mmengine.config import read_base
 from wsss_plugins import stages

@@ -7,14 +7,12 @@ pipeline.py: they see no mask.
 """
 
 from mmengine.config import read_base
-from wsss_plugins import stages
 
 with read_base():
     from .pipeline import *
 
 some = dict(label_maps='masks', only_with_maps=True, test_mode=True)
 datasets.update(masks=dict(all_images, **some), val_masks=dict(val_images, **some))
-score = dict(type=stages.EvaluateLabelStage, dataset='masks')
 report.update(
     notes=(
         'Photos with tags; masks of some of them only measure. Maps and pseudo labels '
@@ -27,16 +25,14 @@ report.update(
     predictions='prediction_score',
     prediction_dataset='val_masks',
 )
-pipeline = [
-    classifier,
-    maps,
-    dict(
-        type=stages.EvaluateSeedStage, name='maps_score', seeds='maps', dataset='masks'
-    ),
-    pseudo,
-    dict(score, name='pseudo_score', labels='pseudo'),
-    segmentor,
-    prediction,
-    dict(score, name='prediction_score', labels='prediction', dataset='val_masks'),
-    report,
-]
+pipeline = dict(
+    classifier=train,
+    maps=maps,
+    maps_score=dict(score, seeds='maps'),
+    pseudo=pseudo,
+    pseudo_score=dict(score_labels, labels='pseudo'),
+    segmentor=segmentor,
+    prediction=prediction,
+    prediction_score=segmentation.prediction_score,
+    report=report,
+)

@@ -8,23 +8,13 @@ partial LRP 76.31, 84.67, 57.94; transformer attribution 79.70, 86.03, 61.95.
 """
 
 from mmengine.config import read_base
-from wsss_plugins.datasets import ImageNetSeg
 from wsss_plugins import stages
+from wsss_plugins.datasets import ImageNetSeg
 
 with read_base():
-    from .._base_.attribution_methods import methods
-    from .._base_.imagenet_classifiers import deit_base, vit_base
+    from .._base_.imagenet_classifiers import tests
 
 data_root = 'data/imagenet_seg'
-datasets = dict(
-    images=dict(
-        type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True
-    )
-)
-test = dict(
-    type=stages.SegmentationTestStage, methods=methods, dataset='images', batch_size=8
-)
-
-pipeline = dict(
-    vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)
-)
+images = dict(type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True)
+datasets = dict(images=images)
+pipeline = {n: dict(t, type=stages.SegmentationTestStage) for n, t in tests.items()}

@@ -9,17 +9,8 @@ from mmengine.config import read_base
 from wsss_plugins import stages
 
 with read_base():
-    from .._base_.attribution_methods import methods
-    from .._base_.imagenet_classifiers import deit_base, vit_base
-    from .perturbation_imagenet import datasets
+    from .perturbation_imagenet import datasets, tests
 
-test = dict(
-    type=stages.InsertionDeletionTestStage,
-    methods=methods,
-    dataset='images',
-    batch_size=8,
-)
-
-pipeline = dict(
-    vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)
-)
+pipeline = {
+    n: dict(t, type=stages.InsertionDeletionTestStage) for n, t in tests.items()
+}

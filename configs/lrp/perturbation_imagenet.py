@@ -8,21 +8,13 @@ positive): rollout 53.10, 20.05; raw attention 45.55, 23.99; GradCAM 41.52, 34.0
 """
 
 from mmengine.config import read_base
-from wsss_plugins.datasets import ImageNet
 from wsss_plugins import stages
+from wsss_plugins.datasets import ImageNet
 
 with read_base():
-    from .._base_.attribution_methods import methods
-    from .._base_.imagenet_classifiers import deit_base, vit_base
+    from .._base_.imagenet_classifiers import tests
 
 data_root = 'data/imagenet'
-datasets = dict(
-    images=dict(type=ImageNet, data_root=data_root, split='val', verify_count=True)
-)
-test = dict(
-    type=stages.PerturbationTestStage, methods=methods, dataset='images', batch_size=8
-)
-
-pipeline = dict(
-    vit_base=dict(test, model=vit_base), deit_base=dict(test, model=deit_base)
-)
+images = dict(type=ImageNet, data_root=data_root, split='val', verify_count=True)
+datasets = dict(images=images)
+pipeline = {n: dict(t, type=stages.PerturbationTestStage) for n, t in tests.items()}

@@ -1,7 +1,5 @@
 """Both tests of explanations on the synthetic data set, with a classifier from scratch.
 
-    tools/run_pipeline.py configs/lrp/synthetic_pipeline.py
-
 Its images show several classes: what is explained is the label that the classifier is
 surest of, and the foreground is what shows that class.
 """
