@@ -16,13 +16,11 @@ trainings = dict(classifier='coco128.py', segmentor='../deeplabv2/coco128.py')
 # The model doubts most of the 80 classes: their logits are negative everywhere.
 heads.cam.update(floor='minimum')
 look.update(input_size=(224, 288), batch_size=8)
-seeding = [
-    dict(classifier=train),
-    *(
-        {name: dict(look, head=head), f'{name}_score': dict(score, seeds=name)}
-        for name, head in heads.items()
-    ),
+rows = [
+    {name: dict(look, head=head), f'{name}_score': dict(score, seeds=name)}
+    for name, head in heads.items()
 ]
+seeding = [dict(classifier=train), *rows]
 pseudo_labels.pseudo.update(
     refiners=[dict(type=refiners.ConstantBackground), dict(type=refiners.DenseCRF)]
 )

@@ -22,17 +22,18 @@ maps = dict(
     mctformer_acr=(mct_plain, mct_refined),
     acr=(plain, dict(acr, head=dict(type=seeds.ACRGradientMap, affinity=True))),
 )
+rows = [
+    {
+        name: dict(train, config=name),
+        f'{name}_plain': dict(unrefined, model=name),
+        f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+        f'{name}_refined': dict(refined, model=name),
+        f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+    }
+    for name, (unrefined, refined) in maps.items()
+]
 pipeline = [
-    *(
-        {
-            name: dict(train, config=name),
-            f'{name}_plain': dict(unrefined, model=name),
-            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
-            f'{name}_refined': dict(refined, model=name),
-            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
-        }
-        for name, (unrefined, refined) in maps.items()
-    ),
+    *rows,
     dict(
         maps_report,
         title='MCTformer, MCTformer with ACR, and ACR',

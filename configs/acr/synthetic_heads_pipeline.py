@@ -6,11 +6,8 @@ with read_base():
     from .synthetic_psa_pipeline import *
     from .voc_heads_pipeline import heads, report
 
-pipeline = [
-    dict(classifier=train),
-    *(
-        {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
-        for name, head in heads.items()
-    ),
-    report,
+rows = [
+    {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
+    for name, head in heads.items()
 ]
+pipeline = [dict(classifier=train), *rows, report]

@@ -22,13 +22,11 @@ heads = dict(
 )
 
 look.update(batch_size=50)
-seeding = [
-    dict(classifier=train),
-    *(
-        {name: dict(look, head=head), f'{name}_score': dict(score, seeds=name)}
-        for name, head in heads.items()
-    ),
+rows = [
+    {name: dict(look, head=head), f'{name}_score': dict(score, seeds=name)}
+    for name, head in heads.items()
 ]
+seeding = [dict(classifier=train), *rows]
 pseudo_labels = dict(
     pseudo=dict(
         refine,

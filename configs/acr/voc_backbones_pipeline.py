@@ -28,17 +28,18 @@ maps = dict(
     mctformer_acr=(mct_plain, mct_refined),
     acr=(plain, acr),
 )
+rows = [
+    {
+        name: dict(train, config=name),
+        f'{name}_plain': dict(unrefined, model=name),
+        f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+        f'{name}_refined': dict(refined, model=name),
+        f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+    }
+    for name, (unrefined, refined) in maps.items()
+]
 pipeline = [
-    *(
-        {
-            name: dict(train, config=name),
-            f'{name}_plain': dict(unrefined, model=name),
-            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
-            f'{name}_refined': dict(refined, model=name),
-            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
-        }
-        for name, (unrefined, refined) in maps.items()
-    ),
+    *rows,
     dict(
         maps_report,
         title='DeiT-S: MCTformer, MCTformer with ACR, and ACR',

@@ -17,16 +17,14 @@ report = dict(
     title='No consistency, that of SEAM, and ACR',
     seeds=[f'{name}_refined_score' for name in rows],
 )
-pipeline = [
-    *(
-        {
-            name: dict(train, options=options),
-            f'{name}_plain': dict(plain, model=name),
-            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
-            f'{name}_refined': dict(acr, model=name),
-            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
-        }
-        for name, options in rows.items()
-    ),
-    report,
+measured = [
+    {
+        name: dict(train, options=options),
+        f'{name}_plain': dict(plain, model=name),
+        f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+        f'{name}_refined': dict(acr, model=name),
+        f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+    }
+    for name, options in rows.items()
 ]
+pipeline = [*measured, report]

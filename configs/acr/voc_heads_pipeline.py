@@ -15,11 +15,8 @@ report = dict(
     title='Maps of one ACR model',
     seeds=[f'{name}_score' for name in heads],
 )
-pipeline = [
-    dict(classifier=train),
-    *(
-        {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
-        for name, head in heads.items()
-    ),
-    report,
+rows = [
+    {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
+    for name, head in heads.items()
 ]
+pipeline = [dict(classifier=train), *rows, report]

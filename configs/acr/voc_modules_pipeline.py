@@ -13,20 +13,21 @@ with read_base():
 
 plain.update(dataset='train_images')
 acr.update(dataset='train_images')
+rows = [
+    {
+        name: dict(train, options=options),
+        f'{name}_affinity': dict(
+            type=stages.EvaluateAffinityStage, model=name, dataset='masks'
+        ),
+        f'{name}_plain': dict(plain, model=name),
+        f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
+        f'{name}_refined': dict(acr, model=name),
+        f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
+    }
+    for name, options in regularisations.items()
+]
 pipeline = [
-    *(
-        {
-            name: dict(train, options=options),
-            f'{name}_affinity': dict(
-                type=stages.EvaluateAffinityStage, model=name, dataset='masks'
-            ),
-            f'{name}_plain': dict(plain, model=name),
-            f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
-            f'{name}_refined': dict(acr, model=name),
-            f'{name}_refined_score': dict(score, seeds=f'{name}_refined'),
-        }
-        for name, options in regularisations.items()
-    ),
+    *rows,
     dict(
         maps_report,
         title='ACR: what each consistency adds',

@@ -27,15 +27,13 @@ heads['v2_attention'] = ('v2', dict(type=seeds.MCTformerMap, fuse='mct'))
 heads['v2_cam'] = ('v2', dict(type=seeds.CAM))
 
 look.update(batch_size=50)
+measured = [
+    {name: dict(look, model=model, head=head), f'{name}_score': dict(score, seeds=name)}
+    for name, (model, head) in heads.items()
+]
 pipeline = [
     {name: dict(train, config=name) for name in trainings},
-    *(
-        {
-            name: dict(look, model=model, head=head),
-            f'{name}_score': dict(score, seeds=name),
-        }
-        for name, (model, head) in heads.items()
-    ),
+    *measured,
     dict(
         v2_walked=dict(
             refine,

@@ -24,15 +24,16 @@ heads = {
 }
 look.update(dataset='train_images', scales=(1.0,), batch_size=4)
 scales = dict(plus=dict(scales=(1.0, 0.75, 1.25)))
+rows = [
+    {
+        name: dict(look, model=model, head=head, **scales.get(model, {})),
+        f'{name}_score': dict(score, seeds=name),
+    }
+    for name, (model, head) in heads.items()
+]
 pipeline = [
     {name: dict(train, config=name) for name in trainings},
-    *(
-        {
-            name: dict(look, model=model, head=head, **scales.get(model, {})),
-            f'{name}_score': dict(score, seeds=name),
-        }
-        for name, (model, head) in heads.items()
-    ),
+    *rows,
     dict(
         maps_report,
         title='MCTformer on Pascal VOC 2012',

@@ -18,14 +18,11 @@ rows = dict(
     walk=[background, random_walk],
     walk_crf=[background, random_walk, crf],
 )
-pipeline = [
-    seeding,
-    learnt,
-    *(
-        {
-            name: dict(refine, seeds='attribution', refiners=refiners),
-            f'{name}_score': dict(score_labels, labels=name),
-        }
-        for name, refiners in rows.items()
-    ),
+measured = [
+    {
+        name: dict(refine, seeds='attribution', refiners=refiners),
+        f'{name}_score': dict(score_labels, labels=name),
+    }
+    for name, refiners in rows.items()
 ]
+pipeline = [seeding, learnt, *measured]
