@@ -7,9 +7,7 @@ from wsss_plugins.datasets import COCO14
 with read_base():
     from .coco128_data import data_root, split
     from .voc_segmentation import train_dataloader
-
 num_classes = 81
-
 _load, _labels, _resize, _crop, _flip, _pack = train_dataloader.dataset.pipeline
 _colours = dict(type=PhotoMetricDistortion)
 _resize.update(scale=(192, 192), ratio_range=(0.75, 1.5))

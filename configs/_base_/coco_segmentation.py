@@ -6,9 +6,7 @@ from wsss_plugins.datasets import COCO14
 with read_base():
     from .voc_segmentation import *
     from .coco_data import data_root
-
 num_classes = 81
-
 _, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
 _resize.scale = (640, 640)
 train_dataloader.dataset.update(

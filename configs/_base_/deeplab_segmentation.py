@@ -10,7 +10,6 @@ from wsss_plugins import segmentors
 with read_base():
     from .normalisation import imagenet as _imagenet
     from .sgd_poly import *
-
 model = dict(
     type=models.segmentors.EncoderDecoder,
     data_preprocessor=dict(

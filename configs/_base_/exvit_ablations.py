@@ -17,9 +17,6 @@ modules = {
 # Table 7: c and S.
 _pairs = ((512, 8), (512, 16), (256, 4), (256, 8), (256, 16), (128, 4), (128, 8))
 attributes = {
-    f'c{channels}_s{count}': {
-        'model.head.channels': channels,
-        'model.head.attributes': count,
-    }
-    for channels, count in _pairs
+    f'c{c}_s{s}': {'model.head.channels': c, 'model.head.attributes': s}
+    for c, s in _pairs
 }

@@ -8,7 +8,6 @@ from wsss_plugins import classifiers
 
 with read_base():
     from .attribution_methods import methods
-
 vit_base = dict(
     type=classifiers.TimmClassifier,
     name='vit_base_patch16_224.orig_in21k_ft_in1k',

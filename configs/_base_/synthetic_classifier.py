@@ -9,7 +9,6 @@ from wsss_plugins import backbones, classifiers
 with read_base():
     from .adamw_cosine import *
     from .synthetic_data import *
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(

@@ -4,10 +4,8 @@ from mmengine.config import read_base
 
 with read_base():
     from .voc_data import *
-
 data_root = 'data/synthetic/VOC2012'
 num_classes = 6
-
 _load, _, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _crop.size = 64
 train_dataloader.update(

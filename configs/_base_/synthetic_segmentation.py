@@ -5,9 +5,7 @@ from mmengine.config import read_base
 with read_base():
     from .voc_segmentation import *
     from .synthetic_data import data_root
-
 num_classes = 7  # background counts
-
 _, _, _resize, _crop, _, _ = train_dataloader.dataset.pipeline
 _resize.update(scale=(64, 64), ratio_range=(0.75, 1.5))
 _resize.pop('keep_ratio')

@@ -9,9 +9,7 @@ from wsss_plugins import refiners
 
 with read_base():
     from .voc_data import data_root, train_dataloader, val_dataloader
-
 num_classes = 21
-
 train_dataloader.batch_size = 10
 train_dataloader.dataset.update(
     label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here

@@ -9,11 +9,9 @@ from mmengine.config import read_base
 with read_base():
     from .voc import *
     from .._base_.coco_data import *
-
 model.head.num_classes = num_classes
 train_dataloader.batch_size = 4
 _, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _, _, _val_crop, _ = val_dataloader.dataset.pipeline
 _crop.pad = _val_crop.pad = [128, 128, 128]
-
 max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 5

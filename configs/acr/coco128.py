@@ -5,11 +5,9 @@ from mmengine.config import read_base
 with read_base():
     from .synthetic import *
     from .._base_.coco128_data import *
-
 model.backbone.update(img_size=128, patch_size=16, embed_dim=192, num_heads=3)
 model.head.num_classes = num_classes
 model.drop_patches = 0.0
-
 max_epochs = 150
 train_cfg.update(max_epochs=max_epochs, val_interval=1000)
 _warm_up, _cosine = param_scheduler

@@ -11,7 +11,6 @@ with read_base():
     from .._base_.road.coco128 import datasets
     from .synthetic_pipeline import heads, look, pseudo_labels, report, score
     from .synthetic_pipeline import segmentation, train
-
 trainings = dict(classifier='coco128.py', segmentor='../deeplabv2/coco128.py')
 # The model doubts most of the 80 classes: their logits are negative everywhere.
 heads.cam.update(floor='minimum')

@@ -1,8 +1,6 @@
 """ACR on MS COCO 2014: tables 1 and 11, from image-level labels to segmentation.
 
-PSA's AffinityNet learns from the maps without affinity refinement (ACR*), which have fewer
-false positives, and refines the maps with it.
-The report shows figures 7 and 14.
+The road is _base_/road/acr.py. The report shows figures 7 and 14.
 """
 
 from mmengine.config import read_base
@@ -10,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.road.acr import *
     from .._base_.road.coco import datasets
-
 trainings = dict(
     classifier='coco.py',
     affinity='../psa/coco_affinity_resnet38.py',

@@ -5,7 +5,6 @@ from wsss_plugins import classifiers, losses
 
 with read_base():
     from .._base_.synthetic_classifier import *
-
 model.update(
     type=classifiers.ACRClassifier,
     # From scratch, the paper's weights of 100 flatten the attention; see docs/methods.md.

@@ -1,14 +1,10 @@
-"""Table 6 of ACR on the synthetic set: one class token, and one per class, of equal size.
-
-Each measured without and with affinity refinement.
-"""
+"""Table 6 of ACR on the synthetic set: one class token, and one per class, of equal size."""
 
 from mmengine.config import read_base
 from wsss_plugins import seeds
 
 with read_base():
     from .synthetic_psa_pipeline import *
-
 trainings = dict(
     mctformer='../mctformer/synthetic.py',
     mctformer_acr='../mctformer/synthetic_acr.py',
@@ -32,11 +28,9 @@ rows = [
     }
     for name, (unrefined, refined) in maps.items()
 ]
-pipeline = [
-    *rows,
-    dict(
-        maps_report,
-        title='MCTformer, MCTformer with ACR, and ACR',
-        seeds=[f'{name}_refined_score' for name in trainings],
-    ),
-]
+report = dict(
+    maps_report,
+    title='MCTformer, MCTformer with ACR, and ACR',
+    seeds=[f'{name}_refined_score' for name in trainings],
+)
+pipeline = [*rows, report]

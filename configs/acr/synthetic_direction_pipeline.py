@@ -10,7 +10,6 @@ from wsss_plugins import seeds
 with read_base():
     from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import regularisations
-
 trainings = dict(scratch='synthetic.py', pretrained='synthetic_pretrained.py')
 train.update(options=regularisations.baseline)
 given = dict(

@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import distances
-
 pipeline = [
     {
         name: dict(train, options=options),

@@ -1,15 +1,10 @@
-"""Figure 1 of ACR on the synthetic set: no consistency, that of SEAM, and ACR.
-
-SEAM* compares class maps of two views and no attention. Maps are ACR's, without and with
-affinity refinement; the report shows them side by side.
-"""
+"""Figure 1 of ACR on the synthetic set: no consistency, that of SEAM, and ACR."""
 
 from mmengine.config import read_base
 
 with read_base():
     from .synthetic_psa_pipeline import *
     from .voc_figure1_pipeline import report, rows
-
 measured = [
     {
         name: dict(train, options=options),

@@ -5,7 +5,6 @@ from wsss_plugins import stages
 
 with read_base():
     from .synthetic_psa_pipeline import *
-
 figure8 = dict(
     acr,
     type=stages.SeedSweepStage,

@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .synthetic_psa_pipeline import *
     from .voc_heads_pipeline import heads, report
-
 rows = [
     {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
     for name, head in heads.items()

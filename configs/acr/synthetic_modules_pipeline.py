@@ -10,13 +10,11 @@ from wsss_plugins import stages
 with read_base():
     from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import regularisations
-
+affinity = dict(type=stages.EvaluateAffinityStage, dataset='masks')
 pipeline = [
     {
         name: dict(train, options=options),
-        f'{name}_affinity': dict(
-            type=stages.EvaluateAffinityStage, model=name, dataset='masks'
-        ),
+        f'{name}_affinity': dict(affinity, model=name),
         f'{name}_plain': dict(plain, model=name),
         f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
         f'{name}_refined': dict(acr, model=name),

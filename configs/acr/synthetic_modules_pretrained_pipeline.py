@@ -8,5 +8,4 @@ from mmengine.config import read_base
 
 with read_base():
     from .synthetic_modules_pipeline import datasets, pipeline
-
 trainings = dict(classifier='synthetic_pretrained.py')

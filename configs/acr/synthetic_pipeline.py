@@ -10,7 +10,6 @@ from wsss_plugins import refiners, seeds
 with read_base():
     from .._base_.road.stages import *
     from .._base_.road.synthetic import datasets
-
 trainings = dict(classifier='synthetic.py', segmentor='../deeplabv2/synthetic.py')
 heads = dict(
     cam=dict(type=seeds.CAM),

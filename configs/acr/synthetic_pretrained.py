@@ -7,7 +7,6 @@ from mmengine.config import read_base
 
 with read_base():
     from .synthetic import *
-
 model.backbone.pretrained = 'synthetic'
 # What the header of that file says; no label was looked at.
 pretrained_supervision = 'self-supervised'

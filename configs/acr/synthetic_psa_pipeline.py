@@ -10,13 +10,8 @@ from wsss_plugins import seeds
 
 with read_base():
     from .synthetic_pipeline import *
-    from .._base_.road.synthetic_affinity import pseudo_labels
-
-trainings = dict(
-    classifier='synthetic.py',
-    affinity='../psa/synthetic_affinity.py',
-    segmentor='../deeplabv2/synthetic.py',
-)
+    from .._base_.road.synthetic_affinity import notes, pseudo_labels
+trainings.update(affinity='../psa/synthetic_affinity.py')
 plain = dict(look, head=dict(type=seeds.ACRGradientMap, affinity=False))
 acr = dict(look, head=dict(type=seeds.ACRGradientMap))
 seeding = dict(
@@ -30,11 +25,7 @@ pseudo_labels.confident.update(seeds='plain')
 pseudo_labels.pseudo.update(seeds='acr')
 report.update(
     title='ACR with PSA on synthetic images',
-    notes=(
-        'Synthetic images of 64 px, every network from scratch, from image-level '
-        'labels only. No threshold of the pseudo labels comes from masks; the steps of '
-        'the walk were chosen on those of 150 images.'
-    ),
+    notes=notes,
     seeds=['plain_score', 'acr_score'],
 )
 pipeline = [seeding, pseudo_labels, segmentation, report]

@@ -8,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .synthetic_psa_pipeline import *
     from .._base_.acr_ablations import views
-
 pipeline = [
     {
         name: dict(train, options={'model.drop_patches': 0.0, **options}),

@@ -12,7 +12,6 @@ with read_base():
     from .._base_.normalisation import half as _half
     from .._base_.sgd_poly import *
     from .._base_.voc_data import *
-
 model = dict(
     type=classifiers.ACRClassifier,
     backbone=dict(

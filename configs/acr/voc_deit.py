@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.normalisation import imagenet as _imagenet
     from .voc import *
-
 model.backbone.name = 'deit_small_patch16_224'
 model.update(_imagenet)  # what DeiT's weights were trained with
 # The shares of the crop that 345, 438 and 384 are of 384 px.

@@ -9,9 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import trainings as rows
-
-plain.update(dataset='train_images')
-acr.update(dataset='train_images')
+plain.dataset = acr.dataset = 'train_images'
 report = dict(
     maps_report,
     title='No consistency, that of SEAM, and ACR',

@@ -9,14 +9,13 @@ from wsss_plugins import seeds, stages
 
 with read_base():
     from .voc_pipeline import *
-
 figure8 = dict(
     acr,
     type=stages.SeedSweepStage,
     head=dict(type=seeds.ACRGradientMap, affinity=True),
     dataset='masks',
     argument='start_block',
-    values=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+    values=list(range(12)),
     convention='acr',
 )
 pipeline = dict(classifier=train, figure8=figure8)

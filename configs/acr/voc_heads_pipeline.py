@@ -8,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import heads
-
 acr.update(dataset='train_images')
 report = dict(
     maps_report,

@@ -11,7 +11,6 @@ from wsss_plugins import refiners, seeds, stages
 with read_base():
     from .._base_.road.stages import look, refine, score, segmentation, train
     from .._base_.road.voc import data_root, datasets
-
 datasets.update(
     test_images=dict(
         type=VOC12, data_root=data_root, split='test', labels=None, test_mode=True

@@ -10,15 +10,12 @@ from wsss_plugins import stages
 with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import regularisations
-
-plain.update(dataset='train_images')
-acr.update(dataset='train_images')
+plain.dataset = acr.dataset = 'train_images'
+affinity = dict(type=stages.EvaluateAffinityStage, dataset='masks')
 rows = [
     {
         name: dict(train, options=options),
-        f'{name}_affinity': dict(
-            type=stages.EvaluateAffinityStage, model=name, dataset='masks'
-        ),
+        f'{name}_affinity': dict(affinity, model=name),
         f'{name}_plain': dict(plain, model=name),
         f'{name}_plain_score': dict(score, seeds=f'{name}_plain'),
         f'{name}_refined': dict(acr, model=name),
@@ -26,11 +23,9 @@ rows = [
     }
     for name, options in regularisations.items()
 ]
-pipeline = [
-    *rows,
-    dict(
-        maps_report,
-        title='ACR: what each consistency adds',
-        seeds=[f'{name}_refined_score' for name in regularisations],
-    ),
-]
+report = dict(
+    maps_report,
+    title='ACR: what each consistency adds',
+    seeds=[f'{name}_refined_score' for name in regularisations],
+)
+pipeline = [*rows, report]

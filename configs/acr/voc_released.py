@@ -10,7 +10,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.normalisation import imagenet as _imagenet
     from .voc import *
-
 # The head reads the tokens before the last norm; ImageNet's mean, whatever the weights.
 model.update(_imagenet)
 model.backbone.update(final_norm=False, std_eps=1e-5)

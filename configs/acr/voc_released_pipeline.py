@@ -7,7 +7,6 @@ from mmengine.config import read_base
 
 with read_base():
     from .voc_pipeline import *
-
 trainings.update(classifier='voc_released.py')
 pseudo_labels.confident.update(alpha_low=1, alpha_high=12)
 report.update(title='ACR on Pascal VOC 2012, as released')

@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import views
-
 pipeline = [
     {
         name: dict(train, options=options),

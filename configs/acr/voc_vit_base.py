@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.normalisation import half as _half
     from .voc_deit import *
-
 model.backbone.name = 'vit_base_patch16_224'
 model.update(_half)
 _, _, _, _crop, _ = train_dataloader.dataset.pipeline

@@ -8,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .voc_r101 import *
     from .._base_.coco_segmentation import *
-
 model.decode_head.num_classes = num_classes
 
 # about 100,000 steps of 10 images over 82,081

@@ -9,7 +9,6 @@ with read_base():
     from .voc_resnet38 import *
     from .._base_.coco_segmentation import *
     from .voc_resnet38 import prediction
-
 model.decode_head.num_classes = num_classes
 
 # about 100,000 steps of 10 images over 82,081

@@ -10,7 +10,6 @@ from wsss_plugins import segmentors
 with read_base():
     from .._base_.deeplab_segmentation import *
     from .._base_.synthetic_segmentation import *
-
 model.data_preprocessor.size = (64, 64)
 model.backbone = dict(
     type=ResNetV1c,
@@ -32,7 +31,6 @@ model.decode_head = dict(
     # Nine pixels in ten are background.
     loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]),
 )
-
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs, val_interval=100)
 param_scheduler[0].update(eta_min=1e-5, end=max_epochs)

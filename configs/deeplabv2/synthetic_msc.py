@@ -5,6 +5,5 @@ from wsss_plugins import segmentors
 
 with read_base():
     from .synthetic import *
-
 model.type = segmentors.MultiScaleSegmentor
 prediction = dict(scales=(1.0,), flip=False)  # the network fuses its scales itself

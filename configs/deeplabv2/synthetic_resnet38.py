@@ -6,7 +6,6 @@ from wsss_plugins import backbones
 with read_base():
     from .synthetic import *
     from .voc_resnet38 import model as _wide
-
 model.backbone = dict(
     type=backbones.WideResNet38,
     base_channels=4,

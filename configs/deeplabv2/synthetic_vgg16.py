@@ -6,7 +6,6 @@ from wsss_plugins import backbones
 with read_base():
     from .synthetic import *
     from .voc_vgg16 import model as _wide
-
 model.backbone = dict(
     type=backbones.VGG16LargeFOV,
     base_channels=16,
@@ -20,5 +19,4 @@ model.decode_head = dict(
     num_classes=num_classes,
     loss_decode=model.decode_head.loss_decode,
 )
-
 optim_wrapper.optimizer.lr = 5e-4  # without batch norm 2e-3 learns more slowly

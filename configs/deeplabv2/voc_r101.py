@@ -9,7 +9,6 @@ from wsss_plugins import segmentors
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
-
 model.backbone = dict(
     type=segmentors.DeepLabResNet,
     depth=101,

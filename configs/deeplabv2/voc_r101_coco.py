@@ -9,7 +9,6 @@ from mmengine.config import read_base
 
 with read_base():
     from .voc_r101 import *
-
 model.backbone.update(
     # The port's conversion of DeepLab's init.caffemodel: strides in the first 1x1.
     pretrained='data/pretrained/deeplabv1_resnet101-coco.pth',

@@ -9,6 +9,5 @@ from wsss_plugins import segmentors
 
 with read_base():
     from .voc_r101 import *
-
 model.type = segmentors.MultiScaleSegmentor
 prediction.update(scales=(1.0,), flip=False)  # the network fuses its scales itself

@@ -4,5 +4,4 @@ from mmengine.config import read_base
 
 with read_base():
     from .voc_r101 import *
-
 model.backbone.update(depth=50, pretrained='data/pretrained/resnet50.pth')

@@ -10,7 +10,6 @@ from wsss_plugins import backbones, refiners, segmentors
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
-
 model.backbone = dict(
     type=backbones.WideResNet38,
     # The published ILSVRC weights in PSA's names, wherever you keep them.
@@ -20,7 +19,6 @@ pretrained_supervision = 'ImageNet labels'
 model.decode_head.update(
     type=segmentors.LargeFOVHead, in_channels=4096, in_index=2, num_classes=num_classes
 )
-
 _, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
 _resize.ratio_range = (0.7, 1.3)
 train_dataloader.batch_size = 4

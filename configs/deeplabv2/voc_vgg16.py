@@ -7,7 +7,6 @@ from wsss_plugins import backbones
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
-
 model.backbone = dict(
     type=backbones.VGG16LargeFOV,
     # torchvision's vgg16-*.pth or timm's vgg16, wherever you keep it.

@@ -9,7 +9,6 @@ from wsss_plugins.datasets import TwoViews
 with read_base():
     from .voc import *
     from .._base_.coco_data import *
-
 model.head.update(num_classes=num_classes, attributes=16)
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=320, high=1280)  # 0.5 to 2.0 of 640 px

@@ -7,7 +7,6 @@ with read_base():
     from .synthetic import *
     from .._base_.coco128_data import *
     from ..acr.coco128 import max_epochs, param_scheduler, train_cfg
-
 model.backbone.update(img_size=128, patch_size=16, embed_dim=192, num_heads=3)
 model.head.update(num_classes=num_classes, channels=256, attributes=16)
 _load, _resize, _crop, _flip, _pack = train_dataloader.dataset.pipeline

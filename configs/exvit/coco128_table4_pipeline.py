@@ -11,7 +11,6 @@ with read_base():
     from .._base_.road.coco128 import images
     from .._base_.road.stages import look
     from .coco_table4_pipeline import rows, table4, train
-
 # The model doubts most of the 80 classes: their logits are negative everywhere.
 rows.update(ex_vit=('exvit', dict(type=seeds.AttributeCAM, floor='minimum')))
 datasets = dict(images=dict(images, test_mode=True))

@@ -1,8 +1,6 @@
 """eX-ViT on MS COCO 2014: table 3, from image-level labels to segmentation.
 
-Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
-paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.
-The report shows figure 6.
+The road is _base_/road/exvit.py. The report shows figure 6.
 """
 
 from mmengine.config import read_base
@@ -10,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.road.coco import datasets
     from .._base_.road.exvit import *
-
 trainings = dict(
     classifier='coco.py',
     affinity='../psa/coco_affinity_resnet38.py',

@@ -11,7 +11,6 @@ from wsss_plugins.datasets import COCO14
 with read_base():
     from .._base_.coco_data import data_root
     from .._base_.road.stages import look
-
 images = dict(type=COCO14, data_root=data_root, split='val2014', test_mode=True)
 datasets = dict(images=images)
 trainings = dict(vit='coco_vit.py', exvit='coco.py')

@@ -6,7 +6,6 @@ from wsss_plugins.datasets import ResizeLongSide, TwoViews
 
 with read_base():
     from .._base_.synthetic_classifier import *
-
 model = dict(
     type=classifiers.ExViTClassifier,
     backbone=dict(
@@ -28,7 +27,6 @@ model = dict(
     attribute_loss=dict(type=losses.AttributeLoss, discriminability=0.5, diversity=0.1),
 )
 custom_hooks = [dict(type=classifiers.MomentumHook, momentum=0.999)]
-
 _resize = dict(type=ResizeLongSide, low=48, high=96)
 _load, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _crop.size = 48

@@ -8,14 +8,10 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.road.exvit import score, train
     from .synthetic_pipeline import datasets, maps, trainings
-
 sizes = [(128, 8), (128, 16), (64, 4), (64, 8), (64, 16), (32, 4), (32, 8)]
 rows = {
-    f'c{channels}_s{count}': {
-        'model.head.channels': channels,
-        'model.head.attributes': count,
-    }
-    for channels, count in sizes
+    f'c{c}_s{s}': {'model.head.channels': c, 'model.head.attributes': s}
+    for c, s in sizes
 }
 pipeline = [
     {

@@ -7,7 +7,6 @@ with read_base():
     from .._base_.road.exvit import score, train
     from .synthetic_backbones import model
     from .synthetic_pipeline import datasets, maps
-
 trainings = dict(classifier='synthetic_backbones.py')
 encoders = dict(
     vit=dict(model.backbone),

@@ -9,7 +9,6 @@ from wsss_plugins import backbones
 with read_base():
     from .._base_.road.exvit import train
     from .synthetic_backbones import model
-
 trainings = dict(classifier='synthetic_backbones.py')
 softmax = dict(model.backbone)
 emha = dict(softmax, type=backbones.ExViT)

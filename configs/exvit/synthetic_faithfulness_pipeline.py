@@ -9,7 +9,6 @@ from wsss_plugins import seeds, stages
 
 with read_base():
     from ..lrp.synthetic_pipeline import datasets, pipeline as _tests
-
 datasets.images.indices = datasets.masks.indices = 200
 trainings = dict(classifier='synthetic.py')
 methods = dict(

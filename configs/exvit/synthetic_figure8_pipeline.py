@@ -6,16 +6,7 @@ from wsss_plugins import stages
 with read_base():
     from .._base_.road.exvit import train
     from .synthetic_pipeline import datasets, maps, trainings
-
-sweep = dict(
-    maps,
-    type=stages.SeedSweepStage,
-    dataset='masks',
-    argument='fuse_blocks',
-    convention='seam',  # whose error rates the figure shows
-)
-pipeline = dict(
-    classifier=train,
-    # Of 4 blocks; the model is trained with 3.
-    figure8=dict(sweep, values=[1, 2, 3, 4]),
-)
+sweep = dict(maps, type=stages.SeedSweepStage, dataset='masks', argument='fuse_blocks')
+sweep.update(convention='seam')  # whose error rates the figure shows
+# Of 4 blocks; the model is trained with 3.
+pipeline = dict(classifier=train, figure8=dict(sweep, values=[1, 2, 3, 4]))

@@ -10,7 +10,6 @@ with read_base():
     from .._base_.exvit_ablations import modules
     from .._base_.road.exvit import score, train
     from .synthetic_pipeline import datasets, maps, trainings
-
 rows = {**modules, 'all_paper': {'model.attribute_loss.diversity': 1.0}}
 pipeline = [
     {

@@ -9,8 +9,7 @@ from wsss_plugins import refiners, seeds
 with read_base():
     from .._base_.road.exvit import label_crf, look, report, seeding, segmentation
     from .._base_.road.synthetic import datasets
-    from .._base_.road.synthetic_affinity import crf, pseudo_labels
-
+    from .._base_.road.synthetic_affinity import crf, notes, pseudo_labels
 trainings = dict(
     classifier='synthetic.py',
     affinity='../psa/synthetic_affinity.py',
@@ -24,11 +23,7 @@ label_crf.crf.update(
 segmentation.prediction.update(scales=(0.75, 1.0, 1.25))
 report.update(
     title='eX-ViT: from image-level labels to segmentation',
-    notes=(
-        'Synthetic images of 64 px, every network from scratch, from image-level '
-        'labels only. No threshold of the pseudo labels comes from masks; the steps of '
-        'the walk were chosen on those of 150 images.'
-    ),
+    notes=notes,
     predictions='prediction_score',
 )
 pipeline = [seeding, label_crf, pseudo_labels, segmentation, report]

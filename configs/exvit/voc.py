@@ -14,7 +14,6 @@ from wsss_plugins.datasets import TwoViews
 with read_base():
     from .._base_.sgd_poly import *
     from .._base_.voc_data import *
-
 model = dict(
     type=classifiers.ExViTClassifier,
     backbone=dict(

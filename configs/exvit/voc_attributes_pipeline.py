@@ -11,7 +11,6 @@ with read_base():
     from .._base_.exvit_ablations import attributes
     from .._base_.road.exvit import crf, maps, resnet38, train
     from .voc_pipeline import datasets, trainings
-
 pseudo = dict(
     type=stages.RefineStage,
     dataset='images',

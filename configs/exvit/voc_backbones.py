@@ -5,7 +5,6 @@ from wsss_plugins import classifiers
 
 with read_base():
     from .voc import *
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(model.backbone, patch='fused'),

@@ -10,7 +10,6 @@ from wsss_plugins import backbones, seeds
 with read_base():
     from .._base_.road.exvit import maps, score, train
     from .._base_.road.voc import datasets
-
 trainings = dict(classifier='voc_backbones.py')
 datasets.update(train_images=dict(datasets.masks, label_maps=None))
 encoders = dict(

@@ -6,15 +6,6 @@ from wsss_plugins import stages
 with read_base():
     from .._base_.road.exvit import maps, train
     from .voc_pipeline import datasets, trainings
-
-sweep = dict(
-    maps,
-    type=stages.SeedSweepStage,
-    dataset='masks',
-    argument='fuse_blocks',
-    convention='seam',  # whose error rates the figure shows
-)
-pipeline = dict(
-    classifier=train,
-    figure8=dict(sweep, values=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
-)
+sweep = dict(maps, type=stages.SeedSweepStage, dataset='masks', argument='fuse_blocks')
+sweep.update(convention='seam')  # whose error rates the figure shows
+pipeline = dict(classifier=train, figure8=dict(sweep, values=list(range(1, 13))))

@@ -6,7 +6,6 @@ with read_base():
     from .._base_.exvit_ablations import modules
     from .._base_.road.exvit import maps, score, train
     from .voc_pipeline import datasets, trainings
-
 datasets.update(
     train_images=dict(datasets.masks, label_maps=None),
     val_images=dict(datasets.val_masks, label_maps=None),

@@ -1,8 +1,6 @@
 """eX-ViT on Pascal VOC 2012: tables 1 and 2, from image-level labels to segmentation.
 
-Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
-paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.
-The report shows figures 4 and 5. tools/test.py writes the archive of the test server.
+The road is _base_/road/exvit.py. The report shows figures 4 and 5. tools/test.py writes the archive of the test server.
 """
 
 from mmengine.config import read_base
@@ -10,7 +8,6 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.road.exvit import *
     from .._base_.road.voc import datasets
-
 trainings = dict(
     classifier='voc.py',
     affinity='../psa/voc_affinity_resnet38.py',

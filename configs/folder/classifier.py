@@ -11,7 +11,6 @@ with read_base():
     from .._base_.adamw_cosine import *
     from .._base_.folder_data import images, long_side, val_images
     from .._base_.voc_data import train_dataloader, val_dataloader, val_evaluator
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(
@@ -23,7 +22,6 @@ model = dict(
         type=classifiers.TokenHead, num_classes=None, pool_fraction=0.2
     ),  # as many as tags
 )
-
 _, _, _flip, _, _pack = train_dataloader.dataset.pipeline
 _crop = dict(type=LoadCrop, size=224, low=224, high=long_side)
 _val_crop = dict(type=LoadCrop, size=320, low=320, high=320)
@@ -31,7 +29,6 @@ train_dataloader.update(batch_size=8, num_workers=2)
 train_dataloader.dataset = dict(images, pipeline=[_crop, _flip, _pack])
 val_dataloader.update(batch_size=8, num_workers=2)
 val_dataloader.dataset = dict(val_images, test_mode=True, pipeline=[_val_crop, _pack])
-
 max_epochs = 40
 train_cfg.update(max_epochs=max_epochs, val_interval=1000)
 optim_wrapper.optimizer.lr = 5e-5

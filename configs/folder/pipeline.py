@@ -11,7 +11,6 @@ from wsss_plugins import refiners, seeds
 with read_base():
     from .._base_.folder_data import all_images, long_side, val_images
     from .._base_.road.stages import *
-
 datasets = dict(images=all_images, val_images=val_images)
 trainings = dict(
     classifier='../folder/classifier.py', segmentor='../folder/segmentor.py'

@@ -10,7 +10,6 @@ from mmengine.config import read_base
 
 with read_base():
     from .pipeline import *
-
 some = dict(label_maps='masks', only_with_maps=True, test_mode=True)
 datasets.update(masks=dict(all_images, **some), val_masks=dict(val_images, **some))
 report.update(

@@ -16,7 +16,6 @@ with read_base():
     from .._base_.deeplab_segmentation import *
     from .._base_.folder_data import images, long_side
     from .._base_.voc_segmentation import train_dataloader
-
 model.data_preprocessor.size = (256, 256)
 model.backbone = dict(
     type=backbones.PatchMaps,

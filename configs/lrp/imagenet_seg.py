@@ -13,7 +13,6 @@ from wsss_plugins.datasets import ImageNetSeg
 
 with read_base():
     from .._base_.imagenet_classifiers import tests
-
 data_root = 'data/imagenet_seg'
 images = dict(type=ImageNetSeg, data_root=data_root, label_maps='gt', verify_count=True)
 datasets = dict(images=images)

@@ -10,7 +10,6 @@ from wsss_plugins import stages
 
 with read_base():
     from .perturbation_imagenet import datasets, tests
-
 pipeline = {
     n: dict(t, type=stages.InsertionDeletionTestStage) for n, t in tests.items()
 }

@@ -13,7 +13,6 @@ from wsss_plugins.datasets import ImageNet
 
 with read_base():
     from .._base_.imagenet_classifiers import tests
-
 data_root = 'data/imagenet'
 images = dict(type=ImageNet, data_root=data_root, split='val', verify_count=True)
 datasets = dict(images=images)

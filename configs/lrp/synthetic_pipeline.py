@@ -11,7 +11,6 @@ from wsss_plugins import stages
 with read_base():
     from .._base_.attribution_methods import methods
     from .._base_.synthetic_data import data_root
-
 images = dict(type=VOC12, data_root=data_root, split='val', test_mode=True, indices=100)
 datasets = dict(images=images, masks=dict(images, label_maps='SegmentationClass'))
 trainings = dict(classifier='../acr/synthetic.py')

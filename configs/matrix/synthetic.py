@@ -10,7 +10,6 @@ from wsss_plugins.datasets import VOC12
 
 with read_base():
     from .._base_.synthetic_data import data_root
-
 images = dict(type=VOC12, data_root=data_root, split='val')
 datasets = dict(
     images=images, masks=dict(images, label_maps='SegmentationClass', test_mode=True)

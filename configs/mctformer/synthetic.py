@@ -5,7 +5,6 @@ from wsss_plugins import backbones, classifiers
 
 with read_base():
     from .._base_.synthetic_classifier import *
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(

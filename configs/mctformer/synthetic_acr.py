@@ -7,5 +7,4 @@ with read_base():
     from .synthetic import *
     from ..acr.synthetic import custom_hooks
     from ..acr.synthetic import model as _acr
-
 model.update(type=classifiers.ACRClassifier, consistency=_acr.consistency)

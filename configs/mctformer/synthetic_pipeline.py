@@ -11,7 +11,6 @@ with read_base():
     from .._base_.mctformer_versions import maps, versions
     from .._base_.road.stages import *
     from .._base_.road.synthetic import datasets
-
 trainings = {
     **{n: dict(config='synthetic.py', options=o) for n, o in versions.items()},
     'v2_acr': 'synthetic_acr.py',

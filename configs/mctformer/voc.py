@@ -14,7 +14,6 @@ from wsss_plugins.datasets import ColorJitter
 with read_base():
     from .._base_.adamw_cosine import *
     from .._base_.voc_data import *
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(

@@ -7,7 +7,6 @@ with read_base():
     from ..acr.voc import custom_hooks
     from ..acr.voc import model as _acr
     from .voc import *
-
 # The paper says that ACR joins the training of MCTformer and not with which weights:
 # these are its own.
 model.update(type=classifiers.ACRClassifier, consistency=_acr.consistency)

@@ -10,7 +10,6 @@ with read_base():
     from .._base_.mctformer_versions import maps, versions
     from .._base_.road.stages import look, maps_report, score, train
     from .._base_.road.voc import datasets
-
 trainings = dict(
     v1=dict(config='voc.py', options=versions.v1),
     v2='voc.py',

@@ -5,7 +5,6 @@ from wsss_plugins import losses
 
 with read_base():
     from .voc import *
-
 model.backbone.img_size = 448
 model.head.update(pool='rank', contrast=dict(type=losses.ClassContrastLoss))
 _, _resize, _, _, _crop, _ = train_dataloader.dataset.pipeline

@@ -11,19 +11,16 @@ from wsss_plugins import classifiers, metrics
 
 with read_base():
     from .._base_.synthetic_classifier import *
-
 data_root = 'data/synthetic_recombined/VOC2012'
 train_dataloader.dataset.data_root = data_root
 val_dataloader.dataset.data_root = data_root
 val_evaluator = dict(type=metrics.MendedPixels)
-
 model = dict(
     type=classifiers.MaskedDenoiser,
     backbone=model.backbone,
     mask_ratio=0.6,
     colour_shift=0.3,
 )
-
 max_epochs = 3
 train_cfg.max_epochs = max_epochs
 optim_wrapper.optimizer.lr = 2e-3

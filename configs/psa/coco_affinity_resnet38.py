@@ -9,7 +9,6 @@ from wsss_plugins.datasets import COCO14
 with read_base():
     from .voc_affinity_resnet38 import *
     from .._base_.coco_data import data_root
-
 train_dataloader.dataset.update(
     type=COCO14, data_root=data_root, split='train2014', drop_unlabelled=True
 )

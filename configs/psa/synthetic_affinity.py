@@ -12,9 +12,7 @@ with read_base():
     from .._base_.synthetic_classifier import model as _classifier
     from .voc_affinity import optim_wrapper, param_scheduler, train_cfg
     from .voc_affinity_resnet38 import train_dataloader
-
 stride = 2
-
 model = dict(
     type=affinity.AffinityNet,
     backbone=dict(
@@ -29,11 +27,9 @@ model = dict(
     border='irn',
     loss=dict(type=losses.AffinityLoss),
 )
-
 _, _, _, _crop, _, _pool, _ = train_dataloader.dataset.pipeline
 _crop.size = 64
 _pool.stride = stride
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader.dataset.update(data_root=data_root, split='train')
-
 max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 3

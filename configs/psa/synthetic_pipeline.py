@@ -1,7 +1,6 @@
 """Transformer attribution, AffinityNet and random walk on the synthetic data set.
 
-The twin of voc_pipeline.py: the same stages on images of 64 px, every network from
-scratch.
+The twin of voc_pipeline.py on images of 64 px, every network from scratch.
 """
 
 from mmengine.config import read_base
@@ -11,7 +10,6 @@ with read_base():
     from .._base_.road.stages import *
     from .._base_.road.synthetic import datasets
     from .._base_.road.synthetic_affinity import crf, pseudo_labels, random_walk, walk
-
 trainings = dict(classifier='synthetic.py', affinity='synthetic_affinity.py')
 seeding = dict(
     classifier=train,

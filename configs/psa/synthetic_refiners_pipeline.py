@@ -9,7 +9,6 @@ from wsss_plugins.refiners import PAMR, PowerBackground
 
 with read_base():
     from .synthetic_pipeline import *
-
 background = dict(type=PowerBackground)  # alpha 16, PSA's before its random walk
 rows = dict(
     alone=[background],

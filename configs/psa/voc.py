@@ -9,7 +9,6 @@ with read_base():
     from .._base_.normalisation import half as _half
     from .._base_.sgd_poly import *
     from .._base_.voc_data import *
-
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(
@@ -25,14 +24,12 @@ model = dict(
     ),
     **_half,
 )
-
 resize = dict(type=Resize, scale=(448, 448), keep_ratio=False)
 _jitter = dict(type=ColorJitter)
 _load, _, _flip, _, _pack = train_dataloader.dataset.pipeline
 train_dataloader.batch_size = 8
 train_dataloader.dataset.pipeline = [_load, resize, _flip, _jitter, _pack]
 val_dataloader.dataset.pipeline = [_load, resize, _pack]
-
 [_rate] = param_scheduler
 _rate.power = 1.0
 max_epochs = train_cfg.max_epochs = _rate.end = 20

@@ -17,7 +17,6 @@ with read_base():
     from .._base_.normalisation import half as _half
     from .._base_.sgd_poly import optim_wrapper, param_scheduler, train_cfg
     from .._base_.voc_data import data_root, train_dataloader
-
 model = dict(
     type=affinity.AffinityNet,
     backbone=dict(

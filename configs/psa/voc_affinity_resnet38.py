@@ -9,7 +9,6 @@ from wsss_plugins.datasets import RandomCropPad
 
 with read_base():
     from .voc_affinity import *
-
 model = dict(
     type=affinity.AffinityNet,
     backbone=dict(

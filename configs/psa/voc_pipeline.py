@@ -13,7 +13,6 @@ with read_base():
     from .._base_.road.affinity import pseudo_labels
     from .._base_.road.stages import *
     from .._base_.road.voc import datasets
-
 trainings = dict(classifier='voc.py', affinity='voc_affinity.py')
 attribution = dict(
     look, head=dict(type=TransformerAttribution), input_size=(448, 448), batch_size=4

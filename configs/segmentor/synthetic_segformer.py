@@ -5,7 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..deeplabv2.synthetic import *
     from .voc_segformer import model as _large
-
 model.backbone = dict(
     _large.backbone, embed_dims=16, num_layers=[1, 1, 1, 1], mlp_ratio=2
 )

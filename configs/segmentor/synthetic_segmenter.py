@@ -6,7 +6,6 @@ from mmseg.models.backbones import VisionTransformer
 with read_base():
     from ..deeplabv2.synthetic import *
     from .voc_segmenter import model as _large
-
 model.backbone = dict(
     type=VisionTransformer,
     img_size=(64, 64),

@@ -13,7 +13,6 @@ from torch.optim import AdamW
 with read_base():
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
-
 model.data_preprocessor.size = (512, 512)
 model.backbone = dict(
     type=MixVisionTransformer,

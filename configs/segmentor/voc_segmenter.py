@@ -13,7 +13,6 @@ with read_base():
     from .._base_.normalisation import half as _half
     from .._base_.voc_segmentation import *
     from .._base_.deeplab_segmentation import *
-
 model.data_preprocessor.update(_half, size=(512, 512))
 model.backbone = dict(
     type=VisionTransformer,

@@ -11,12 +11,10 @@ with read_base():
     from ...deeplabv2.voc_r101 import prediction as protocol
     from .affinity import pseudo_labels, walk
     from .stages import look, maps_report, report, score, segmentation, train
-
 look.update(input_size=(384, 384), align_corners=True, batch_size=4)
 acr = dict(look, head=dict(type=seeds.ACRGradientMap, start_block=-2, affinity=True))
 plain = dict(look, head=dict(type=seeds.ACRGradientMap, start_block=-2, affinity=False))
 crf = dict(type=refiners.DenseCRF, preset='acr')
-
 seeding = dict(
     classifier=train,
     plain=plain,

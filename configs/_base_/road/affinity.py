@@ -8,7 +8,6 @@ from wsss_plugins import refiners, stages
 
 with read_base():
     from .stages import refine, score_labels, train
-
 crf = dict(type=refiners.DenseCRF, preset='psa')
 walk = [
     dict(type=refiners.PowerBackground, alpha=16),

@@ -5,7 +5,6 @@ from wsss_plugins.datasets import COCO14
 
 with read_base():
     from ..coco_data import data_root
-
 images = dict(type=COCO14, data_root=data_root, split='train2014', drop_unlabelled=True)
 datasets = dict(
     images=images,

@@ -5,7 +5,6 @@ from wsss_plugins.datasets import COCO14
 
 with read_base():
     from ..coco128_data import data_root, label_maps, split
-
 images = dict(type=COCO14, data_root=data_root, split=split)
 datasets = dict(
     images=images,

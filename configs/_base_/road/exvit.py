@@ -1,7 +1,7 @@
 """The road of eX-ViT, from image-level labels to segmentation.
 
-Maps, PSA's AffinityNet and random walk, dense CRF, DeepLabV2 with ResNet38 (the paper's)
-and with ResNet-101.
+Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
+paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.
 """
 
 from mmengine.config import read_base
@@ -13,7 +13,6 @@ with read_base():
     from .affinity import crf, pseudo_labels
     from .stages import look, refine, report, score, score_labels
     from .stages import segmentation, train
-
 maps = dict(
     look, head=dict(type=seeds.AttributeCAM), scales=(0.5, 1.0, 1.5, 2.0), batch_size=4
 )

@@ -5,7 +5,6 @@ from wsss_plugins.datasets import VOC12
 
 with read_base():
     from ..voc_data import data_root
-
 train = dict(type=VOC12, data_root=data_root, split='train')
 masks = dict(train, label_maps='SegmentationClass', test_mode=True)
 datasets = dict(
