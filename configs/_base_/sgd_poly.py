@@ -12,13 +12,5 @@ optim_wrapper = dict(
     # The paper of ACR does not say which momentum.
     optimizer=dict(type=SGD, lr=0.01, momentum=0.9, weight_decay=5e-4),
 )
-param_scheduler = [
-    dict(
-        type=PolyLR,
-        power=0.9,
-        eta_min=0.0,
-        begin=0,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    )
-]
+_rate = dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=max_epochs)
+param_scheduler = [dict(_rate, convert_to_iter_based=True)]

@@ -8,18 +8,11 @@ with read_base():
     from .synthetic_backbones import model
     from .synthetic_pipeline import datasets, maps
 trainings = dict(classifier='synthetic_backbones.py')
+fused = dict(model.backbone, type=backbones.ExViT, fuse_blocks=3, patch='fused')
 encoders = dict(
     vit=dict(model.backbone),
-    emha=dict(
-        model.backbone,
-        type=backbones.ExViT,
-        fuse_blocks=3,
-        patch='fused',
-        scale='tokens',
-    ),
-    emha_unscaled=dict(
-        model.backbone, type=backbones.ExViT, fuse_blocks=3, patch='fused'
-    ),
+    emha=dict(fused, scale='tokens'),
+    emha_unscaled=fused,
     resnet18=dict(type=backbones.TimmCNN, name='resnet18', output_stride=8),
 )
 pipeline = [

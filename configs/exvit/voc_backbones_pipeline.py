@@ -10,17 +10,11 @@ from wsss_plugins import backbones, seeds
 with read_base():
     from .._base_.road.exvit import maps, score, train
     from .._base_.road.voc import datasets
+    from .voc_backbones import model
 trainings = dict(classifier='voc_backbones.py')
 datasets.update(train_images=dict(datasets.masks, label_maps=None))
 encoders = dict(
-    emha=dict(
-        type=backbones.ExViT,
-        name='deit_small_patch16_224',
-        pretrained=True,
-        fuse_blocks=3,
-        patch='fused',
-        scale='tokens',
-    ),
+    emha=dict(model.backbone),
     resnet50=dict(
         type=backbones.TimmCNN,
         name='resnet50',
