@@ -9,15 +9,8 @@ with read_base():
 num_classes = 81
 _, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
 _resize.scale = (640, 640)
-train_dataloader.dataset.update(
-    type=COCO14,
-    data_root=data_root,
-    split='train2014',
-    drop_unlabelled=True,  # 82,081: no pseudo label is made of the others
-)
-val_dataloader.dataset.update(
-    type=COCO14,
-    data_root=data_root,
-    split='val2014',
-    label_maps='SegmentationClass/val2014',  # of tools/prepare_data.py coco-masks
-)
+_coco = dict(type=COCO14, data_root=data_root)
+# 82,081 have labels: no pseudo label is made of the others.
+train_dataloader.dataset.update(_coco, split='train2014', drop_unlabelled=True)
+_masks = 'SegmentationClass/val2014'  # of tools/prepare_data.py coco-masks
+val_dataloader.dataset.update(_coco, split='val2014', label_maps=_masks)

@@ -10,6 +10,7 @@ from wsss_plugins import segmentors
 with read_base():
     from .normalisation import imagenet as _imagenet
     from .sgd_poly import *
+_loss = dict(type=models.losses.CrossEntropyLoss, avg_non_ignore=True)
 model = dict(
     type=models.segmentors.EncoderDecoder,
     data_preprocessor=dict(
@@ -20,9 +21,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    decode_head=dict(
-        loss_decode=dict(type=models.losses.CrossEntropyLoss, avg_non_ignore=True)
-    ),
+    decode_head=dict(loss_decode=_loss),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )

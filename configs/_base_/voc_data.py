@@ -2,14 +2,9 @@
 
 from mmcv.transforms import RandomFlip
 from mmengine.dataset import DefaultSampler
-from wsss_plugins.datasets import (
-    VOC12,
-    LoadImage,
-    PackClassInputs,
-    RandomCropPad,
-    ResizeLongSide,
-)
 from wsss_plugins import metrics
+from wsss_plugins.datasets import VOC12, LoadImage, PackClassInputs
+from wsss_plugins.datasets import RandomCropPad, ResizeLongSide
 
 data_root = 'data/VOCdevkit/VOC2012'
 num_classes = 20

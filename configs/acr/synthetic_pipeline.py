@@ -19,7 +19,6 @@ heads = dict(
     rollout=dict(type=seeds.AttentionRollout),
     grad_cam=dict(type=seeds.AttentionGradCAM),
 )
-
 look.update(batch_size=50)
 rows = [
     {name: dict(look, head=head), f'{name}_score': dict(score, seeds=name)}

@@ -41,5 +41,4 @@ model = dict(
 _, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _, _, _val_crop, _ = val_dataloader.dataset.pipeline
 _crop.pad = _val_crop.pad = [128, 128, 128]
-
 custom_hooks = [dict(type=classifiers.AttentionEntropyHook)]

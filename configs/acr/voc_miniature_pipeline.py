@@ -5,31 +5,24 @@ run on a generated devkit; give it your own with --data-root.
 """
 
 from mmengine.config import read_base
-from wsss_plugins.datasets import VOC12
 from wsss_plugins import refiners, seeds, stages
 
 with read_base():
     from .._base_.road.stages import look, refine, score, segmentation, train
     from .._base_.road.voc import data_root, datasets
-datasets.update(
-    test_images=dict(
-        type=VOC12, data_root=data_root, split='test', labels=None, test_mode=True
-    )
-)
+_test = dict(datasets.images, split='test', labels=None, test_mode=True)
+datasets.update(test_images=_test)
+_split = {'train_dataloader.dataset.split': 'train_aug'}
 trainings = dict(
     classifier=dict(
-        config='synthetic.py',
-        options={
-            'model.head.num_classes': 20,
-            'train_dataloader.dataset.split': 'train_aug',
-        },
+        config='synthetic.py', options={'model.head.num_classes': 20, **_split}
     ),
     segmentor=dict(
         config='../deeplabv2/synthetic.py',
         options={
             'model.decode_head.num_classes': 21,
             'model.decode_head.loss_decode.class_weight': [0.4] + [1.0] * 20,
-            'train_dataloader.dataset.split': 'train_aug',
+            **_split,
         },
     ),
 )

@@ -2,8 +2,7 @@
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg.models.backbones import ResNetV1c
-from mmseg.models.losses import CrossEntropyLoss
+from mmseg import models
 from torch.optim import AdamW
 from wsss_plugins import segmentors
 
@@ -12,7 +11,7 @@ with read_base():
     from .._base_.synthetic_segmentation import *
 model.data_preprocessor.size = (64, 64)
 model.backbone = dict(
-    type=ResNetV1c,
+    type=models.backbones.ResNetV1c,
     depth=18,
     stem_channels=24,
     base_channels=24,
@@ -29,7 +28,9 @@ model.decode_head = dict(
     num_classes=num_classes,
     dilations=(1, 2, 3, 4),  # an 8x8 grid has no room for rates of 6 to 24
     # Nine pixels in ten are background.
-    loss_decode=dict(type=CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]),
+    loss_decode=dict(
+        type=models.losses.CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]
+    ),
 )
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs, val_interval=100)

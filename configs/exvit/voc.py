@@ -32,7 +32,6 @@ model = dict(
     attribute_loss=dict(type=losses.AttributeLoss, discriminability=0.5, diversity=1.0),
 )
 custom_hooks = [dict(type=classifiers.MomentumHook, momentum=0.999)]
-
 train_dataloader.batch_size = 16
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=250, high=1000)  # 0.5 to 2.0 of 500 px

@@ -33,7 +33,6 @@ model.decode_head.update(
     num_classes=None,  # as many as tags, and the background
     norm_cfg=dict(type='GN', num_groups=16),
 )
-
 _crop = dict(type=LoadCrop, size=256, low=256, high=long_side)
 *_, _flip, _pack = train_dataloader.dataset.pipeline
 train_dataloader.update(batch_size=8, num_workers=2)
@@ -45,7 +44,6 @@ train_dataloader.dataset = dict(
 val_dataloader = None  # EvaluateLabelStage scores the predictions where there are masks
 val_evaluator = None
 val_cfg = None
-
 [_rate] = param_scheduler
 _rate.eta_min = 1e-6
 max_epochs = train_cfg.max_epochs = _rate.end = 40

@@ -15,6 +15,8 @@ datasets = dict(
     images=images, masks=dict(images, label_maps='SegmentationClass', test_mode=True)
 )
 background = dict(type=refiners.ConstantBackground)
+# Widths of the kernels are for photos of 500 px and are scaled to 64.
+crf = dict(type=refiners.DenseCRF, preset='psa', reference_size=500)
 
 matrix = dict(
     title='Seed heads, encoders and refiners on synthetic images',
@@ -50,11 +52,7 @@ matrix = dict(
     ),
     refiners=dict(
         none=[background],
-        # Widths of the kernels are for photos of 500 px and are scaled to 64.
-        crf=[
-            background,
-            dict(type=refiners.DenseCRF, preset='psa', reference_size=500),
-        ],
+        crf=[background, crf],
         pamr=[background, dict(type=refiners.PAMR)],
     ),
     seeds=[0, 1, 2],

@@ -24,7 +24,6 @@ heads = {
 }
 heads['v2_attention'] = ('v2', dict(type=seeds.MCTformerMap, fuse='mct'))
 heads['v2_cam'] = ('v2', dict(type=seeds.CAM))
-
 look.update(batch_size=50)
 measured = [
     {name: dict(look, model=model, head=head), f'{name}_score': dict(score, seeds=name)}

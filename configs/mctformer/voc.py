@@ -25,7 +25,6 @@ model = dict(
     ),
     head=dict(type=classifiers.MCTHead, num_classes=num_classes),
 )
-
 _load, _resize, _flip, _crop, _pack = train_dataloader.dataset.pipeline
 _resize.update(low=224, high=512)
 _jitter = dict(type=ColorJitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0)
@@ -35,7 +34,6 @@ train_dataloader.dataset.pipeline = [_load, _resize, _flip, _jitter, _crop, _pac
 _, _val_resize, _val_crop, _ = val_dataloader.dataset.pipeline
 _val_resize.update(low=224, high=224)
 _val_crop.size = 224
-
 max_epochs, warm_up = 60, 5
 train_cfg.update(max_epochs=max_epochs, val_interval=1000)
 optim_wrapper.optimizer.lr = 6.25e-5

@@ -30,12 +30,7 @@ rows = [
     }
     for name, (model, head) in heads.items()
 ]
-pipeline = [
-    {name: dict(train, config=name) for name in trainings},
-    *rows,
-    dict(
-        maps_report,
-        title='MCTformer on Pascal VOC 2012',
-        seeds=[f'{name}_score' for name in heads],
-    ),
-]
+trained = {name: dict(train, config=name) for name in trainings}
+report = dict(maps_report, title='MCTformer on Pascal VOC 2012')
+report.update(seeds=[f'{name}_score' for name in heads])
+pipeline = [trained, *rows, report]

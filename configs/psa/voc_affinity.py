@@ -33,7 +33,6 @@ model = dict(
     loss=dict(type=losses.AffinityLoss, eps=1e-6),
     **_half,
 )
-
 _load, _, _flip, _, _ = train_dataloader.dataset.pipeline
 train_dataloader.batch_size = 8
 train_dataloader.dataset.update(
@@ -48,7 +47,6 @@ train_dataloader.dataset.update(
         dict(type=PackSegInputs),
     ],
 )
-
 [_rate] = param_scheduler
 _rate.power = 1.0
 max_epochs = train_cfg.max_epochs = _rate.end = 7

@@ -20,13 +20,10 @@ model = dict(
     in_channels=(512, 1024, 4096),
     channels=(64, 128, 256),
 )
-
 pretrained_supervision = 'ImageNet labels'
-
 _load, _scores, _, _jitter, *_others = train_dataloader.dataset.pipeline
 _crop = dict(type=RandomCropPad, size=448, seg_pad=0)  # no score in the padding
 train_dataloader.dataset.pipeline = [_load, _scores, _jitter, _crop, *_others]
-
 [_rate] = param_scheduler
 _rate.power = 0.9
 max_epochs = train_cfg.max_epochs = _rate.end = 8

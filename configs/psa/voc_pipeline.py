@@ -1,8 +1,7 @@
 """Table 4 of the ReScience paper: hybrid ViT, AffinityNet and random walk on VOC 2012.
 
 Published mIoU on val, in percent: seeds 44.6, with AffinityNet 50.9. Pseudo labels of
-train_aug, for a segmentor, are made as well.
-The report shows figures 1 and 13 to 24.
+train_aug, for a segmentor, are made as well. The report shows figures 1 and 13 to 24.
 """
 
 from mmengine.config import read_base
@@ -10,9 +9,10 @@ from wsss_plugins import refiners
 from wsss_plugins.seeds import TransformerAttribution
 
 with read_base():
-    from .._base_.road.affinity import pseudo_labels
+    from .._base_.road.affinity import pseudo_labels, walk
     from .._base_.road.stages import *
     from .._base_.road.voc import datasets
+_, _walk = walk
 trainings = dict(classifier='voc.py', affinity='voc_affinity.py')
 attribution = dict(
     look, head=dict(type=TransformerAttribution), input_size=(448, 448), batch_size=4
@@ -34,13 +34,7 @@ pseudo_labels.pseudo.update(
     refiners=[
         dict(type=refiners.PowerBackground, alpha=4),
         # The paper's t = 8 counts squarings in its code.
-        dict(
-            type=refiners.RandomWalk,
-            affinity='affinity',
-            beta=16,
-            log_steps=8,
-            border='psa',
-        ),
+        dict(_walk, beta=16, log_steps=8),
     ],
 )
 score_labels.update(dataset='val_masks')
@@ -59,8 +53,5 @@ on_val = dict(
         labels='val_walked_score',
     ),
 )
-pipeline = [
-    dict(classifier=train, attribution=attribution, seeds=seeds),
-    pseudo_labels,
-    on_val,
-]
+seeding = dict(classifier=train, attribution=attribution, seeds=seeds)
+pipeline = [seeding, pseudo_labels, on_val]

@@ -6,8 +6,7 @@ Transformers", NeurIPS 2021.
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg.models.backbones import MixVisionTransformer
-from mmseg.models.decode_heads import SegformerHead
+from mmseg import models
 from torch.optim import AdamW
 
 with read_base():
@@ -15,7 +14,7 @@ with read_base():
     from .._base_.deeplab_segmentation import *
 model.data_preprocessor.size = (512, 512)
 model.backbone = dict(
-    type=MixVisionTransformer,
+    type=models.backbones.MixVisionTransformer,
     embed_dims=64,
     num_stages=4,
     num_layers=[2, 2, 2, 2],
@@ -28,7 +27,7 @@ model.backbone = dict(
     drop_path_rate=0.1,
 )
 model.decode_head.update(
-    type=SegformerHead,
+    type=models.decode_heads.SegformerHead,
     in_channels=[64, 128, 320, 512],
     in_index=[0, 1, 2, 3],
     channels=256,
@@ -40,7 +39,6 @@ model.decode_head.update(
 # ImageNet in mmsegmentation's names: mit_b1_*.pth of its SegFormer.
 pretrained = dict(backbone='data/pretrained/mit_b1.pth')
 pretrained_supervision = 'ImageNet labels'
-
 _, _, _, _crop, _, _ = train_dataloader.dataset.pipeline
 _crop.crop_size = (512, 512)
 train_dataloader.batch_size = 16

@@ -5,8 +5,7 @@ Strudel et al., "Segmenter: Transformer for Semantic Segmentation", ICCV 2021.
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg.models.backbones import VisionTransformer
-from mmseg.models.decode_heads import SegmenterMaskTransformerHead
+from mmseg import models
 from torch.optim import SGD
 
 with read_base():
@@ -15,7 +14,7 @@ with read_base():
     from .._base_.deeplab_segmentation import *
 model.data_preprocessor.update(_half, size=(512, 512))
 model.backbone = dict(
-    type=VisionTransformer,
+    type=models.backbones.VisionTransformer,
     img_size=(512, 512),
     patch_size=16,
     embed_dims=384,
@@ -28,7 +27,7 @@ model.backbone = dict(
     interpolate_mode='bicubic',
 )
 model.decode_head.update(
-    type=SegmenterMaskTransformerHead,
+    type=models.decode_heads.SegmenterMaskTransformerHead,
     in_channels=384,
     channels=384,
     in_index=-1,
@@ -43,7 +42,6 @@ model.test_cfg = dict(mode='slide', crop_size=(512, 512), stride=(480, 480))
 # ImageNet in mmsegmentation's names: vit_small_p16_384_*.pth of its Segmenter.
 pretrained = dict(backbone='data/pretrained/vit_small_p16_384.pth')
 pretrained_supervision = 'ImageNet-21k labels'
-
 _, _, _, _crop, _, _ = train_dataloader.dataset.pipeline
 _crop.crop_size = (512, 512)
 train_dataloader.batch_size = 8
