@@ -1,4 +1,4 @@
-"""No two configs say the same thing for more than a few lines."""
+"""No two configs say the same thing for more than a few lines, and all are not many."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LONGEST_RUN = 15
+ALL_LINES = 3200
 
 
 def said(text: str) -> list[str]:
@@ -40,12 +41,25 @@ def shared_runs(texts: dict[str, str], longer_than: int) -> list[tuple[str, str,
     )
 
 
-def test_no_two_configs_share_a_long_run() -> None:
+def texts_of_configs() -> dict[str, str]:
+    """Every config of the repository, bases included."""
     texts = {
         path.relative_to(CONFIGS).as_posix(): path.read_text('utf-8')
         for path in CONFIGS.rglob('*.py')
     }
     assert len(texts) > 80
+    return texts
+
+
+def test_all_configs_together_are_short() -> None:
+    """Every line counts: blank ones, comments, docstrings and imports too."""
+    lines = {name: text.count('\n') for name, text in texts_of_configs().items()}
+    longest = sorted(lines, key=lambda name: lines[name])[-5:]
+    assert sum(lines.values()) <= ALL_LINES, f'the longest are {", ".join(longest)}'
+
+
+def test_no_two_configs_share_a_long_run() -> None:
+    texts = texts_of_configs()
     assert shared_runs(texts, LONGEST_RUN) == []
 
 

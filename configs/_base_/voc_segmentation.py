@@ -4,8 +4,8 @@ from mmcv.transforms import RandomFlip, RandomResize
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.evaluation.metrics import IoUMetric
-from wsss_plugins.datasets import LoadImage, LoadLabelMap
 from wsss_plugins import refiners
+from wsss_plugins.datasets import LoadImage, LoadLabelMap
 
 with read_base():
     from .voc_data import data_root, train_dataloader, val_dataloader

@@ -16,8 +16,5 @@ model.backbone.update(
     contract_dilation=False,
 )
 pretrained_supervision = 'ImageNet labels + COCO pixels'
-model.data_preprocessor.update(
-    rgb_to_bgr=True,  # Caffe's order and range
-    mean=[104.008, 116.669, 122.675],
-    std=[1.0, 1.0, 1.0],
-)
+_caffe = dict(mean=[104.008, 116.669, 122.675], std=[1.0, 1.0, 1.0])
+model.data_preprocessor.update(_caffe, rgb_to_bgr=True)  # Caffe's order and range

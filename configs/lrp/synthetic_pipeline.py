@@ -5,8 +5,8 @@ surest of, and the foreground is what shows that class.
 """
 
 from mmengine.config import read_base
-from wsss_plugins.datasets import VOC12
 from wsss_plugins import stages
+from wsss_plugins.datasets import VOC12
 
 with read_base():
     from .._base_.attribution_methods import methods

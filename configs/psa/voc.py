@@ -25,10 +25,15 @@ model = dict(
     **_half,
 )
 resize = dict(type=Resize, scale=(448, 448), keep_ratio=False)
-_jitter = dict(type=ColorJitter)
 _load, _, _flip, _, _pack = train_dataloader.dataset.pipeline
 train_dataloader.batch_size = 8
-train_dataloader.dataset.pipeline = [_load, resize, _flip, _jitter, _pack]
+train_dataloader.dataset.pipeline = [
+    _load,
+    resize,
+    _flip,
+    dict(type=ColorJitter),
+    _pack,
+]
 val_dataloader.dataset.pipeline = [_load, resize, _pack]
 [_rate] = param_scheduler
 _rate.power = 1.0

@@ -1,7 +1,7 @@
 """The stages of the road, each with what nearly every pipeline gives it."""
 
-from wsss_plugins.report import ReportStage
 from wsss_plugins import stages
+from wsss_plugins.report import ReportStage
 
 train = dict(type=stages.TrainStage, config='classifier')
 look = dict(type=stages.SeedStage, model='classifier', dataset='images')
