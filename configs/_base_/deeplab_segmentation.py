@@ -4,17 +4,19 @@ A config adds the `backbone`, the type and sizes of the `decode_head`, and its e
 """
 
 from mmengine.config import read_base
-from mmseg import models
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.segmentors import EncoderDecoder
 from wsss_plugins import segmentors
 
 with read_base():
     from .normalisation import imagenet as _imagenet
     from .sgd_poly import *
-_loss = dict(type=models.losses.CrossEntropyLoss, avg_non_ignore=True)
+_loss = dict(type=CrossEntropyLoss, avg_non_ignore=True)
 model = dict(
-    type=models.segmentors.EncoderDecoder,
+    type=EncoderDecoder,
     data_preprocessor=dict(
-        type=models.data_preprocessor.SegDataPreProcessor,
+        type=SegDataPreProcessor,
         **_imagenet,
         bgr_to_rgb=False,  # LoadImage gives RGB
         size=(321, 321),

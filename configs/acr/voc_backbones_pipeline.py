@@ -36,9 +36,6 @@ rows = [
     }
     for name, (unrefined, refined) in maps.items()
 ]
-report = dict(
-    maps_report,
-    title='DeiT-S: MCTformer, MCTformer with ACR, and ACR',
-    seeds=[f'{name}_refined_score' for name in trainings],
-)
+report = dict(maps_report, title='DeiT-S: MCTformer, MCTformer with ACR, and ACR')
+report.update(seeds=[f'{name}_refined_score' for name in trainings])
 pipeline = [*rows, report]

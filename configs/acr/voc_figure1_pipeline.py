@@ -10,11 +10,8 @@ with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import trainings as rows
 plain.dataset = acr.dataset = 'train_images'
-report = dict(
-    maps_report,
-    title='No consistency, that of SEAM, and ACR',
-    seeds=[f'{name}_refined_score' for name in rows],
-)
+report = dict(maps_report, title='No consistency, that of SEAM, and ACR')
+report.update(seeds=[f'{name}_refined_score' for name in rows])
 measured = [
     {
         name: dict(train, options=options),

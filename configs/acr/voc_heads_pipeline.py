@@ -9,11 +9,8 @@ with read_base():
     from .voc_pipeline import *
     from .._base_.acr_ablations import heads
 acr.update(dataset='train_images')
-report = dict(
-    maps_report,
-    title='Maps of one ACR model',
-    seeds=[f'{name}_score' for name in heads],
-)
+report = dict(maps_report, title='Maps of one ACR model')
+report.update(seeds=[f'{name}_score' for name in heads])
 rows = [
     {name: dict(acr, head=head), f'{name}_score': dict(score, seeds=name)}
     for name, head in heads.items()

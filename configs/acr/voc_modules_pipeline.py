@@ -23,9 +23,6 @@ rows = [
     }
     for name, options in regularisations.items()
 ]
-report = dict(
-    maps_report,
-    title='ACR: what each consistency adds',
-    seeds=[f'{name}_refined_score' for name in regularisations],
-)
+report = dict(maps_report, title='ACR: what each consistency adds')
+report.update(seeds=[f'{name}_refined_score' for name in regularisations])
 pipeline = [*rows, report]

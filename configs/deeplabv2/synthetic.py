@@ -2,7 +2,7 @@
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg import models
+from mmseg.models import backbones, losses
 from torch.optim import AdamW
 from wsss_plugins import segmentors
 
@@ -11,7 +11,7 @@ with read_base():
     from .._base_.synthetic_segmentation import *
 model.data_preprocessor.size = (64, 64)
 model.backbone = dict(
-    type=models.backbones.ResNetV1c,
+    type=backbones.ResNetV1c,
     depth=18,
     stem_channels=24,
     base_channels=24,
@@ -29,7 +29,7 @@ model.decode_head = dict(
     dilations=(1, 2, 3, 4),  # an 8x8 grid has no room for rates of 6 to 24
     # Nine pixels in ten are background.
     loss_decode=dict(
-        type=models.losses.CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]
+        type=losses.CrossEntropyLoss, class_weight=[0.4, 1, 1, 1, 1, 1, 1]
     ),
 )
 max_epochs = 16

@@ -6,7 +6,7 @@ Transformers", NeurIPS 2021.
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg import models
+from mmseg.models import backbones, decode_heads
 from torch.optim import AdamW
 
 with read_base():
@@ -14,7 +14,7 @@ with read_base():
     from .._base_.deeplab_segmentation import *
 model.data_preprocessor.size = (512, 512)
 model.backbone = dict(
-    type=models.backbones.MixVisionTransformer,
+    type=backbones.MixVisionTransformer,
     embed_dims=64,
     num_stages=4,
     num_layers=[2, 2, 2, 2],
@@ -27,7 +27,7 @@ model.backbone = dict(
     drop_path_rate=0.1,
 )
 model.decode_head.update(
-    type=models.decode_heads.SegformerHead,
+    type=decode_heads.SegformerHead,
     in_channels=[64, 128, 320, 512],
     in_index=[0, 1, 2, 3],
     channels=256,

@@ -5,7 +5,7 @@ Strudel et al., "Segmenter: Transformer for Semantic Segmentation", ICCV 2021.
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmseg import models
+from mmseg.models import backbones, decode_heads
 from torch.optim import SGD
 
 with read_base():
@@ -14,7 +14,7 @@ with read_base():
     from .._base_.deeplab_segmentation import *
 model.data_preprocessor.update(_half, size=(512, 512))
 model.backbone = dict(
-    type=models.backbones.VisionTransformer,
+    type=backbones.VisionTransformer,
     img_size=(512, 512),
     patch_size=16,
     embed_dims=384,
@@ -27,7 +27,7 @@ model.backbone = dict(
     interpolate_mode='bicubic',
 )
 model.decode_head.update(
-    type=models.decode_heads.SegmenterMaskTransformerHead,
+    type=decode_heads.SegmenterMaskTransformerHead,
     in_channels=384,
     channels=384,
     in_index=-1,
