@@ -5,14 +5,10 @@ sub-package (``wsss_plugins.seeds``, ``wsss_plugins.refiners`` ...) registers
 the plug-ins it holds.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
-
 __version__ = '0.1.0'
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> object:
     """A sub-package, imported when it is first named, such as ``wsss_plugins.seeds``.
 
     mmengine asks for it in this way where a config says ``from wsss_plugins import seeds``.
@@ -20,6 +16,12 @@ def __getattr__(name: str) -> ModuleType:
     Raises:
         AttributeError: There is no sub-package or module of that name.
     """
-    if name.startswith('_') or find_spec(f'{__name__}.{name}') is None:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return import_module(f'{__name__}.{name}')
+    from importlib import import_module  # here: importing the package loads nothing
+
+    path = f'{__name__}.{name}'
+    try:
+        return import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:  # the sub-package is there, what it imports is not
+            raise
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -134,10 +134,10 @@ def small(classifier: int, refine: int, segmentor: int) -> str:
 def shrink(config: Path) -> None:
     """Small networks in a pipeline config with options of its own."""
     more = (
-        f'pipeline[0].options = dict(own_size, **{CLASSIFIER})\n'
-        f'pipeline[3].options = dict(own_size, **{SEGMENTOR})\n'
+        f'pipeline.classifier.options = dict(own_size, **{CLASSIFIER})\n'
+        f'pipeline.segmentor.options = dict(own_size, **{SEGMENTOR})\n'
     )
-    more += 'pipeline[2].workers = 1\n'
+    more += 'pipeline.pseudo.workers = 1\n'
     config.write_text(config.read_text('utf-8') + more, 'utf-8')
 
 
