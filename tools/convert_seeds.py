@@ -95,7 +95,7 @@ def _convert_one(
     new: str,
     photos: dict[str, Path] | None,
 ) -> None:
-    from wsss_plugins.datasets.files import read_image_size
+    from wsss_plugins.datasets.photos import read_image_size
     from wsss_plugins.structures.interchange import load_seed, save_seed
 
     source = args.source / f'{name}{suffix}'
