@@ -36,6 +36,12 @@ def only_new_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope='session', autouse=True)
+def own_index(tmp_path_factory) -> None:
+    """Hashes of files are kept beside the tests, not in the user's cache."""
+    os.environ['WSSS_PLUGINS_CACHE'] = str(tmp_path_factory.mktemp('contents'))
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     """The root of the repository."""

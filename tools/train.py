@@ -1,5 +1,9 @@
 #!/usr/bin/env python
-"""Trains the model of one config: tools/train.py configs/acr/synthetic.py."""
+"""Trains the model of one config: tools/train.py configs/acr/synthetic.py.
+
+A training that was interrupted goes on, and one that is done is left as it is. A work dir
+whose model was trained with another config, seed, data or code is refused.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +17,42 @@ from wsss_plugins.errors import ConfigError
 
 def main() -> None:
     """Trains, or continues an interrupted training."""
-    run_config_tool(config_parser(__doc__), train)
+    parser = config_parser(__doc__)
+    parser.add_argument(
+        '--redo',
+        action='store_true',
+        help='train anew; what is in the work dir is kept in its folder .previous',
+    )
+    parser.add_argument(
+        '--accept-code',
+        action='store_true',
+        help='keep a model of which only the code has changed; its card says so',
+    )
+    run_config_tool(parser, train)
 
 
 def train(args: argparse.Namespace, cfg: Any) -> None:
     """Trains the config's model and prints its validation metrics."""
     from wsss_plugins.config import check_config
-    from wsss_plugins.engine.fingerprint import DataDigests
+    from wsss_plugins.engine.lock import only_run
     from wsss_plugins.engine.work_dir import claim
+    from wsss_plugins.experiment.lone_training import LoneTraining
     from wsss_plugins.experiment.pipeline import experiment_name
     from wsss_plugins.experiment.trial import refuse_mistakes
-    from wsss_plugins.stages.train import TrainStage, train_alone
+    from wsss_plugins.stages.train import TrainStage
     from wsss_plugins.structures.card_text import short_form
 
     if 'model' not in cfg:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
         raise ConfigError(f"there is no 'model' to train: use {tool}")
     check_config(cfg.to_dict())
-    DataDigests()(
-        cfg.to_dict()
-    )  # a mistake in the data shows before weights are fetched
+    # A mistake in the data shows before weights are fetched.
+    training = LoneTraining(cfg, args.accept_code)
     refuse_mistakes([TrainStage('training', cfg.to_dict())])
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
-    metrics, card = train_alone(cfg, work_dir, cfg.get('seed', 0))
+    with only_run(work_dir):
+        metrics, card = training.run(work_dir, args.redo)
     if metrics and card is not None:
         print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
         print(short_form(card))

@@ -134,6 +134,11 @@ class ProgressBar:
             print(f'{line}, {note}' if note else line, file=sys.stderr, flush=True)
 
 
+def say(text: str) -> None:
+    """Writes a line for people, where no bar is shown."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """A duration in words, with two units at most.
 

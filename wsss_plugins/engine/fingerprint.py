@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wsss_plugins.config import find_type, plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import config_before_training, dataset_configs
+from wsss_plugins.engine.contents import Content, ContentIndex
+from wsss_plugins.engine.stage import Stage
 from wsss_plugins.registry import DATASETS, MOVED, build_as
 
 _FORMER = {now: former for former, now in MOVED.items()}
@@ -55,10 +59,16 @@ class DataDigests:
     """Digest of every data set that a config names; each is made once.
 
     Label maps to train on are left out: a stage makes them.
+
+    Args:
+        index: Hashes of files that are known; by default those of this machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: ContentIndex | None = None) -> None:
         self.known: dict[str, str] = {}
+        self._index = ContentIndex() if index is None else index
+        self._made: dict[str, _Files] = {}
+        self._contents: dict[tuple[str, str], Content] = {}
 
     def __call__(self, config: dict[str, Any], images: bool = True) -> list[str]:
         """Makes every data set that ``config`` names, and so checks it.
@@ -71,12 +81,12 @@ class DataDigests:
             DataError: A mistake in the data.
         """
         digests = []
-        settings = {} if images else dict(require_images=False)
         for node in dataset_configs(config):
-            bare = config_before_training(node, **settings)
-            key = json.dumps(plain(bare), sort_keys=True, default=str)
+            bare, key = _key(node, images)
             if key not in self.known:
-                self.known[key] = build_as(DATASETS, bare, WSSSDataset).digest()
+                dataset = build_as(DATASETS, bare, WSSSDataset)
+                self.known[key] = dataset.digest()
+                self._made[key] = _files_of(dataset)
             digests.append(self.known[key])
         return digests
 
@@ -86,6 +96,98 @@ class DataDigests:
         """The same with what each data set is called for people; the arguments likewise."""
         names = [_name(n) for n in dataset_configs(config)]
         return tuple(zip(names, self(config, images), strict=False))
+
+    def contents(self, config: dict[str, Any], stage: Stage) -> dict[str, Content]:
+        """What the files hold that a stage reads from outside, by what they are.
+
+        Every worker calls it, after the data sets of the config were made. What other
+        stages made is not among them.
+
+        Args:
+            config: The config of the stage.
+            stage: The stage.
+        """
+        found: dict[str, Content] = {}
+        for node in dataset_configs(config):
+            _, key = _key(node, stage.needs_every_image)
+            files = self._made.get(key)
+            if files is None:
+                continue
+            wanted = dict(photos=files.photos) if stage.reads_photos else {}
+            if stage.reads_masks and node.get('label_maps') is not None:
+                wanted['masks'] = files.masks(str(node['label_maps']))
+            for kind, paths in wanted.items():
+                if not paths:
+                    continue  # a stage makes them
+                where = f'{key} {node.get("label_maps")}', kind
+                if where not in self._contents:
+                    self._contents[where] = self._index.content(
+                        kind, _name(node), files.root, paths
+                    )
+                _enter(found, self._contents[where])
+        for owner, paths in stage.files_read().items():
+            root = Path(owner) if Path(owner).is_dir() else Path(owner).parent
+            _enter(found, self._index.content('files', owner, root, paths))
+        return found
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a data set.
+
+    Attributes:
+        root: Its folder.
+        ids: Of its images.
+        photos: File of each image.
+        label_maps: File of each label map, where the data set was made with them.
+    """
+
+    root: Path
+    ids: tuple[str, ...]
+    photos: tuple[Path, ...]
+    label_maps: tuple[Path, ...]
+
+    def masks(self, given: str) -> Sequence[Path]:
+        """The label maps in the folder ``given``, below the root or any other.
+
+        Those of a data set that is one file are in that file. A folder that does not
+        exist yet is one that a stage makes: none then.
+        """
+        if self.label_maps:
+            return self.label_maps
+        for folder in (self.root / given, Path(given)):
+            if folder.is_dir():
+                return [folder / f'{name}.png' for name in self.ids]
+        one = dict.fromkeys(self.photos)
+        return list(one) if len(one) == 1 else []
+
+
+def _files_of(dataset: WSSSDataset) -> _Files:
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    maps = [Path(i['seg_map_path']) for i in infos if i.get('seg_map_path')]
+    return _Files(
+        dataset.root,
+        tuple(info['img_id'] for info in infos),
+        tuple(Path(info['img_path']) for info in infos),
+        tuple(maps),
+    )
+
+
+def _enter(found: dict[str, Content], content: Content) -> None:
+    """Adds what is not there yet; of two data sets of one name each has its own entry."""
+    name, number = f'{content.kind} of {content.owner}', 1
+    key = name
+    while key in found and found[key].digest != content.digest:
+        number += 1
+        key = f'{name} ({number})'
+    found[key] = content
+
+
+def _key(node: Mapping[str, Any], images: bool) -> tuple[dict[str, Any], str]:
+    """The config of a data set before any stage has run, and a key of it."""
+    settings = {} if images else dict(require_images=False)
+    bare = config_before_training(node, **settings)
+    return bare, json.dumps(plain(bare), sort_keys=True, default=str)
 
 
 def _name(node: Mapping[str, Any]) -> str:

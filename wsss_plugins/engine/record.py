@@ -48,6 +48,11 @@ class StageRecord:
         result: Name of the result, which those who read it note; '' in such records.
         reads: Result of each stage it read, by its name; empty in such records.
         redone: How often it was done again with ``--redo``.
+        data: Hash of the files that it read from outside of the work dir, by what they are,
+            see :class:`~wsss_plugins.engine.contents.Content`; None in records of versions
+            that did not record it.
+        data_noted: Whether ``data`` was noted after the result was made, by a version
+            which records it.
     """
 
     stage: str
@@ -67,6 +72,8 @@ class StageRecord:
     result: str = ''
     reads: dict[str, str] = field(default_factory=dict)
     redone: int = 0
+    data: dict[str, str] | None = None
+    data_noted: bool = False
 
     @property
     def result_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,14 @@ class Stage(ABC):
     needs_every_image: ClassVar[bool] = True
     """Whether an image that is missing is refused before any work; False where the stage
     goes on without, see :class:`~wsss_plugins.engine.failures.Failures`, or reads none."""
+
+    reads_photos: ClassVar[bool] = True
+    """Whether it reads the photos of its data sets, so that it runs again after a change of
+    one; False where it reads only ids, labels or masks."""
+
+    reads_masks: ClassVar[bool] = True
+    """Whether it reads the masks that its data sets name; False where it leaves them alone,
+    so that a change of a mask does not run it again."""
 
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
     """Arguments that change how fast it is and nothing else, such as ``workers``."""
@@ -61,6 +69,15 @@ class Stage(ABC):
     def parts(self) -> Sequence[object]:
         """The seed heads and refiners that this stage applies, for the card to name."""
         return ()
+
+    def files_read(self) -> Mapping[str, Sequence[Path]]:
+        """Files from outside of the work dir that it reads besides its data sets.
+
+        Returns:
+            The files by the folder or file that people know them by; after a change of one
+            the stage runs again.
+        """
+        return {}
 
     def measured(self) -> Measured | None:
         """What this stage declares of its results for their supervision card.

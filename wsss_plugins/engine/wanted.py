@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsss_plugins.engine.code_digests import settled
+from wsss_plugins.engine.contents import Content
 from wsss_plugins.engine.fingerprint import by_former_paths
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import DataError
@@ -33,6 +34,7 @@ class Wanted:
         code: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
         config: Its config as plain values.
         data: Digest of each data set, with its name.
+        contents: The files that it reads from outside of the work dir.
     """
 
     fingerprint: str
@@ -42,10 +44,17 @@ class Wanted:
     code: Mapping[str, str]
     config: Any
     data: tuple[tuple[str, str], ...]
+    contents: Mapping[str, Content] = field(default_factory=dict)
 
     def result(self, redone: int) -> str:
         """Name of the result that a run gives, the same for whoever runs it."""
-        content = [self.fingerprint, dict(self.reads), dict(self.code), redone]
+        content: list[Any] = [
+            self.fingerprint,
+            dict(self.reads),
+            dict(self.code),
+            redone,
+        ]
+        content += [self.digests] if self.digests else []
         said = json.dumps(content, sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -59,8 +68,13 @@ class Wanted:
         return (
             record.fingerprint == self.fingerprint
             and record.results_read == self.reads
+            and self.has_data(record)
             and (any_code or self.has_code(record))
         )
+
+    def is_made_by(self, record: StageRecord) -> bool:
+        """Whether the code is what made the result, and that is known."""
+        return record.code is not None and settled(record.code) == dict(self.code)
 
     def has_code(self, record: StageRecord) -> bool:
         """Whether the code is what made the result, or what it was accepted for.
@@ -69,6 +83,18 @@ class Wanted:
         """
         known = [settled(c) for c in (record.code, record.accepted) if c is not None]
         return not known or dict(self.code) in known
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Hash of the files that it reads from outside of the work dir, by what they are."""
+        return {name: content.digest for name, content in self.contents.items()}
+
+    def has_data(self, record: StageRecord) -> bool:
+        """Whether the files hold what the result was made from.
+
+        A record of a version that did not record their content counts as unchanged.
+        """
+        return record.data is None or record.data == self.digests
 
     def against(self, record: StageRecord, folder: Path) -> list[str]:
         """Why the result of a record in ``folder`` is not the wanted one, in words."""
@@ -79,6 +105,7 @@ class Wanted:
         if record.fingerprint != self.fingerprint and copy is not None:
             found += _config_changes(copy['config'], self._copy['config'])
             found += _data_changes(copy['data'], self._copy['data'])
+        found += self._content_changes(record, folder.parent)
         if not self.has_code(record):
             found += code_changes(record.accepted or record.code or {}, self.code)
         found += [
@@ -92,6 +119,26 @@ class Wanted:
     def keep_copy(self, folder: Path) -> None:
         """Writes the config and the data beside the record, to tell differences later."""
         save_json(folder / CONFIG_FILE, self._copy)
+        self.keep_contents(folder.parent)
+
+    def keep_contents(self, work_dir: Path) -> None:
+        """Writes the hash of each file that it reads into the work dir, likewise."""
+        for content in self.contents.values():
+            content.save(work_dir)
+
+    def _content_changes(self, record: StageRecord, work_dir: Path) -> list[str]:
+        """How the files differ from those that a result was made from, in words."""
+        before, now = record.data, self.digests
+        if before is None:
+            return []
+        said = [
+            self.contents[name].changes(work_dir, before.get(name))
+            for name in now
+            if before.get(name) != now[name]
+        ]
+        return said + [
+            f'data: {n} are not read any more' for n in before if n not in now
+        ]
 
     @property
     def _copy(self) -> dict[str, Any]:
@@ -123,7 +170,7 @@ def code_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
             said.append(name or 'what is outside of functions and classes')
         else:
             said.append(f'{old or "revision 1"} → {new or "revision 1"}')
-    return [f'code: {module} ({_few(said)})' for module, said in words.items()]
+    return [f'code: {module} ({some_of(said)})' for module, said in words.items()]
 
 
 def _copy(folder: Path) -> dict[str, Any] | None:
@@ -142,7 +189,7 @@ def _config_changes(before: Any, now: Any) -> list[str]:
         for key in dict.fromkeys([*new, *old])
         if key not in old or key not in new or old[key] != new[key]
     ]
-    return [f'config: {_few(said)}'] if said else []
+    return [f'config: {some_of(said)}'] if said else []
 
 
 def _data_changes(before: list[Any], now: list[Any]) -> list[str]:
@@ -167,6 +214,7 @@ def _short(values: Mapping[str, Any], key: str) -> str:
     return text if len(text) <= 40 else f'{text[:37]}...'
 
 
-def _few(words: list[str]) -> str:
+def some_of(words: list[str]) -> str:
+    """The first of some words, and how many more there are."""
     more = len(words) - MOST
     return ', '.join(words[:MOST]) + (f' and {more} more' if more > 0 else '')

@@ -16,8 +16,10 @@ from wsss_plugins.config import (
 )
 from wsss_plugins.engine.code_digests import CodeDigests, settled
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
+from wsss_plugins.engine.lock import only_run
 from wsss_plugins.engine.record import StageRecord, environment
 from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.wanted import some_of
 from wsss_plugins.engine.work_dir import (
     claim,
     doing_again,
@@ -34,6 +36,7 @@ from wsss_plugins.experiment.step import (
     refuse_unequal_code,
 )
 from wsss_plugins.experiment.trial import refuse_mistakes
+from wsss_plugins.progress import say
 from wsss_plugins.provenance import ImageRegister, run_with_card
 from wsss_plugins.provenance.renew import renew, renew_code
 from wsss_plugins.provenance.run import session_of
@@ -89,6 +92,7 @@ class Pipeline:
         check_config(configs, STAGES)
         digests = DataDigests() if digests is None else digests
         sources = CodeDigests() if sources is None else sources
+        self.taken_as_they_are: list[str] = []
         self.images = ImageRegister()
         self.steps: list[Step] = []
         for config in configs:
@@ -102,7 +106,10 @@ class Pipeline:
             content = [says, [digest for _, digest in data]]
             mark = fingerprint(content, self.seed, inputs)
             code = sources(config, type(stage))
-            self.steps.append(Step(stage, config, mark, inputs, code, says, data))
+            files = digests.contents(config, stage)
+            self.steps.append(
+                Step(stage, config, mark, inputs, code, says, data, files)
+            )
         refuse_unequal_code(self.steps)
         for name in self.redo:
             if name not in self.names:
@@ -171,11 +178,22 @@ class Pipeline:
         selected = self.select(start, stop)
         self._refuse_start(selected, work_dir)
         self.refuse_mistakes(selected, work_dir)
-        with doing_again(work_dir, self.redo):
+        with only_run(work_dir), doing_again(work_dir, self.redo):
             self.run_steps(selected, work_dir)
         self.redo = ()
+        self._say_what_is_taken()
         records = [StageRecord.load(work_dir / name) for name in self.names]
         return {r.stage: r for r in records if r is not None and r.done}
+
+    def _say_what_is_taken(self) -> None:
+        """Tells once of results that earlier versions made without noting the files."""
+        stages, self.taken_as_they_are = self.taken_as_they_are, []
+        if stages and rank() == 0:
+            say(
+                'data: an earlier version made the results of '
+                f'{some_of(stages)} and did not note what the files held: they are taken as '
+                'made from the files of today, and a later change is seen'
+            )
 
     def run_steps(self, selected: Sequence[Step], work_dir: Path) -> None:
         """Runs what is not done of some steps, see :meth:`run`."""
@@ -244,8 +262,19 @@ class Pipeline:
             record.save(out)
         if not (out / CONFIG_FILE).is_file():
             found.wanted.keep_copy(out)
+        self._note_data(record, found, out)
         inputs = [work_dir / name for name in step.stage.inputs]
         renew_code(out, inputs, self.names)
+
+    def _note_data(self, record: StageRecord, found: Found, out: Path) -> None:
+        """Notes today's files where a result is kept that does not say which it read."""
+        if record.data is not None:
+            return
+        record.data, record.data_noted = found.wanted.digests, True
+        record.save(out)
+        if found.wanted.digests:
+            found.wanted.keep_contents(out.parent)
+            self.taken_as_they_are.append(record.stage)
 
     def _run(self, step: Step, found: Found, work_dir: Path) -> None:
         stage = step.stage

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsss_plugins.engine.code_digests import settled
+from wsss_plugins.engine.contents import Content
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.wanted import Wanted
@@ -28,6 +29,7 @@ class Step:
         code: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
         says: The config as plain values, without what no result depends on.
         data: Digest of each data set, with its name.
+        contents: The files that it reads from outside of the work dir.
     """
 
     stage: Stage
@@ -37,6 +39,7 @@ class Step:
     code: Mapping[str, str]
     says: Any
     data: tuple[tuple[str, str], ...]
+    contents: Mapping[str, Content] = field(default_factory=dict)
 
     def wanted(self, reads: Mapping[str, str]) -> Wanted:
         """What its result must be of, given the names of the results that it reads."""
@@ -48,6 +51,7 @@ class Step:
             code=self.code,
             config=self.says,
             data=self.data,
+            contents=self.contents,
         )
 
 
@@ -93,6 +97,9 @@ class Found:
             result=self.result,
             reads=reads,
             redone=self.redone,
+            data=self.wanted.digests,
+            data_noted=self.record is not None
+            and (self.record.data is None or self.record.data_noted),
         )
 
 

@@ -79,6 +79,8 @@ class MaskStage(Stage):
 class _IoUStage(MaskStage):
     """A mask stage whose means follow a published convention."""
 
+    reads_photos = False
+
     def __init__(
         self, name: str, source: str, dataset: dict[str, Any], convention: str
     ) -> None:

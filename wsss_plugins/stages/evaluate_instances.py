@@ -77,6 +77,8 @@ class EvaluateInstanceStage(Stage):
     """
 
     needs_every_image = False
+    reads_photos = False
+    reads_masks = False
 
     def __init__(
         self,
@@ -126,6 +128,11 @@ class EvaluateInstanceStage(Stage):
         return dict(
             images=len(dataset), **self._metrics(scores, len(dataset.leave_out))
         )
+
+    def files_read(self) -> dict[str, list[Path]]:
+        """The file of instances, which has boxes and outlines besides the labels."""
+        path = instances_path(self.dataset['data_root'], self.dataset['split'])
+        return {str(path): [path]}
 
     def measured(self) -> Measured:
         """The data, and how a map becomes detections."""

@@ -28,8 +28,7 @@ class FolderStage(Stage):
                  refiners=[dict(type=ConstantBackground), dict(type=DenseCRF)]),
         ]
 
-    The stages that read it depend on the path alone: after a change of the files give
-    another one, or remove the folders of these stages.
+    After a change of the files the stage runs again, and with it those that read it.
 
     Args:
         name: Name of the stage.
@@ -66,6 +65,10 @@ class FolderStage(Stage):
             link.symlink_to(self.path.resolve(), target_is_directory=True)
         barrier()
         return dict(files=len(list(self.path.glob(f'*{SUFFIXES[self.holds]}'))))
+
+    def files_read(self) -> dict[str, list[Path]]:
+        """The seeds or label maps, in folders below it too."""
+        return {str(self.path): sorted(self.path.rglob(f'*{SUFFIXES[self.holds]}'))}
 
     def measured(self) -> Measured:
         """The folder."""

@@ -31,12 +31,12 @@ class _ImportStage(Stage):
     """What the import stages share: a folder, a data set, and a loop over its images.
 
     They go on without an image whose file is missing, broken or refused; the metric
-    ``failed`` counts them. A photo without any tag needs no seed. The stages that read
-    them depend on the path alone: after a change of the files give another one, or remove
-    the folders of these stages.
+    ``failed`` counts them. A photo without any tag needs no seed. After a change of the
+    files the stage runs again, and those that read it.
     """
 
     needs_every_image = False
+    reads_masks = False
 
     def __init__(self, name: str, path: str | Path, dataset: dict[str, Any]) -> None:
         super().__init__(name)
@@ -63,6 +63,12 @@ class _ImportStage(Stage):
                 bar.advance()
             failed = failures.write(ids)
         return dict(images=len(ids), failed=failed)
+
+    def files_read(self) -> dict[str, list[Path]]:
+        """All files of the folder."""
+        found = self.path.rglob('*')
+        files = sorted(f for f in found if f.is_file() and not f.name.startswith('.'))
+        return {str(self.path): files}
 
     def _target(self, out: Path, name: str) -> Path:
         """The file to write of image ``name``."""

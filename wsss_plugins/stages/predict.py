@@ -61,6 +61,8 @@ class PredictStage(Stage):
             range.
     """
 
+    reads_masks = False
+
     def __init__(
         self,
         name: str,

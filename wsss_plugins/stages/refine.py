@@ -67,6 +67,7 @@ class RefineStage(Stage):
     """
 
     needs_every_image = False
+    reads_masks = False
     arguments_of_speed = frozenset({'workers'})
     tasks_at_once: ClassVar[int] = 1
     """How many tasks share the processes."""

@@ -65,6 +65,8 @@ class SeedStage(Stage):
 
     needs_every_image = False
 
+    reads_masks = False
+
     def __init__(
         self,
         name: str,

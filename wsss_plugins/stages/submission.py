@@ -70,6 +70,8 @@ class SubmissionStage(Stage):
         ConfigError: Another competition.
     """
 
+    reads_masks = False
+
     def __init__(
         self, name: str, labels: str, dataset: dict[str, Any], competition: int = 6
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +62,9 @@ from wsss_plugins.structures.layout import (
 from wsss_plugins.structures.measured import Measured
 
 M = TypeVar('M', bound=nn.Module)
+
+WEIGHTS_KEYS = ('pretrained', 'load_from', 'checkpoint')
+"""Keys of a training config that may name a file of weights."""
 
 
 def build_runner(
@@ -240,6 +243,11 @@ class TrainStage(Stage):
         numbers = {key: round(float(value), 4) for key, value in metrics.items()}
         return numbers | (dict(left_out=left_out) if left_out else {})
 
+    def files_read(self) -> dict[str, list[Path]]:
+        """The files of weights that the config names."""
+        given = dict.fromkeys(_weights_files(self.cfg.to_dict()))
+        return {name: [Path(name)] for name in given if Path(name).is_file()}
+
     def _option_of_weights(self, name: str) -> str:
         """What to type to give a file in place of timm's weights of that name."""
         key = _weights_key(self.cfg, name)
@@ -279,6 +287,18 @@ class TrainStage(Stage):
     def provenance(self) -> dict[str, Any]:
         """Data, epochs, batch size and initial weights; nothing of the validation."""
         return dict(self.measured().details)
+
+
+def _weights_files(node: Any, named: bool = False) -> Iterator[str]:
+    """Every text at or below a key of a config that names a file of weights."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _weights_files(value, named or key in WEIGHTS_KEYS)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _weights_files(value, named)
+    elif named and isinstance(node, str):
+        yield node
 
 
 def _weights_key(cfg: Config, name: str) -> str:

@@ -12,8 +12,15 @@ IDENTITY_FILE = 'experiment.json'
 """In a work dir: the experiment that it belongs to."""
 PREVIOUS = '.previous'
 """In a work dir: folder with the results that were set aside."""
+LOCK_FILE = '.lock'
+"""In a work dir: who is at work there, while it lasts."""
+TRAINING = '.training'
+"""In a work dir of a training outside of a pipeline: folder with its record."""
 REDO_FILE = '.redo.json'
 """In a work dir: what ``--redo`` asked for, while it is being done."""
+
+CONTENTS = '.data'
+"""In a work dir: folder with the hash of each file that its stages read from outside."""
 
 RECORD_FILE = 'record.json'
 """Of every stage: what it ran with, what it measured, and whether it is done."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import DataDigests
+from wsss_plugins.engine.lock import only_run
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.engine.work_dir import claim, doing_again
 from wsss_plugins.engine.workers import barrier, rank, world_size
@@ -121,7 +122,7 @@ class MatrixRun:
             return
         claim(self.folder(seed), whole.experiment)
         left: Pipeline | None = whole
-        with doing_again(self.folder(seed), whole.redo):
+        with only_run(self.folder(seed)), doing_again(self.folder(seed), whole.redo):
             while left is not None and self._run(left, seed) is not None:
                 left = self._pipeline(seed, {*self.refused, *failed})
         whole.redo = ()

@@ -74,6 +74,7 @@ class ExplanationStage(Stage, Generic[M]):
     needs_every_image = False
     needs_masks: ClassVar[bool] = False
     """Whether it measures on ground-truth masks."""
+    reads_masks: ClassVar[bool] = False
 
     def __init__(
         self,

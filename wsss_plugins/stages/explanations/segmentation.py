@@ -59,6 +59,7 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
     """
 
     needs_masks = True
+    reads_masks = True
 
     def __init__(
         self,

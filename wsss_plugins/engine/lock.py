@@ -1,0 +1,157 @@
+"""One run at a time in a work dir."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wsss_plugins.engine.workers import gather, rank
+from wsss_plugins.errors import UserError, unwritable
+from wsss_plugins.structures.layout import LOCK_FILE
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
+
+
+@contextmanager
+def only_run(work_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of a work dir until the block ends; every worker calls it.
+
+    A file there names the host and the process of the run that goes on. The lock of a
+    process that has died on this host is taken over.
+
+    Args:
+        work_dir: The folder, which is made where it does not exist.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: Another run is in the folder, or it cannot be written to.
+    """
+    handle, why = _take(work_dir / LOCK_FILE) if rank() == 0 else (None, None)
+    refused = gather(why)[0]
+    if refused is not None:
+        raise UserError(refused)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with suppress(OSError):
+                (work_dir / LOCK_FILE).unlink()
+            with suppress(OSError):
+                os.close(handle)
+            _HELD.discard(handle)
+
+
+_HELD: set[int] = set()
+
+
+def _close_in_child() -> None:
+    """A child process holds no lock: else it would outlive a run that was killed."""
+    for handle in list(_HELD):
+        with suppress(OSError):
+            os.close(handle)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _take(path: Path) -> tuple[int | None, str | None]:
+    """The open lock file of this process, or else why it cannot be had."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            owner = _owner(handle)
+            if not _lock(handle, owner) or _is_elsewhere(owner):
+                os.close(handle)
+                return None, _refusal(path, owner)
+            if _is_same(handle, path):
+                break
+            os.close(handle)  # its owner has just finished and removed it
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(_self()).encode(), 0)
+    except OSError as error:
+        line = unwritable(error, path.parent)
+        if line is None:
+            raise
+        return None, line
+    _HELD.add(handle)
+    return handle, None
+
+
+def _lock(handle: int, owner: dict[str, Any]) -> bool:
+    """Locks the file; where files cannot be locked, asks whether its owner lives."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return not _lives(owner)
+    return True
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    process = owner.get('process')
+    if owner.get('host') != socket.gethostname() or not isinstance(process, int):
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+def _is_elsewhere(owner: dict[str, Any]) -> bool:
+    """Whether a run of another host has not taken its lock away."""
+    return owner.get('host', socket.gethostname()) != socket.gethostname()
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one at its path."""
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _self() -> dict[str, Any]:
+    return dict(
+        host=socket.gethostname(),
+        process=os.getpid(),
+        since=datetime.now().isoformat(timespec='seconds'),
+    )
+
+
+def _owner(handle: int) -> dict[str, Any]:
+    """What the file says of who holds it; nothing where it is new or damaged."""
+    try:
+        said = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _refusal(path: Path, owner: dict[str, Any]) -> str:
+    who = (
+        f'process {owner.get("process", "unknown")} on {owner.get("host", "this host")}'
+    )
+    since = f' since {owner["since"]}' if 'since' in owner else ''
+    return (
+        f'work dir {path.parent} is in use by {who}{since}: wait until it ends, choose '
+        f'another folder with --work-dir, or, if that run is over, remove {path}'
+    )

@@ -1,0 +1,209 @@
+"""Training one model outside of a pipeline, once for each config, seed, data and code."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from wsss_plugins.config import plain
+from wsss_plugins.engine.code_digests import CodeDigests
+from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
+from wsss_plugins.engine.record import StageRecord, environment
+from wsss_plugins.engine.workers import barrier, gather, rank, world_size
+from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.experiment.step import Found, Step, refuse_unequal_code
+from wsss_plugins.progress import say
+from wsss_plugins.provenance import save_metrics
+from wsss_plugins.provenance.files import card_of_folder
+from wsss_plugins.provenance.renew import code_state, renewed
+from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.stages.train import TrainStage, train_alone
+from wsss_plugins.structures import load_json
+from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.structures.card_json import card_to_json
+from wsss_plugins.structures.card_parts import Code
+from wsss_plugins.structures.layout import (
+    CONTENTS,
+    IDENTITY_FILE,
+    LOCK_FILE,
+    METRICS_FILE,
+    PREVIOUS,
+    RESUME_FILE,
+    TRAINING,
+    WEIGHTS_FILE,
+)
+
+STAYS = (PREVIOUS, IDENTITY_FILE, LOCK_FILE, CONTENTS)
+"""What of a work dir is not moved when its training is set aside."""
+
+
+class LoneTraining:
+    """A training config with all that its result follows from.
+
+    Its record is kept in the work dir, in a folder of its own. A work dir whose model was
+    trained with another config, seed, data or code is refused, never used.
+
+    Args:
+        cfg: A training config.
+        accept_code: Keep a result that only the code has changed of; its card says so.
+
+    Raises:
+        ConfigError: A mistake in the config.
+        DataError: A mistake in the data.
+        UserError: The workers have different code.
+    """
+
+    def __init__(self, cfg: Config, accept_code: bool = False) -> None:
+        self.cfg, self.seed = cfg, int(cfg.get('seed') or 0)
+        self.accept_code = accept_code
+        config = {key: value for key, value in cfg.to_dict().items() if key != 'seed'}
+        self.stage = TrainStage('train', config)
+        self.stage.seed = self.seed
+        digests = DataDigests()
+        whole = dict(config=config)
+        data = digests.named(whole)
+        says = plain(without_remarks(whole, ()))
+        mark = fingerprint([says, [digest for _, digest in data]], self.seed, {})
+        code = CodeDigests()(whole, TrainStage)
+        files = digests.contents(whole, self.stage)
+        step = Step(self.stage, whole, mark, {}, code, says, data, files)
+        refuse_unequal_code([step])
+        self.wanted = step.wanted({})
+
+    def run(
+        self, work_dir: Path, redo: bool = False
+    ) -> tuple[dict[str, Any], SupervisionCard | None]:
+        """Trains, or goes on, or does nothing where it is done; every worker calls it.
+
+        Args:
+            work_dir: Where the weights go, and ``metrics.json``.
+            redo: Set aside what is there, in ``.previous``, and train anew.
+
+        Returns:
+            The metrics and, on the first worker, their card.
+
+        Raises:
+            UserError: The work dir holds another training.
+        """
+        found = gather(self._found(work_dir, redo) if rank() == 0 else None)[0]
+        if isinstance(found, str):
+            raise UserError(found)
+        record, card = found, None
+        if record is not None and record.done:
+            metrics, card = record.metrics, record.supervision
+            if rank() == 0:
+                say(f'already trained, nothing to do: {work_dir / WEIGHTS_FILE}')
+        else:
+            record = self._begin(work_dir, record)
+            metrics, card = train_alone(self.cfg, work_dir, self.seed)
+            record.metrics, record.done = metrics, True
+        if rank() == 0:
+            card = self._finish(work_dir, record, card)
+        barrier()
+        return metrics, card
+
+    def _found(self, work_dir: Path, redo: bool) -> StageRecord | str | None:
+        """The record of what is there and stays, or in words why it does not."""
+        record = StageRecord.load(work_dir / TRAINING)
+        if record is None:
+            record = self._of_an_earlier_version(work_dir)
+        if redo and record is not None:
+            self._set_aside(work_dir, record)
+            return None
+        if record is None or self.wanted.is_met_by(record, self.accept_code):
+            return record
+        why = '; '.join(self.wanted.against(record, work_dir / TRAINING))
+        return (
+            f'work dir {work_dir} holds another training ({why}): choose another with '
+            f'--work-dir, or train anew with --redo, which keeps what is there in '
+            f'{work_dir / PREVIOUS}'
+        )
+
+    def _begin(self, work_dir: Path, record: StageRecord | None) -> StageRecord:
+        """Writes the record of a training that begins or goes on."""
+        redone = _times_redone(work_dir) if record is None else record.redone
+        found = Found(
+            state='new' if record is None else 'interrupted',
+            why=(),
+            wanted=self.wanted,
+            result=self.wanted.result(redone),
+            redone=redone,
+            again=False,
+            record=record,
+        )
+        begun = found.begin(self.stage, environment(world_size()))
+        barrier()
+        if rank() == 0:
+            begun.save(work_dir / TRAINING)
+            self.wanted.keep_copy(work_dir / TRAINING)
+        return begun
+
+    def _finish(
+        self, work_dir: Path, record: StageRecord, card: SupervisionCard | None
+    ) -> SupervisionCard | None:
+        """Writes the record and the card, as what the config declares now has it."""
+        code = dict(self.wanted.code)
+        record.accepted = None if self.wanted.is_made_by(record) else code
+        if record.data is None:
+            record.data, record.data_noted = self.wanted.digests, True
+        if card is not None:
+            networks = {'train': begun_network('train', self.stage.cfg)[0]}
+            state = code_state(record)
+            remarks = () if state is None else (Code('train', state),)
+            now = replace(renewed(card, networks), code=remarks)
+            if now != card:
+                save_metrics(work_dir / METRICS_FILE, record.metrics, now)
+            card, record.card = now, card_to_json(now)
+        record.save(work_dir / TRAINING)
+        self.wanted.keep_copy(work_dir / TRAINING)
+        return card
+
+    def _of_an_earlier_version(self, work_dir: Path) -> StageRecord | None:
+        """What a version without records left: taken as made by the config, with a word."""
+        done = (work_dir / METRICS_FILE).is_file() and (
+            work_dir / WEIGHTS_FILE
+        ).is_file()
+        if not done and not (work_dir / RESUME_FILE).is_file():
+            return None
+        card = card_of_folder(work_dir)
+        seeds = card.seeds if card is not None and card.seeds else (self.seed,)
+        say(
+            f'{work_dir}: an earlier version trained this model and did not note what it '
+            'follows from: it is taken as made with the config, the data and the code of '
+            'today, and a later change is seen'
+        )
+        return StageRecord(
+            stage='train',
+            kind=TrainStage.__name__,
+            fingerprint=self.wanted.fingerprint if self.seed in seeds else 'of another',
+            inputs={},
+            seed=self.seed if self.seed in seeds else seeds[0],
+            done=done,
+            metrics=_metrics(work_dir) if done else {},
+            card=None if card is None else card_to_json(card),
+        )
+
+    def _set_aside(self, work_dir: Path, record: StageRecord) -> None:
+        name = '-'.join(filter(None, ['train', record.fingerprint, record.result]))
+        place = work_dir / PREVIOUS / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for path in sorted(work_dir.iterdir()):
+            if path.name not in STAYS:
+                path.rename(place / path.name)
+
+
+def _metrics(work_dir: Path) -> dict[str, Any]:
+    try:
+        return dict(load_json(work_dir / METRICS_FILE)['metrics'])
+    except (DataError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _times_redone(work_dir: Path) -> int:
+    """How many trainings were set aside in a work dir."""
+    return len(list((work_dir / PREVIOUS).glob('train-*')))
