@@ -324,3 +324,15 @@ def test_a_name_means_mmsegs_class_before_mmcvs() -> None:
     command = [sys.executable, '-W', 'ignore', '-c', code]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == 'mmseg.datasets.transforms.loading'
+
+
+def test_a_config_may_ask_for_a_room_before_anything_is_imported(root) -> None:
+    code = (
+        'from wsss_plugins.config import load_config, set_everywhere\n'
+        "cfg = load_config('configs/acr/synthetic.py')\n"
+        "set_everywhere(cfg, 'data_root', 'elsewhere')\n"
+        'print(cfg.train_dataloader.dataset.data_root)'
+    )
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.stdout == 'elsewhere\n', done.stderr

@@ -71,9 +71,9 @@ def test_a_lock_that_a_dead_process_left_is_taken_over(tmp_path) -> None:
 def test_a_lock_of_another_host_is_respected(tmp_path) -> None:
     lock = tmp_path / '.lock'
     lock.write_text(json.dumps(dict(host='elsewhere', process=1)))
-    with pytest.raises(UserError, match=f'process 1 on elsewhere.*remove {lock}'):
-        with only_run(tmp_path):
-            pass
+    said = f'process 1 on elsewhere.*remove {lock}'
+    with pytest.raises(UserError, match=said), only_run(tmp_path):
+        pass
     lock.unlink()
     with only_run(tmp_path):
         assert lock.is_file()
