@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
         refuse_other_classes_of(Path(args.checkpoint), images_of)
         found = runner.test()
         metrics = {key: float(value) for key, value in found.items()}  # JSON's numbers
-        say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+        say(shown(metrics))
         if rank() == 0:
             images = cfg.test_dataloader.dataset.to_dict()
             card = card_of_test(Path(args.checkpoint), images)
@@ -112,7 +113,7 @@ def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
     work_dir = place(args)
     folder = predict_images(cfg, Path(args.checkpoint), images, work_dir)
     metrics = score_predictions(images, folder, work_dir)
-    say('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+    say(shown(metrics))
     say(f'tables: {work_dir / "scores"}')
 
 
@@ -135,6 +136,17 @@ def check(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.experiment.voc_server import check_packed
 
     say(check_packed(cfg, Path(args.check), args.split))
+
+
+def shown(metrics: Mapping[str, float]) -> str:
+    """The metrics in a line; counts have no decimals."""
+    counts = ('classes', 'images', 'absent_classes', 'absent_as_0', 'left_out')
+    return '  '.join(
+        f'{key} {value:.0f}'
+        if key.rsplit('/', 1)[-1] in counts
+        else f'{key} {value:.2f}'
+        for key, value in metrics.items()
+    )
 
 
 def place(args: argparse.Namespace) -> Path:

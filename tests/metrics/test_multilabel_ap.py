@@ -73,7 +73,12 @@ def test_mean_is_over_the_classes_with_positives() -> None:
     metric = MultiLabelAP()
     metric.process(None, samples())
     found = metric.evaluate(3)
-    assert found == {'multilabel/mAP': pytest.approx(100 * (5 / 6 + 1 / 3) / 2)}
+    mean = pytest.approx(100 * (5 / 6 + 1 / 3) / 2)
+    assert found == {
+        'multilabel/mAP': mean,
+        'multilabel/classes': 2,
+        'multilabel/images': 3,
+    }
 
 
 def test_per_class_results_carry_the_names_of_the_data_set() -> None:
@@ -81,7 +86,8 @@ def test_per_class_results_carry_the_names_of_the_data_set() -> None:
     metric.dataset_meta = dict(classes=('bird', 'cat', 'dog'))
     metric.process(None, samples())
     found = metric.evaluate(3)
-    assert set(found) == {'val/mAP', 'val/AP/bird', 'val/AP/dog'}
+    counts = {'val/classes', 'val/images'}
+    assert set(found) == {'val/mAP', 'val/AP/bird', 'val/AP/dog'} | counts
     assert found['val/AP/bird'] == pytest.approx(500 / 6)
 
 

@@ -74,7 +74,7 @@ def test_equals_the_stages_it_stands_for(dataset, tmp_path) -> None:
     assert len(set(best.values())) > 1, 'the argument matters'
     top = max(best, key=best.__getitem__)
     assert metrics == dict(
-        images=3, best_miou=round(best[top], 3), best_start_block=top
+        images=3, classes=21, best_miou=round(best[top], 3), best_start_block=top
     )
 
 

@@ -66,6 +66,10 @@ class WSSSDataset(BaseDataset, ABC):
     has_label_maps: ClassVar[bool] = True
     """Whether label maps of 8 bits are made of its images, which bounds the classes."""
 
+    fixed_classes: ClassVar[bool] = True
+    """Whether the classes are those of a benchmark, whose evaluations count every class; of
+    one's own data a class that no mask shows and nothing predicts is not in a mean."""
+
     how_to_get: ClassVar[str] = ''
     """What to do when ``data_root`` is missing; ``{root}`` is its path."""
 

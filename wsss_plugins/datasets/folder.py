@@ -61,6 +61,8 @@ class FolderWSSS(WSSSDataset):
         'ground_truth',
         'masks',
     )
+    fixed_classes: ClassVar[bool] = False
+
     how_to_get: ClassVar[str] = (
         'put a folder images/ and a table train.csv with the header file,tags there'
     )

@@ -23,6 +23,7 @@ from wsss_plugins.metrics.confusion import (
 from wsss_plugins.metrics.conventions import (
     CONVENTIONS,
     DEFAULT_CONVENTION,
+    OWN_CONVENTION,
     Convention,
     convention_of,
 )
@@ -56,6 +57,7 @@ __all__ = [
     'CONVENTIONS',
     'DEFAULT_CONVENTION',
     'MEANS',
+    'OWN_CONVENTION',
     'PER_CLASS',
     'AffinityContrast',
     'AffinityScores',

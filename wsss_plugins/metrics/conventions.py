@@ -53,13 +53,22 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
         'deeplab': Convention(
             'kazuto1011/deeplab-pytorch metric.py', averaged='target'
         ),
+        'present': Convention(
+            'no publication: for masks that need not show every class', averaged='found'
+        ),
     }
 )
-"""Published evaluations by name."""
+"""Published evaluations by name, and one for data of one's own."""
 
 DEFAULT_CONVENTION = 'acr'
 """The evaluation that every stage and metric follows unless its config names another, so
-that two numbers of the same maps agree."""
+that two numbers of the same maps agree. The classes of a benchmark are all counted; for
+data of one's own see :data:`OWN_CONVENTION`."""
+
+
+OWN_CONVENTION = 'present'
+"""The evaluation of data sets of one's own, whose masks need not show every class: a class
+that is in no mask and no prediction is not in the mean."""
 
 
 def convention_of(name: str) -> Convention:

@@ -84,6 +84,8 @@ class MultiLabelAP(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Computes ``mAP``, and ``AP/<class>`` with ``per_class``, in percent.
 
+        Beside them are ``classes``, how many have positives, and ``images``.
+
         Args:
             results: Pairs of scores and labels, ``(C,)`` each.
 
@@ -118,7 +120,8 @@ class MultiLabelAP(BaseMetric):
             return {}
         per_class = {f'AP/{name}': value for name, value in found.items()}
         mean = float(np.mean(list(found.values())))
-        return dict(mAP=mean, **(per_class if self.per_class else {}))
+        over = dict(classes=len(found), images=len(results))
+        return dict(mAP=mean, **over, **(per_class if self.per_class else {}))
 
     def _class_names(self, count: int) -> list[str]:
         names = (self.dataset_meta or {}).get('classes', ())

@@ -86,6 +86,20 @@ class SegmentationScores:
         return 100 * ratio(counts.true_positives, counts.target)
 
     @property
+    def averaged_classes(self) -> int:
+        """How many classes the mean IoU is over, by the convention."""
+        counts, averaged = class_counts(self.confusion), self._rules.averaged
+        if averaged == 'all':
+            return len(self.confusion)
+        pixels = counts.target if averaged == 'target' else counts.union
+        return int((pixels > 0).sum())
+
+    @property
+    def absent_classes(self) -> int:
+        """How many classes no pixel of ground truth or prediction has."""
+        return int((class_counts(self.confusion).union == 0).sum())
+
+    @property
     def miou(self) -> float:
         """Mean IoU."""
         return float(100 * mean_iou(self.confusion, self._rules.averaged))
@@ -156,7 +170,10 @@ class SegmentationScores:
         """Numbers and lists for JSON, :data:`MEANS` and :data:`PER_CLASS`; None is 0 / 0."""
         means = {key: _plain(getattr(self, key)) for key in MEANS}
         lists = {key: list(map(_plain, getattr(self, key))) for key in PER_CLASS}
-        return dict(convention=self.convention, **means, **lists)
+        over = dict(
+            averaged_classes=self.averaged_classes, absent_classes=self.absent_classes
+        )
+        return dict(convention=self.convention, **over, **means, **lists)
 
     def table(self, classes: Sequence[str]) -> list[dict[str, Any]]:
         """One row per class: its name and :data:`PER_CLASS`, None for 0 / 0.

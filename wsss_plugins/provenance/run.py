@@ -131,12 +131,22 @@ def make_card(
         own = replace(own, labels=Tags.TRUE_FROM_MASKS())
     own = replace(
         own,
+        protocol={**own.protocol, **_classes_counted(ran.metrics)},
         split=split,
         thresholds=_thresholds(ran, split, inputs),
         crf=crfs_of(ran.name, ran.parts, said.scales is not None),
         methods=methods_of(ran.name, ran.parts),
     )
     return own.after(earlier).also_by(session).after(inputs)
+
+
+def _classes_counted(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Over which share of the classes a mean is, where it is not over all of them."""
+    absent = metrics.get('absent_classes', 0)
+    counted = metrics.get('classes')
+    if not absent or counted is None:
+        return {}
+    return dict(classes=f'{counted} of {counted + absent}')
 
 
 def declared_card(stage: Stage, images: ImageRegister) -> SupervisionCard:

@@ -26,8 +26,8 @@ from wsss_plugins.report.results import Results, Row
 from wsss_plugins.structures.card_text import short_form
 
 ABSENT = (
-    'Classes that are nowhere, in truth or prediction, count as 0 in the means of the '
-    'evaluation stages.'
+    'Each mean says over how many classes it is: whether one that is nowhere, in truth or '
+    'prediction, counts as 0 or is left out is the convention of the evaluation.'
 )
 
 

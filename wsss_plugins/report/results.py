@@ -9,7 +9,7 @@ from typing import Any
 
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.report.rows import HEADLINES, headline
+from wsss_plugins.report.rows import headline, measure_of
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.layout import IMAGES_FILE, LABELS, SCORES_FILE, SEEDS
@@ -188,7 +188,7 @@ class Results:
                     Row(
                         stage=name,
                         what=self.what(name),
-                        measure=HEADLINES[key.rsplit('/', 1)[-1]],
+                        measure=measure_of(record.metrics, key),
                         score=record.metrics[key],
                         threshold=self._threshold(chain),
                         metrics=record.metrics,

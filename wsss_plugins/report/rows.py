@@ -26,7 +26,16 @@ HEADLINES = {
 }
 """The metrics that are a stage's result, by the last part of their names."""
 
-COUNTS = ('images', 'failed', 'left_out', 'files', 'threshold')
+COUNTS = (
+    'images',
+    'classes',
+    'absent_classes',
+    'absent_as_0',
+    'failed',
+    'left_out',
+    'files',
+    'threshold',
+)
 """Metrics that are not results."""
 
 COLUMNS = dict(best_miou='mIoU', miou='mIoU')
@@ -40,6 +49,26 @@ def headline(metrics: Mapping[str, Any]) -> str:
             if key.rsplit('/', 1)[-1] == name:
                 return key
     return ''
+
+
+def measure_of(metrics: Mapping[str, Any], key: str) -> str:
+    """The measure of a main result in words, with the classes and images of its mean.
+
+    Args:
+        metrics: Everything that a stage measured.
+        key: Of the main result, see :func:`headline`.
+    """
+    prefix, words = key[: -len(_last(key))], HEADLINES[_last(key)]
+    classes, images = (metrics.get(f'{prefix}{n}') for n in ('classes', 'images'))
+    if classes is None:
+        return words
+    left_out, zeros = (
+        metrics.get(f'{prefix}{n}', 0) for n in ('absent_classes', 'absent_as_0')
+    )
+    of = f' of {classes + left_out:g}' if left_out else ''
+    as_0 = f' ({zeros:g} absent, counted as 0)' if zeros else ''
+    shown = '' if images is None else f', {images:g} images'
+    return f'{words} over {classes:g}{of} classes{as_0}{shown}'
 
 
 def rows_of_all(
@@ -115,7 +144,7 @@ def _cells(metrics: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, float
     key = headline(numbers)
     if key:
         return {COLUMNS.get(_last(key), _last(key)): numbers[key]}
-    return {k: v for k, v in numbers.items() if k not in COUNTS}
+    return {k: v for k, v in numbers.items() if _last(k) not in COUNTS}
 
 
 def _last(key: str) -> str:

@@ -16,14 +16,12 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import gather, rank, share_of
 from wsss_plugins.errors import DataError
 from wsss_plugins.metrics import (
-    DEFAULT_CONVENTION,
     ClassCounts,
     SeedIoU,
     SegmentationScores,
     SweepResult,
     boundary_counts,
     confusion_matrix,
-    convention_of,
     mean_iou,
     save_confusion,
 )
@@ -31,6 +29,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.means import convention_for, counted
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
 from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import (
@@ -82,11 +81,10 @@ class _IoUStage(MaskStage):
     reads_photos = False
 
     def __init__(
-        self, name: str, source: str, dataset: dict[str, Any], convention: str
+        self, name: str, source: str, dataset: dict[str, Any], convention: str | None
     ) -> None:
         super().__init__(name, source, dataset)
-        convention_of(convention)
-        self.convention = convention
+        self.convention = convention_for(dataset, convention)
 
     def measured(self) -> Measured:
         """The split, whose masks only this stage reads, and how means are taken."""
@@ -108,7 +106,8 @@ class EvaluateSeedStage(_IoUStage):
         dataset: Config of the images with ``label_maps``.
         thresholds: Ascending; by default 0.00, 0.01 ... 0.99.
         convention: How means are taken and the best threshold is found, a name in
-            :data:`CONVENTIONS`; with 'acr' absent classes count as 0.
+            :data:`CONVENTIONS`; with 'acr' absent classes count as 0. By default
+            'acr', and 'present' for photos of one's own.
         foreground_share: See :func:`label_free_threshold`.
     """
 
@@ -118,7 +117,7 @@ class EvaluateSeedStage(_IoUStage):
         seeds: str,
         dataset: dict[str, Any],
         thresholds: Sequence[float] | None = None,
-        convention: str = DEFAULT_CONVENTION,
+        convention: str | None = None,
         foreground_share: float = FOREGROUND_SHARE,
     ) -> None:
         super().__init__(name, seeds, dataset, convention)
@@ -153,6 +152,7 @@ class EvaluateSeedStage(_IoUStage):
             fn_rate=round(result.best.mean_false_negative_rate, 3),
             area_under_curve=round(result.area_under_curve, 3),
             **{f'{name}_regret': round(c['regret'], 3) for name, c in chosen.items()},
+            **counted(result.best, len(dataset), self.name),
             **_left_out(dataset),
         )
 
@@ -191,7 +191,7 @@ class EvaluateLabelStage(_IoUStage):
         labels: Stage that wrote ``labels/<id>.png``.
         dataset: Config of the images with ``label_maps``.
         convention: How means are taken, a name in :data:`CONVENTIONS`; with 'acr' absent
-            classes count as 0.
+            classes count as 0. By default 'acr', and 'present' for photos of one's own.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class EvaluateLabelStage(_IoUStage):
         name: str,
         labels: str,
         dataset: dict[str, Any],
-        convention: str = DEFAULT_CONVENTION,
+        convention: str | None = None,
     ) -> None:
         super().__init__(name, labels, dataset, convention)
 
@@ -236,6 +236,7 @@ class EvaluateLabelStage(_IoUStage):
             fn_rate=round(scores.mean_false_negative_rate, 3),
             pixel_accuracy=round(scores.pixel_accuracy, 3),
             boundary_miou=round(scores.boundary_miou, 3),
+            **counted(scores, len(dataset), self.name),
             **_left_out(dataset),
         )
 

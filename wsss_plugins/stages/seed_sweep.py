@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,12 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.metrics import DEFAULT_CONVENTION, SeedIoU, convention_of
+from wsss_plugins.metrics import SeedIoU
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.classes import refuse_other_class_names
 from wsss_plugins.stages.images import batches_of_one_size
+from wsss_plugins.stages.means import convention_for
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
@@ -76,11 +77,10 @@ class SeedSweepStage(Stage):
         values: Sequence[Any],
         dataset: dict[str, Any],
         thresholds: Sequence[float] | None = None,
-        convention: str = DEFAULT_CONVENTION,
+        convention: str | None = None,
         **maps: Any,
     ) -> None:
         super().__init__(name)
-        convention_of(convention)
         if not values or len(set(map(repr, values))) != len(values):
             raise ConfigError(
                 f"stage '{name}' needs values of '{argument}' that differ, not {values!r}",
@@ -89,7 +89,8 @@ class SeedSweepStage(Stage):
         self.model, self.inputs = model, (model,)
         self.argument, self.values = argument, list(values)
         self.dataset = dict(dataset, test_mode=True)
-        self.thresholds, self.convention = thresholds, convention
+        self.thresholds = thresholds
+        self.convention = convention_for(dataset, convention)
         stage = dict(type=SeedStage, name=name, model=model, dataset=self.dataset)
         self.makers = [
             build_as(
@@ -118,6 +119,7 @@ class SeedSweepStage(Stage):
         best = max(range(len(scores)), key=lambda i: scores[i]['best_miou'])
         return {
             'images': count,
+            'classes': _classes(scores[best]),
             'best_miou': round(scores[best]['best_miou'], 3),
             f'best_{self.argument}': self.values[best],
         }
@@ -199,6 +201,12 @@ def sweep_picture(
         axes.grid(alpha=0.3)
     right.legend()
     return figure
+
+
+def _classes(scores: Mapping[str, Any]) -> int:
+    """Over how many classes the mean of a value is; of a value measured earlier, of all."""
+    best = scores['best']
+    return int(best.get('averaged_classes', len(best['iou'])))
 
 
 def _done(out: Path, index: int) -> Path:

@@ -40,6 +40,7 @@ LEGEND: Mapping[str, str] = MappingProxyType(
         'CRF': 'dense CRF on the predictions',
         'label CRF': 'dense CRF on the way to pseudo labels',
         'ms+flip': 'several scales and the mirrored image; 1 view: the image alone',
+        '3 of 5 classes': 'the mean is over these; the others are absent from the masks',
         '3 seeds': 'runs with other random seeds',
         'code accepted': 'code changed after a stage ran; the user kept its result',
     }
@@ -93,6 +94,7 @@ def short_form(card: SupervisionCard) -> str:
         SHORT_TAGS.get(card.labels.kind, 'tags ?') if card.labels else '',
         '+'.join('CRF' if on else 'label CRF' for on in predicts),
         _views(card.scales, card.flip),
+        f'{card.protocol["classes"]} classes' if 'classes' in card.protocol else '',
         f'{seeds} seed{"s" * (seeds != 1)}' if seeds else '',
         'code accepted'
         if any(c.state is CodeState.ACCEPTED for c in card.code)
