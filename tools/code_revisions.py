@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Says of edited modules of this package whether they compute the same as before.
+"""Declares whether edited modules of this package still compute the same results.
 
-Results made with an earlier version stay valid while the revisions of the code that made
-them do. Without an option, lists the modules that were edited since they were last
-declared, and fails if there are any.
+Every module has a revision. Results of an earlier version stay valid as long as the
+revisions of the modules that made them do not change. Without an option, this tool lists
+the modules that were edited since the last declaration, and fails if there are any.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from wsss_plugins.cli import run_tool
 
 
 def main() -> None:
-    """Lists edited modules, or declares them."""
+    """Reads the options; lists edited modules, or declares them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--same',
         action='store_true',
-        help='edited modules compute the same as before: results stay valid',
+        help='all edited modules compute the same as before: results stay valid',
     )
     parser.add_argument(
         '--different',
         nargs='+',
         default=[],
         metavar='MODULE',
-        help='these compute something else: a new revision, results are made anew',
+        help='these modules compute something else: they get a new revision, and stages '
+        'that use them run again',
     )
     run_tool(parser, declare)
 
 
 def declare(args: argparse.Namespace) -> None:
-    """Writes the revisions as the options say.
+    """Updates the file of revisions according to the options.
 
     Raises:
-        UserError: Modules were edited and not declared, or one has no revision.
+        UserError: A module was edited and not declared, or a name of ``--different`` is
+            no module that changes results.
     """
     from wsss_plugins.engine.code_digests import (
         package_digests,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Converts seeds between projects: tools/convert_seeds.py IN OUT --from irn --to wsss.
 
-Pickled files are read without running what is in them. What was written is left alone, so
-after an interruption the same command goes on.
+Pickled files are parsed; no code in them is run. Existing files are not written again, so
+that the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMATS = {
 
 
 def main() -> None:
-    """Reads the command and converts a folder."""
+    """Reads the options and converts the seeds of a folder."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         epilog='formats: ' + '; '.join(f'{k}: {v}' for k, v in FORMATS.items()),
@@ -33,9 +33,15 @@ def main() -> None:
     parser.add_argument('--from', dest='layout', required=True, help='format of IN')
     parser.add_argument('--to', required=True, help='format of OUT')
     parser.add_argument(
-        '--images', type=Path, help='folder of the photos: maps are resized to them'
+        '--images',
+        type=Path,
+        help='folder of the photos, to whose sizes maps are resized',
     )
-    parser.add_argument('--num-classes', type=int, help='refuse class ids from here on')
+    parser.add_argument(
+        '--num-classes',
+        type=int,
+        help='number of classes; files with this class id or a higher one are refused',
+    )
     parser.add_argument(
         '--background-in', action='store_true', help='in IN, id 0 is the background'
     )
@@ -51,10 +57,11 @@ def main() -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts files that do not exist yet; damaged files are named and left out.
+    """Converts files that do not exist yet; damaged files are reported and left out.
 
     Raises:
-        UserError: A folder or a format is wrong, or files could not be converted.
+        UserError: IN is no folder, has no file of its format or is also OUT; a format is
+            unknown; or a file could not be converted.
     """
     from wsss_plugins.structures.interchange import seed_format
 
@@ -116,14 +123,14 @@ def _convert_one(
 
 
 def _names(folder: Path, suffix: str) -> Iterator[str]:
-    """Ids of the files of one suffix in a folder and those below it."""
+    """Ids of the files with a suffix in a folder and its subfolders."""
     for path in folder.rglob(f'*{suffix}'):
         if not path.name.startswith('.'):
             yield path.relative_to(folder).as_posix().removesuffix(suffix)
 
 
 def _photos(folder: Path) -> dict[str, Path]:
-    """The photos of a folder by id.
+    """Paths of the photos in a folder, by id.
 
     Raises:
         UserError: The folder does not exist.

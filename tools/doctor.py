@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Examines data sets and the environment: tools/doctor.py data/VOCdevkit.
 
-Exit code 0: healthy; 1: something was found; 2: a mistake in the command.
+Exit codes: 0 if no problem was found, 1 if there is a problem, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wsss_plugins.errors import UserError
 
 
 def main() -> None:
-    """Reads the command and examines."""
+    """Reads the options and examines the data sets."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,24 +25,27 @@ def main() -> None:
         nargs='*',
         type=Path,
         metavar='DATA_ROOT',
-        help='data sets, or folders that hold some (default: data, if there is one)',
+        help='data sets, or folders with data sets (default: the folder data if it exists)',
     )
     parser.add_argument(
         '--quick',
         action='store_true',
-        help='decode 200 pictures of each folder, not all',
+        help='decode only 200 images of each folder',
     )
     parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='also write this file'
+        '--json', type=Path, metavar='FILE', help='also write the report to this file'
     )
     parser.add_argument(
-        '--workers', type=positive, default=2, help='threads that decode (default: 2)'
+        '--workers',
+        type=positive,
+        default=2,
+        help='number of threads that decode images (default: 2)',
     )
     run_tool(parser, report, check=False)
 
 
 def report(args: argparse.Namespace) -> None:
-    """Prints what was found and leaves with the code that says it.
+    """Prints the report and exits with its code: 0 if no problem was found, else 1.
 
     Raises:
         UserError: The file of ``--json`` cannot be written.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Shows what a classifier looks at: tools/explain.py PHOTO --model vit_base_patch16_224.
+"""Draws explanations of a classifier: tools/explain.py PHOTO --model vit_base_patch16_224.
 
-Writes for each photo and class a row with the photo and one overlay per method: all in
-one picture, or each in its own. A photo that cannot be read is named and left out.
+For each photo and class it draws a row with the photo and one overlay per method. All rows
+are written to one picture, or each row to its own. A photo that cannot be read is reported
+and left out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Reads the command and explains the photos."""
+    """Reads the options and explains the photos."""
     run_tool(_parser(), explain_photos)
 
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         '--weights',
         default=True,
         metavar='FILE',
-        help='.pth, .safetensors or .npz (default: those that belong to the model)',
+        help='.pth, .safetensors or .npz (default: the weights of the model)',
     )
     parser.add_argument(
         '--untrained',
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help="size of the model's input (default: as many patches as in training)",
+        help="size of the model's input (default: the number of patches of the training)",
     )
     parser.add_argument(
         '--out',
@@ -69,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         help='one picture, or a folder for one picture per photo and class',
     )
     parser.add_argument(
-        '--strict', action='store_true', help='end at a photo that cannot be read'
+        '--strict',
+        action='store_true',
+        help='end with an error at a photo that cannot be read',
     )
     return parser
 
@@ -79,7 +82,7 @@ def _add_what_is_shown(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         '--attributes',
         action='store_true',
-        help='take the maps of an eX-ViT apart into what each attribute looks at',
+        help='split the maps of an eX-ViT into the contributions of its attributes',
     )
     how.add_argument(
         '--affinity-of',
@@ -87,8 +90,8 @@ def _add_what_is_shown(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         action='append',
         metavar=('ROW', 'COLUMN'),
-        help='whatever the class, show what this place takes from all others when maps '
-        'are refined by attention; pixels of the photo, may be given several times',
+        help='draw the attention of the patch at this pixel of the photo, along which '
+        'maps of all classes are refined; may be given several times',
     )
     how.add_argument(
         '--method',
@@ -96,13 +99,23 @@ def _add_what_is_shown(parser: argparse.ArgumentParser) -> None:
         help='one or more seed heads, e.g. transformer_attribution,attention_rollout',
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument('--classes', help='names or ids, e.g. goldfish,207')
-    which.add_argument('--top-k', type=int, default=1, help='the most probable classes')
-    parser.add_argument(
-        '--class-names', type=Path, metavar='FILE', help='one name a line, in order'
+    which.add_argument(
+        '--classes', help='names or ids of the classes, e.g. goldfish,207'
+    )
+    which.add_argument(
+        '--top-k',
+        type=int,
+        default=1,
+        help='number of the most probable classes to explain (default: 1)',
     )
     parser.add_argument(
-        '--signed', action='store_true', help='show what speaks against a class too'
+        '--class-names',
+        type=Path,
+        metavar='FILE',
+        help='file with the name of each class, one per line, in order',
+    )
+    parser.add_argument(
+        '--signed', action='store_true', help='also draw negative values of the maps'
     )
 
 
@@ -110,7 +123,8 @@ def explain_photos(args: argparse.Namespace) -> None:
     """Explains every photo by every method.
 
     Raises:
-        ConfigError: The pictures could not be written under the name given.
+        ConfigError: ``--out`` is neither a .png nor a folder in which every photo gets
+            its own name, or ``--method`` is empty.
     """
     from wsss_plugins.explain import build_method, draw_sheet, explain, load_model
 
@@ -143,7 +157,7 @@ def explain_photos(args: argparse.Namespace) -> None:
 
 
 def _explain_attributes(args: argparse.Namespace) -> None:
-    """Splits the maps of every photo into the contributions of attributes."""
+    """Draws the contribution of each attribute to the maps of every photo."""
     from wsss_plugins.explain import draw_attributes, explain_attributes, load_model
 
     model = load_model(args.model, args.weights)
@@ -162,7 +176,7 @@ def _explain_attributes(args: argparse.Namespace) -> None:
 
 
 def _explain_affinity(args: argparse.Namespace) -> None:
-    """Shows which places of every photo attend to one another."""
+    """Draws the attention of given patches of every photo."""
     from wsss_plugins.explain import draw_affinity, explain_affinity, load_model
 
     model = load_model(args.model, args.weights)
@@ -210,10 +224,10 @@ def _save(picture: Image.Image, path: Path) -> None:
 def _answers(
     paths: list[Path], looks: list[Callable[[Any], Any]], strict: bool
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """The explanations of each photo that can be read.
+    """Yields the explanations of each photo that can be read.
 
     Raises:
-        DataError: No photo can be read, or one cannot and ``strict`` is set.
+        DataError: No photo can be read, or ``strict`` is set and one cannot be read.
     """
     from wsss_plugins.explain import read_photo
 
@@ -238,7 +252,12 @@ def _answers(
 
 
 def _check_out(out: Path, photos: list[Path]) -> None:
-    """Refuses a name that is neither a picture nor a folder for these photos."""
+    """Refuses an ``--out`` that is neither a .png nor a folder.
+
+    Raises:
+        ConfigError: ``out`` has another suffix, or two photos would get the same name in
+            the folder.
+    """
     if out.suffix.lower() not in ('', '.png'):
         raise ConfigError(f'--out {out}: give a name that ends with .png, or a folder')
     stems = Counter(photo.stem for photo in photos)
@@ -251,7 +270,7 @@ def _check_out(out: Path, photos: list[Path]) -> None:
 
 
 def _parts(text: str) -> list[str]:
-    """The words between the commas."""
+    """Splits a text at commas."""
     return [word.strip() for word in text.split(',') if word.strip()]
 
 

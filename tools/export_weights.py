@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Makes a start of a trained backbone: tools/export_weights.py CONFIG --out START.safetensors.
+"""Exports a trained backbone as initial weights: tools/export_weights.py CONFIG --out FILE.
 
-The file is named by `pretrained=` of other configs. What it was learnt from is in its
-header and, to be read, in the .json beside it.
+Other configs name the file under `pretrained=`. Its header, and the .json beside it, state
+which annotations the weights were trained on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wsss_plugins.errors import UserError
 
 
 def main() -> None:
-    """Reads the options and exports."""
+    """Reads the options and exports the weights."""
     parser = config_parser((__doc__ or '').splitlines()[0])
     parser.add_argument(
         '--out', type=Path, required=True, help='file to write, .safetensors'
@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument(
         '--supervision',
         required=True,
-        help="what it was learnt from, e.g. 'self-supervised' or 'ImageNet labels'",
+        help='annotations that the weights were trained on, such as '
+        "'self-supervised' or 'ImageNet labels'",
     )
     parser.add_argument(
         '--precision', choices=('float16', 'float32'), default='float16'
@@ -36,7 +37,7 @@ def export(args: argparse.Namespace, cfg: Any) -> None:
     """Writes the weights and their card.
 
     Raises:
-        UserError: ``--out`` has another suffix.
+        UserError: The name of ``--out`` does not end in '.safetensors'.
     """
     from wsss_plugins.experiment.backbone_export import export_backbone
 

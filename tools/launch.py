@@ -1,4 +1,4 @@
-"""Starts the workers of dist_*.sh as torchrun does, and returns their exit code."""
+"""Starts the workers of tools/dist_*.sh with torchrun, and returns their exit code."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import sys
 
 
 def main() -> None:
-    """Reads the command, which is then read by torchrun once more."""
+    """Checks the command line, which torchrun then reads, and starts the workers."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument('--nnodes', help='machines')
-    parser.add_argument('--node_rank', help='which of the machines this is, from 0 on')
-    parser.add_argument('--nproc_per_node', help='workers on this machine')
-    parser.add_argument('--master_addr', help='the machine with rank 0')
+    parser.add_argument('--nnodes', help='number of machines')
+    parser.add_argument('--node_rank', help='index of this machine, from 0 on')
+    parser.add_argument('--nproc_per_node', help='number of workers on this machine')
+    parser.add_argument('--master_addr', help='address of the machine with index 0')
     parser.add_argument('--master_port', help='a free port of that machine')
-    parser.add_argument('tool', help='what every worker runs, e.g. tools/train.py')
-    parser.add_argument('options', nargs=argparse.REMAINDER, help='of the tool')
+    parser.add_argument(
+        'tool', help='script that every worker runs: tools/train.py ...'
+    )
+    parser.add_argument('options', nargs=argparse.REMAINDER, help='options of the tool')
     parser.parse_args()
     launch()
 
 
 def launch() -> None:
-    """Runs torchrun's command line; leaves with the exit code of what failed first."""
+    """Runs torchrun; exits with the code of the worker that failed first."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    logging.disable(logging.ERROR)  # a worker says itself what is wrong
+    logging.disable(logging.ERROR)  # a worker that fails prints the error itself
     try:
         run(parse_args(None))
     except ChildFailedError as error:

@@ -12,7 +12,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
 def main() -> None:
-    """Lists the configs of one folder."""
+    """Reads the options and lists the configs of one folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', nargs='?', type=Path, default=CONFIGS)
     parser.add_argument(
@@ -25,7 +25,7 @@ def list_configs(args: argparse.Namespace) -> None:
     """Prints the list, or writes it into the folder of the configs.
 
     Raises:
-        ConfigError: The folder holds no config, or one that cannot be read.
+        ConfigError: The folder has no config, or a config cannot be read.
     """
     from wsss_plugins.experiment.config_list import page_of, read_configs
     from wsss_plugins.structures.files import atomic_path

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Lists every plug-in: registry, name, first line of its docstring, source."""
+"""Lists all plug-ins: registry, name, first line of the docstring, source file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsss_plugins.errors import ConfigError
 
 
 def main() -> None:
-    """Lists the plug-ins of this package and of the modules named."""
+    """Reads the options and lists the plug-ins of this package and of given modules."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--import', dest='modules', nargs='*', default=[], metavar='MODULE'

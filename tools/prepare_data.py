@@ -29,12 +29,12 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('--train', type=int, default=2000, help='training images')
     parser.add_argument('--val', type=int, default=400, help='validation images')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=2, help='processes that draw')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     parser.add_argument(
         '--recombined',
         action='store_true',
-        help='bodies and heads put together anew, in 36 classes of other colours: what '
-        'configs/pretrain/synthetic.py learns from',
+        help='combine bodies and heads to 36 other classes in other colours, which '
+        'configs/pretrain/synthetic.py is trained on',
     )
     parser.add_argument(
         '--preview', type=Path, help='also write a contact sheet to this PNG'
@@ -76,19 +76,21 @@ def add_voc12(commands: argparse._SubParsersAction) -> None:
         help='benchmark.tgz, its folder, or SegmentationClassAug as folder or zip',
     )
     parser.add_argument(
-        '--no-sbd', action='store_true', help='do without train_aug and its masks'
+        '--no-sbd',
+        action='store_true',
+        help='prepare no train_aug and none of its masks',
     )
     common(parser, 'data/VOCdevkit')
     parser.add_argument(
         '--skip-difficult',
         action='store_true',
-        help='leave objects marked as difficult out of the labels (default: they count)',
+        help='leave objects that are marked as difficult out of the image-level labels',
     )
     parser.set_defaults(command=voc12)
 
 
 def voc12(args: argparse.Namespace) -> None:
-    """Builds VOC2012 below ``--out``."""
+    """Prepares the folder VOC2012 in ``--out``."""
     from wsss_plugins.datasets.preparation import prepare_voc12
 
     if bool(args.sbd) == args.no_sbd:
@@ -120,7 +122,7 @@ def add_sbd(commands: argparse._SubParsersAction) -> None:
 
 
 def sbd(args: argparse.Namespace) -> None:
-    """Turns SBD into a tree of its own."""
+    """Prepares a folder of SBD alone."""
     from wsss_plugins.datasets.preparation import prepare_sbd
 
     say(prepare_sbd(args.sources, args.out, args.copy, args.any_count, args.workers))
@@ -136,21 +138,23 @@ def add_coco14(commands: argparse._SubParsersAction) -> None:
     )
     common(parser, 'data/coco')
     parser.add_argument(
-        '--label-maps', type=Path, help='take these label maps instead of drawing them'
+        '--label-maps',
+        type=Path,
+        help='folder or zip of label maps to use instead of drawing them',
     )
     parser.add_argument(
         '--ids',
         type=int,
         choices=(80, 91),
         default=80,
-        help='values of those: 80 classes, or category ids up to 90, which are mapped '
-        '(default: 80)',
+        help='values in these label maps: 80 for classes 1 to 80, 91 for category ids 1 '
+        'to 90, which are converted (default: 80)',
     )
     parser.set_defaults(command=coco14)
 
 
 def coco14(args: argparse.Namespace) -> None:
-    """Builds COCO 2014."""
+    """Prepares a folder of COCO 2014."""
     from wsss_plugins.datasets.preparation import prepare_coco14
 
     done = prepare_coco14(
@@ -186,20 +190,22 @@ def add_coco_masks(commands: argparse._SubParsersAction) -> None:
     """Adds the sub-command ``coco-masks``."""
     parser = commands.add_parser(
         'coco-masks',
-        help='draw the label maps of a COCO instances file, to evaluate on',
+        help='draw label maps for evaluation from an instances file of COCO',
     )
     parser.add_argument(
         '--data-root', type=Path, required=True, help='folder with annotations/'
     )
     parser.add_argument('--split', required=True, help='e.g. train2014 or val2014')
     parser.add_argument(
-        '--out', type=Path, help='SegmentationClass/ goes here (default: the data root)'
+        '--out',
+        type=Path,
+        help='folder in which SegmentationClass/ is made (default: the data root)',
     )
     parser.set_defaults(command=coco_masks)
 
 
 def coco_masks(args: argparse.Namespace) -> None:
-    """Draws label maps of 80 classes and background."""
+    """Draws label maps of 80 classes and the background."""
     from wsss_plugins.datasets import write_coco_label_maps
 
     print(f'{write_coco_label_maps(args.data_root, args.split, args.out)}: written')
@@ -208,7 +214,8 @@ def coco_masks(args: argparse.Namespace) -> None:
 def add_convert_masks(commands: argparse._SubParsersAction) -> None:
     """Adds the sub-command ``convert-masks``."""
     parser = commands.add_parser(
-        'convert-masks', help='turn a folder of masks of another kind into label maps'
+        'convert-masks',
+        help='convert a folder of coloured masks, or of category ids, to label maps',
     )
     parser.add_argument('folder', type=Path, help='PNG files')
     parser.add_argument(
@@ -222,7 +229,7 @@ def add_convert_masks(commands: argparse._SubParsersAction) -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Turns masks into label maps."""
+    """Converts masks to label maps."""
     from wsss_plugins.datasets.preparation import convert_masks
 
     count = convert_masks(args.folder, args.out, args.kind)
@@ -230,40 +237,45 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def sources(parser: argparse.ArgumentParser, text: str) -> None:
-    """Adds the argument for what the user has downloaded."""
+    """Adds the argument for the downloaded files."""
     parser.add_argument('sources', type=Path, nargs='+', metavar='SOURCE', help=text)
 
 
 def common(parser: argparse.ArgumentParser, out: str, threads: bool = True) -> None:
     """Adds the options that all real data sets share."""
     parser.add_argument(
-        '--out', type=Path, default=Path(out), help=f'where it goes (default: {out})'
+        '--out',
+        type=Path,
+        default=Path(out),
+        help=f'folder to write to (default: {out})',
     )
     parser.add_argument(
-        '--copy', action='store_true', help='copy files of folders, not link to them'
+        '--copy',
+        action='store_true',
+        help='copy files from folders instead of linking to them',
     )
     parser.add_argument(
         '--any-count',
         action='store_true',
-        help='accept a part of the data set, e.g. for a trial',
+        help='accept a part of the data set, such as for a trial',
     )
     if threads:
         parser.add_argument(
             '--workers',
             type=positive,
-            help='threads that decode (default: one a core, 16 at most)',
+            help='number of threads that decode (default: one per core, at most 16)',
         )
 
 
 def say(done: Prepared) -> None:
-    """Prints what was prepared."""
+    """Prints the folder and the numbers of files that were prepared."""
     print(f'{done.root}: {"complete" if done.fresh else "already complete"}')
     for name, count in done.counts.items():
         print(f'  {name.replace("_", " "):<24} {count:>7,}')
 
 
 def main() -> None:
-    """Reads the command and runs the sub-command."""
+    """Reads the options and runs the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='DATASET')
     for add in (

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Runs seed heads x classifiers x refiners x seeds: tools/run_matrix.py CONFIG.
+"""Runs a grid of classifiers, seed heads, refiners and seeds: tools/run_matrix.py CONFIG.
 
-What is done already is skipped, and stages that cells have in common run once. The table
-is written as .md, .csv and .html after every random seed. A cell that cannot be, such as
-attention of a CNN, is left out, and one that fails does not end the others.
+Stages that are done are skipped, and stages that several cells share run once. The table
+is written as .md, .csv and .html after every random seed. A cell that is impossible, such
+as an attention map of a CNN, is left out. A cell that fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -33,31 +33,45 @@ KINDS = ('heads', 'classifiers', 'refiners')
 
 
 def main() -> None:
-    """Runs the grid (matrix) and prints its table."""
+    """Reads the options, runs the grid and prints its table."""
     parser = config_parser(__doc__)
     for kind in KINDS:
         parser.add_argument(
-            f'--{kind}', nargs='+', metavar='NAME', help='which (default: all)'
+            f'--{kind}',
+            nargs='+',
+            metavar='NAME',
+            help=f'names of the {kind} to run (default: all)',
         )
     parser.add_argument(
-        '--seeds', type=int, nargs='+', help='random seeds (default: of the config)'
+        '--seeds',
+        type=int,
+        nargs='+',
+        help='random seeds (default: those of the config)',
     )
     parser.add_argument(
         '--out',
         type=Path,
-        help='name of the table, without its suffix (default: WORK_DIR/table)',
+        help='path of the table, without its suffix (default: WORK_DIR/table)',
     )
     parser.add_argument(
-        '--mix', action='store_true', help='mark unlike numbers, do not refuse them'
+        '--mix',
+        action='store_true',
+        help='mark numbers that cannot be compared, do not refuse them',
     )
     parser.add_argument(
         '--strict',
         action='store_true',
-        help='a stage that went on without broken images has failed',
+        help='count a stage as failed if it left images out',
     )
-    parser.add_argument('--dry-run', action='store_true', help='show what would run')
     parser.add_argument(
-        '--no-run', action='store_true', help='only write the table of what is done'
+        '--dry-run',
+        action='store_true',
+        help='show which stages would run, without running them',
+    )
+    parser.add_argument(
+        '--no-run',
+        action='store_true',
+        help='only write the table of the stages that are done',
     )
     add_redo_options(parser)
     run_config_tool(parser, run)
@@ -101,7 +115,7 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def _run(runs: MatrixRun, out: Path, mix: bool) -> None:
-    """Runs one random seed after the other and writes the table after each."""
+    """Runs the random seeds in order, and writes the table after each."""
     for seed in runs.seeds:
         begin = time.monotonic()
         runs.run(seed)
@@ -111,7 +125,7 @@ def _run(runs: MatrixRun, out: Path, mix: bool) -> None:
 
 
 def _table_name(given: Path | None, work_dir: Path) -> Path:
-    """The tables' common name, without a suffix."""
+    """Path of the table's files without a suffix."""
     from wsss_plugins.errors import UserError
 
     out = given or work_dir / 'table'
@@ -126,8 +140,8 @@ def _write(table: Table, out: Path, mix: bool) -> None:
     """Writes the table.
 
     Raises:
-        UserError: Numbers of a column differ in supervision or protocol, without
-            ``mix``.
+        UserError: ``mix`` is False, and numbers of a column differ in supervision or
+            protocol.
     """
     from wsss_plugins.engine.workers import barrier, rank
     from wsss_plugins.experiment.matrix import write_tables
@@ -141,10 +155,10 @@ def _write(table: Table, out: Path, mix: bool) -> None:
 
 
 def _finish(table: Table, out: Path) -> None:
-    """Prints the table and what has failed.
+    """Prints the table and the paths of its files.
 
     Raises:
-        UserError: A stage has failed.
+        UserError: A stage failed.
     """
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import UserError
@@ -166,7 +180,7 @@ def _finish(table: Table, out: Path) -> None:
 
 
 def _show_plan(runs: MatrixRun) -> None:
-    """Which cells are done, and how much there is to run."""
+    """Prints the state of every cell, and the number of stages to run."""
     found = {seed: runs.examine(seed) for seed in runs.seeds}
     states = {s: {name: f.state for name, f in of.items()} for s, of in found.items()}
     plan = runs.plan

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Runs the stages of a pipeline: tools/run_pipeline.py configs/acr/synthetic_pipeline.py.
 
-What is done already is skipped, a stage whose config or plug-ins were edited runs again
-with those that read it, and an interrupted run goes on where it stopped.
+Stages that are done are skipped. A stage whose config or plug-ins were edited runs again,
+and so do the stages that read it. An interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -23,22 +23,26 @@ from wsss_plugins.cli import (
 
 
 def main() -> None:
-    """Runs the pipeline and prints its numbers."""
+    """Reads the options, runs the pipeline and prints its metrics."""
     parser = config_parser(__doc__)
     parser.add_argument('--start', help='first stage to run; earlier ones must be done')
     parser.add_argument('--stop', help='last stage to run')
     parser.add_argument(
         '--strict',
         action='store_true',
-        help='end with an error after a stage that went on without broken images',
+        help='end with an error after a stage that left images out',
     )
-    parser.add_argument('--dry-run', action='store_true', help='show what would run')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check the experiment and show which stages would run',
+    )
     add_redo_options(parser)
     run_config_tool(parser, run)
 
 
 def run(args: argparse.Namespace, cfg: Any) -> None:
-    """Runs the config's pipeline, or shows what it would do."""
+    """Runs the pipeline of a config, or shows which stages would run."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment import Pipeline
 

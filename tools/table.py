@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Puts results of several runs into one table: tools/table.py WORK_DIR ...
 
-Every row says in short how its number was made (its supervision card). Rows that were not
-made alike, say on other images or from other initial weights, are refused; with --mix
-they are marked instead, and the notes below the table say in what they differ.
+Every row has a short form of its supervision card, which states how the number was made.
+Rows that cannot be compared, such as results on other images or from other initial
+weights, are refused. With --mix they are marked instead, and notes below the table explain
+the differences.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from wsss_plugins.cli import run_tool
 
 
 def main() -> None:
-    """Prints the table."""
+    """Reads the options and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,27 +31,31 @@ def main() -> None:
         '--stage',
         nargs='+',
         default=[],
-        help='which stages (default: those with a main result, mIoU or mAP)',
+        help='names of the stages (default: those that measure mIoU or mAP)',
     )
     parser.add_argument(
         '--metric',
         nargs='+',
         default=[],
-        help='which metrics (default: the main result)',
+        help='names of the metrics (default: mIoU or mAP)',
     )
     parser.add_argument(
         '--mean',
         action='store_true',
-        help='mean and sample standard deviation over the runs that lie in one folder',
+        help='mean and sample standard deviation over the runs in one folder',
     )
-    parser.add_argument('--mix', action='store_true', help='mark unlike rows')
+    parser.add_argument(
+        '--mix',
+        action='store_true',
+        help='mark rows that cannot be compared, do not refuse them',
+    )
     parser.add_argument('--csv', action='store_true', help='CSV instead of Markdown')
     parser.add_argument('--out', type=Path, help='also write the table to this file')
     run_tool(parser, show)
 
 
 def show(args: argparse.Namespace) -> None:
-    """Prints the table, and writes it where that is asked for."""
+    """Prints the table, and writes it to the file of ``--out`` if one is given."""
     from wsss_plugins.provenance.tables import comparison
     from wsss_plugins.report.rows import rows_of_all
     from wsss_plugins.structures import atomic_path

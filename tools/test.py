@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """Measures a trained model: tools/test.py configs/acr/synthetic.py CHECKPOINT.
 
-Without further options the images of the config are measured at one scale. With
---multi-scale a segmentor predicts as the config's `prediction` says: scales, mirror
-image, refiners such as a dense CRF. With --format-only it predicts the test images of
-Pascal VOC so and packs them for its server; --check looks at such an archive.
+Without further options, the model is measured at one scale on the test images of the
+config, or on its validation images. With --multi-scale, a segmentor predicts with the
+scales, mirroring and refiners (such as a dense CRF) of the config's `prediction`. With
+--format-only, it predicts the test images of Pascal VOC in that way and packs the label
+maps for the test server; --check checks such an archive.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 
 def main() -> None:
-    """Loads the checkpoint and prints the metrics of the config's test (or val) data."""
+    """Reads the options and runs the test that they select."""
     parser = config_parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -31,13 +32,16 @@ def main() -> None:
     parser.add_argument(
         '--multi-scale',
         action='store_true',
-        help="predict as the config's `prediction` says; tables per class are written",
+        help="predict with the settings of the config's `prediction`, and write tables "
+        'with all classes',
     )
     server = parser.add_argument_group("the archive for Pascal VOC's test server")
     server.add_argument(
-        '--format-only', action='store_true', help='write --out instead of measuring'
+        '--format-only',
+        action='store_true',
+        help='write the archive --out instead of measuring',
     )
-    server.add_argument('--out', help='the archive, FILE.tar.gz')
+    server.add_argument('--out', help='the archive to write, FILE.tar.gz')
     server.add_argument(
         '--competition',
         type=int,
@@ -46,9 +50,11 @@ def main() -> None:
         'weights of ImageNet or the images of SBD (default)',
     )
     server.add_argument(
-        '--split', default='test', help='list of the test images (default: test)'
+        '--split',
+        default='test',
+        help='name of the list of test images (default: test)',
     )
-    server.add_argument('--check', metavar='FILE', help='check an archive, and end')
+    server.add_argument('--check', metavar='FILE', help='only check this archive')
     run_config_tool(parser, test)
 
 
@@ -70,7 +76,7 @@ def test(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def measure(args: argparse.Namespace, cfg: Any) -> None:
-    """Measures ``args.checkpoint`` on the test data of the config, at one scale."""
+    """Measures the checkpoint on the test data of the config, at one scale."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment.testing import card_of_test, refuse_other_classes_of
     from wsss_plugins.provenance import save_metrics
@@ -85,7 +91,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
         cfg.pop(part, None)
     cfg.load_from = args.checkpoint
     with tempfile.TemporaryDirectory() as scratch:
-        # Not the folder of a training, which would be resumed.
+        # In the folder of a training, the Runner would resume that training.
         work_dir = Path(args.work_dir or scratch) / 'test'
         runner = build_runner(cfg, work_dir, cfg.get('seed', 0), 'test')
         images_of = runner.test_loop.dataloader.dataset
@@ -118,7 +124,7 @@ def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
 
 
 def pack(args: argparse.Namespace, cfg: Any) -> None:
-    """Predicts VOC's test images and packs them for its server."""
+    """Predicts VOC's test images and packs the label maps for its server."""
     from wsss_plugins.experiment.voc_server import pack_test_images
 
     if args.out is None:
@@ -155,7 +161,7 @@ def place(args: argparse.Namespace) -> Path:
 
 
 def say(text: str) -> None:
-    """Prints once, however many workers there are."""
+    """Prints a line on the first worker."""
     from wsss_plugins.engine.workers import rank
 
     if rank() == 0:

@@ -16,17 +16,19 @@ from wsss_plugins.errors import ConfigError
 
 
 def main() -> None:
-    """Trains, or continues an interrupted training."""
+    """Reads the options and trains the model, or resumes its training."""
     parser = config_parser(__doc__)
     parser.add_argument(
         '--redo',
         action='store_true',
-        help='train anew; what is in the work dir is kept in its folder .previous',
+        help='train again from the start; files in the work dir move to its folder '
+        '.previous',
     )
     parser.add_argument(
         '--accept-code',
         action='store_true',
-        help='keep a model of which only the code has changed; its card says so',
+        help='keep a model whose code has changed if nothing else has; its card has a '
+        'remark',
     )
     run_config_tool(parser, train)
 
@@ -46,7 +48,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
         raise ConfigError(f"there is no 'model' to train: use {tool}")
     check_config(cfg.to_dict())
-    # A mistake in the data shows before weights are fetched.
+    # Builds the data sets, so that errors in them come before weights are downloaded.
     training = LoneTraining(cfg, args.accept_code)
     refuse_mistakes([TrainStage('training', cfg.to_dict())])
     work_dir = Path(args.work_dir or default_work_dir(args.config))

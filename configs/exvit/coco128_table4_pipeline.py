@@ -1,7 +1,7 @@
 """Table 4 of eX-ViT on 128 real COCO photos, from scratch.
 
-A trial of the road, not a result: 128 photos cannot teach 80 classes, and those that are
-scored are those that were trained on. So the labels are given, not predicted.
+A trial of the pipeline, not a result: 128 photos cannot teach 80 classes, and the measured
+photos are the training photos. Image-level labels are given, not predicted.
 """
 
 from mmengine.config import read_base

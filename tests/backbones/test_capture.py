@@ -100,8 +100,8 @@ def test_blocks_that_stay_fused_are_refused(vit, images, monkeypatch) -> None:
     with pytest.raises(UserError) as error, capture(other, images):
         pass
     assert str(error.value) == (
-        'Fused showed the attention of 0 of 3 blocks: a block runs fused attention; '
-        'make explicit_attention() switch it off'
+        'the attention of 0 of 3 blocks of Fused was captured: the other blocks run '
+        'fused attention; make explicit_attention() switch it off'
     )
     assert hooks(other) == 0
 
@@ -123,8 +123,8 @@ def test_relevance_without_attention_is_refused(vit, images, monkeypatch) -> Non
         ):
             pass
         assert str(error.value) == (
-            f'TimmViT showed the attention of {blocks - 1} of {blocks} blocks: a block '
-            'runs fused attention; make explicit() switch it off'
+            f'the attention of {blocks - 1} of {blocks} blocks of TimmViT was captured: '
+            'the other blocks run fused attention; make explicit() switch it off'
         )
 
 

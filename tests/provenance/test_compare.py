@@ -52,7 +52,7 @@ def test_the_largest_group_is_the_measure_of_the_others() -> None:
         '† images: VOC12 val 12 [bbbbbb], not VOC12 train 24 [aaaaaa]; '
         'tags at inference: none, not image-level ground truth',
         '‡ threshold: fixed, not none',
-        '§ no card: nobody wrote down how this was made',
+        '§ no card: it is not recorded how this number was made',
     ]
     first = mark_unlike([VAL, TRAIN])
     assert first.signs == ['', '†'], 'the first of equal ones'
@@ -110,7 +110,7 @@ def test_markdown_and_csv_with_marks() -> None:
         '† images: VOC12 val 12 [bbbbbb], not VOC12 train 24 [aaaaaa]; '
         'tags at inference: none, not image-level ground truth',
         '',
-        '‡ no card: nobody wrote down how this was made',
+        '‡ no card: it is not recorded how this number was made',
     ]
     found = list(csv.DictReader(io.StringIO(comparison(rows, True, as_csv=True))))
     assert [r['mIoU'] for r in found] == ['50.0', '1.0', '50.0']

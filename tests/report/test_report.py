@@ -379,7 +379,7 @@ def test_unlike_numbers_are_marked(experiment, tmp_path) -> None:
     assert marked == ['‡', '‡', '†'], 'two without a card, and the predictions'
     text = texts(page)
     assert '† images: VOC12 val 3 [bbbbbb], not VOC12 train 6 [aaaaaa]' in text
-    assert '‡ no card: nobody wrote down how this was made' in text
+    assert '‡ no card: it is not recorded how this number was made' in text
 
 
 def test_old_records_make_a_page_without_marks(html: str) -> None:

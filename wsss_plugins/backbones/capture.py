@@ -1,4 +1,4 @@
-"""Looking inside a backbone: attention matrices and their gradients. All hooks live here."""
+"""Captures attention matrices and their gradients; all forward hooks are set here."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ DIRECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     'give': lambda affinity: affinity.mT,
     'both': lambda affinity: (affinity + affinity.mT) / 2,
 }
-"""How a map is spread along attention: every patch takes from those that it attends to
-(ACR, MCTformer), gives to them, or the mean of the two."""
+"""How attention propagates a map between patches. 'take': every patch receives from the
+patches that it attends to (ACR, MCTformer); 'give': every patch passes its value to the
+patches that it attends to; 'both': the mean of the two."""
 
 
 @dataclass
 class Trace:
-    """What was captured in one forward pass of a backbone.
+    """Tokens and attention that were captured in one forward pass of a backbone.
 
     Attributes:
         tokens: The output of the backbone.
-        attn: Per captured block, ``(N, heads, T, T)`` attention after softmax (row =
-            query), or its mean over heads, ``(N, 1, T, T)``.
+        attn: For each captured block the attention after softmax, ``(N, heads, T, T)``
+            (row = query), or its mean over heads, ``(N, 1, T, T)``.
         num_prefix: Number of prefix tokens before the patch tokens.
-        grid: ``(h, w)`` of the patches.
+        grid: ``(h, w)``, rows and columns of the patches.
         images: ``(N, 3, H, W)``, the input.
-        hidden: Per block ``(N, T, D)``, its output, where the backbone names its blocks.
-        blocks: Which blocks :attr:`attn` is of, in order; by default the first ones.
-        depth: How many blocks the backbone has; by default as many as reach the last
-            one of :attr:`blocks`.
+        hidden: Output ``(N, T, D)`` of each block; empty if the backbone's ``blocks()``
+            lists none.
+        blocks: Indices of the blocks whose attention :attr:`attn` holds, in order. By
+            default 0, 1, 2, ...
+        depth: Number of blocks of the backbone. By default the last index in
+            :attr:`blocks` plus 1.
 
-    Every argument that names a block counts as :func:`~wsss_plugins.blocks.block_index`
-    does: -1 is the last block of the backbone, whether its attention was captured or not.
+    Every argument that names a block follows :func:`~wsss_plugins.blocks.block_index`: -1
+    is the last block of the backbone, even if its attention was not captured.
     """
 
     tokens: Tokens
@@ -54,29 +57,32 @@ class Trace:
     depth: int = 0
 
     def __post_init__(self) -> None:
-        """Fills in :attr:`blocks`: by default the attention is of all blocks."""
+        """Fills in the defaults of :attr:`blocks` and :attr:`depth`."""
         self.blocks = tuple(self.blocks) or tuple(range(len(self.attn)))
         self.depth = self.depth or max(self.blocks, default=-1) + 1
 
     def attention_of(self, blocks: Collection[int]) -> list[Tensor]:
-        """Attention of chosen blocks, in their order.
+        """Attention of the given blocks, in the order given.
 
         Raises:
-            ConfigError: The backbone has no block of one of the numbers.
+            ConfigError: An index in ``blocks`` is outside of the backbone's blocks.
             UserError: The attention of one of ``blocks`` was not captured.
         """
         chosen = [block_index(block, self.depth, 'blocks') for block in blocks]
-        shown = dict(zip(self.blocks, self.attn, strict=True))
-        hidden = [b for b in chosen if b not in shown]
+        captured = dict(zip(self.blocks, self.attn, strict=True))
+        hidden = [b for b in chosen if b not in captured]
         if hidden:
             raise UserError(
                 f'the attention of block {hidden[0]} was not captured, that of blocks '
                 f'{list(self.blocks)} was: name it in capture(attention=...)'
             )
-        return [shown[b] for b in chosen]
+        return [captured[b] for b in chosen]
 
     def attention_from(self, start: int) -> list[Tensor]:
-        """Attention of the captured blocks from ``start`` on; -2 means the last two.
+        """Attention of the captured blocks with index ``start`` or higher.
+
+        Args:
+            start: First block; negative ones count from the end: -2 gives the last two.
 
         Raises:
             ConfigError: The backbone has no block ``start``.
@@ -92,10 +98,11 @@ class Trace:
         return found
 
     def head_mean(self, start: int = 0) -> Tensor:
-        """Attention of the blocks from ``start`` on, mean over heads, ``(L, N, T, T)``.
+        """Mean over heads of the attention of L blocks, ``(L, N, T, T)``.
 
         Args:
-            start: First block; negative counts from the end: -2 gives the last two.
+            start: First of these blocks; the others are the captured blocks after it.
+                Negative ones count from the end: -2 gives the last two.
 
         Raises:
             ConfigError: The backbone has no block ``start``.
@@ -106,7 +113,7 @@ class Trace:
     def patch_affinity(
         self, blocks: Collection[int] | None = None, direction: str = 'take'
     ) -> Tensor:
-        """Patch-to-patch attention, mean over heads, summed over blocks, ``(N, n, n)``.
+        """Patch-to-patch attention, the mean over heads and the sum over blocks.
 
         Source: Sun et al., All-pairs Consistency Learning for WSSS, 2023, eq. 8; the sum
         (not the mean) over blocks is that of the released code.
@@ -116,10 +123,10 @@ class Trace:
             direction: A key of :data:`DIRECTIONS`.
 
         Returns:
-            ``(N, n, n)`` >= 0; a map is multiplied from the right.
+            ``(N, n, n)`` >= 0; the product with a map ``(N, n, 1)`` propagates it.
 
         Raises:
-            UserError: The attention of a block was not captured.
+            UserError: The attention of one of ``blocks`` was not captured.
         """
         first = self.num_prefix
         chosen = self.attention_of(self.blocks if blocks is None else blocks)
@@ -139,11 +146,12 @@ class Trace:
 
         Args:
             scores: ``(N, C)`` logits computed from :attr:`tokens`.
-            cotangents: ``(K, N, C)`` weights of the sums, one-hot for single classes.
-            start: First block to differentiate by.
+            cotangents: ``(K, N, C)``, weights of the sums; one-hot rows give the
+                gradients of single classes.
+            start: First block by whose attention to differentiate.
 
         Returns:
-            Per captured block from ``start`` on, ``(K, N, heads, T, T)``.
+            ``(K, N, heads, T, T)`` for each captured block with index ``start`` or higher.
         """
         gradients = torch.autograd.grad(
             scores,
@@ -157,19 +165,21 @@ class Trace:
     def backward(
         self, scores: Tensor, cotangents: Tensor, of: Sequence[Tensor]
     ) -> Iterator[tuple[Tensor, ...]]:
-        """Goes back from K weighted sums of ``scores``, one after the other.
+        """Runs K backward passes, each from a weighted sum of ``scores``.
 
-        All K share one forward pass; the backward pass stops at the tensors asked for
-        and leaves no ``.grad`` on any weight.
+        The K passes share one forward pass. Each stops at the tensors in ``of`` and
+        leaves no ``.grad`` on any weight.
 
         Args:
             scores: ``(N, C)`` logits computed from :attr:`tokens`.
-            cotangents: ``(K, N, C)`` weights of the sums, one-hot for single classes.
-            of: Tensors of the forward pass, of :attr:`attn` or :attr:`images`.
+            cotangents: ``(K, N, C)``, weights of the sums; one-hot rows give the
+                gradients of single classes.
+            of: Tensors of the forward pass to differentiate by, from :attr:`attn` or
+                :attr:`images`.
 
         Yields:
-            For each sum the gradient by each tensor; after
-            :func:`capture_relevance` their relevance.
+            For each sum, the gradient by each tensor in ``of``. In a trace of
+            :func:`capture_relevance` it is the relevance of each tensor.
         """
         for cotangent in cotangents.to(scores.dtype):
             yield torch.autograd.grad(scores, of, cotangent, retain_graph=True)
@@ -187,44 +197,47 @@ def capture(
 ) -> Iterator[Trace]:
     """Runs one forward pass with forward hooks that capture the attention matrices.
 
-    The hooks and the unfused attention are undone when the forward pass ends, also
-    after an exception; the gradient mode is undone on exit.
+    When the forward pass ends, also after an exception, the hooks are removed and fused
+    attention is switched on again. The gradient mode is restored when the context ends.
 
     Args:
         backbone: The backbone.
         images: ``(N, 3, H, W)``, normalised.
-        keep: Passed to the backbone.
+        keep: Indices ``(N, n)`` of the patches to compute, passed to the backbone; all by
+            default.
         gradients: Whether gradients can be computed in the ``with`` block; by default
             as outside of it.
-        attention: Whether attention is captured, or the indices of the blocks whose
-            attention is captured; negative ones count from the end, here and below. The
-            other blocks run fused attention. If none is captured, the backbone need not
-            have attention.
-        heads: Whether every head is kept, or the blocks whose heads are kept. For the
-            other blocks only the mean over heads is kept.
-        graph_from: First block of the autograd graph; the blocks before it run without
-            gradients. By default the whole forward pass is in the graph, and always in
-            a backbone that does not name its blocks.
+        attention: True to capture the attention of all blocks, False for none, or the
+            indices of the blocks; negative ones count from the end. The other blocks run
+            fused attention. With False the backbone need not have attention.
+        heads: True to keep every head of the captured attention, False to keep the mean
+            over heads, or the indices of the blocks whose heads are kept; negative ones
+            count from the end.
+        graph_from: First block of the autograd graph, negative ones counting from the
+            end; the blocks before it run without gradients. By default, and in a
+            backbone whose ``blocks()`` lists none, the graph covers the whole forward
+            pass.
 
     Yields:
-        The trace; without attention its ``attn`` is empty.
+        The trace; its ``attn`` is empty if no attention is captured.
 
     Raises:
         UserError: The backbone has no attention, or the attention of a block could not
             be captured.
-        ConfigError: The backbone has no block of one of the numbers.
+        ConfigError: An index in ``attention``, ``heads`` or ``graph_from`` is outside of
+            the backbone's blocks.
     """
-    shown = _shown_blocks(backbone, attention)
+    captured = _captured_blocks(backbone, attention)
     depth = len(backbone.attention_modules())
-    whole = shown if heads is True else _indices(heads or (), depth, 'heads')
+    whole = captured if heads is True else _indices(heads or (), depth, 'heads')
     enabled = torch.is_grad_enabled() if gradients is None else gradients
     with torch.set_grad_enabled(enabled):
         with ExitStack() as stack:
-            if shown:
-                stack.enter_context(_unfused(backbone, shown))
+            if captured:
+                stack.enter_context(_unfused(backbone, captured))
             attn = {
                 block: _watch(stack, module, block in whole)
-                for block, module in shown.items()
+                for block, module in captured.items()
             }
             hidden = [_watch(stack, block) for block in backbone.blocks()]
             if enabled and graph_from is not None:
@@ -232,16 +245,18 @@ def capture(
             tokens = backbone(images, keep)
         if attention:
             seen = sum(map(bool, attn.values()))
-            _refuse_hidden_attention(backbone, seen, len(shown), 'explicit_attention')
+            _refuse_hidden_attention(
+                backbone, seen, len(captured), 'explicit_attention'
+            )
         matrices, between = ([o for (o,) in seen] for seen in (attn.values(), hidden))
         size = backbone.num_prefix, backbone.grid(images)
-        yield Trace(tokens, matrices, *size, images, between, tuple(shown), depth)
+        yield Trace(tokens, matrices, *size, images, between, tuple(captured), depth)
 
 
-def _shown_blocks(
+def _captured_blocks(
     backbone: TokenBackbone, attention: bool | Collection[int]
 ) -> dict[int, nn.Module]:
-    """The modules that show attention, by block."""
+    """The attention modules of the blocks to capture, by index of the block."""
     if not attention:
         return {}
     modules = dict(enumerate(backbone.attention_modules()))
@@ -252,25 +267,28 @@ def _shown_blocks(
 
 
 def _indices(blocks: Collection[int], depth: int, argument: str) -> list[int]:
-    """The numbers of blocks, counted from 0."""
+    """Indices of blocks, counted from 0; negative ones have been resolved."""
     return [block_index(block, depth, argument) for block in blocks]
 
 
 def _unfused(
-    backbone: TokenBackbone, shown: Collection[int]
+    backbone: TokenBackbone, captured: Collection[int]
 ) -> AbstractContextManager[None]:
-    """Explicit attention in the blocks; a backbone of all of them need not take a list."""
-    if len(shown) == len(backbone.attention_modules()):
+    """Switches fused attention off in the given blocks.
+
+    If these are all blocks, no list is passed: a backbone need not accept one.
+    """
+    if len(captured) == len(backbone.attention_modules()):
         return backbone.explicit_attention()
-    return backbone.explicit_attention(list(shown))
+    return backbone.explicit_attention(list(captured))
 
 
 def _watch(stack: ExitStack, module: nn.Module, whole: bool = True) -> list[Tensor]:
-    """A list that will hold the last output of ``module``, or its mean over heads."""
+    """Hooks ``module``: the returned list holds its last output, or the mean over heads."""
     seen: list[Tensor] = []
 
     def remember(_: nn.Module, __: object, output: Tensor) -> None:
-        """Keeps the module's output; a hook."""
+        """Forward hook that keeps the output of the module."""
         seen[:] = [output if whole else output.mean(1, keepdim=True)]
 
     stack.callback(module.register_forward_hook(remember).remove)
@@ -278,7 +296,7 @@ def _watch(stack: ExitStack, module: nn.Module, whole: bool = True) -> list[Tens
 
 
 def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
-    """No gradients until block ``start``, whose input becomes the leaf of the graph."""
+    """Disables gradients before block ``start``; its input becomes a leaf of the graph."""
     blocks = backbone.blocks()
     if not blocks:
         return
@@ -287,7 +305,7 @@ def _begin_graph(stack: ExitStack, backbone: TokenBackbone, start: int) -> None:
         return  # everything is in the graph
 
     def begin(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Lets autograd record from the tokens that enter the block on; a hook."""
+        """Forward pre-hook that starts the autograd graph at the tokens it is given."""
         torch.set_grad_enabled(True)  # until the stack ends
         tokens, *rest = inputs
         return (tokens.detach().requires_grad_(), *rest)
@@ -303,25 +321,26 @@ def capture_relevance(
     composite: Composite,
     start: int | None = None,
 ) -> Iterator[Trace]:
-    """Runs ``backbone`` so that going back carries relevance instead of gradients.
+    """Runs ``backbone`` so that its backward pass propagates relevance, not gradients.
 
-    The rules hold for this one forward pass: what computes scores from the tokens needs
-    its own ``with composite(head)``. They are undone before the block begins.
+    The rules apply to this one forward pass and are removed before the ``with`` block
+    begins. Code that computes scores from the tokens needs its own
+    ``with composite(head)``.
 
     Args:
-        backbone: The backbone; it must be :meth:`TokenBackbone.explicit`.
+        backbone: The backbone; it must implement :meth:`TokenBackbone.explicit`.
         images: ``(N, 3, H, W)``, normalised.
         composite: The rule of each layer.
-        start: First block that relevance passes, negative ones counting from the end;
-            None lets it reach the images.
+        start: First block through which relevance is propagated, negative ones counting
+            from the end; None propagates it to the images.
 
     Yields:
-        The trace; its ``attn`` begins with block ``start``.
+        The trace; the first matrix of its ``attn`` is that of block ``start``.
 
     Raises:
-        UserError: The backbone has no module for every operation, the attention of a
-            block could not be captured, or relevance cannot be propagated through the
-            stem.
+        UserError: The backbone does not have a module for every operation, the attention
+            of a block could not be captured, or relevance cannot be propagated through
+            the stem.
         ConfigError: A layer has no rule, or the backbone has no block ``start``.
     """
     depth = len(backbone.attention_modules())
@@ -332,11 +351,11 @@ def capture_relevance(
     with torch.enable_grad():
         with composite(view):
             tokens, attn = view(images)
-        shown = tuple(range(start or 0, depth))
-        _refuse_hidden_attention(backbone, len(attn), len(shown), 'explicit')
+        captured = tuple(range(start or 0, depth))
+        _refuse_hidden_attention(backbone, len(attn), len(captured), 'explicit')
         grid = backbone.grid(images)
         prefix = backbone.num_prefix
-        yield Trace(tokens, attn, prefix, grid, images, blocks=shown, depth=depth)
+        yield Trace(tokens, attn, prefix, grid, images, blocks=captured, depth=depth)
 
 
 def _refuse_hidden_attention(
@@ -349,13 +368,13 @@ def _refuse_hidden_attention(
         )
     if seen != blocks:
         raise UserError(
-            f'{name} showed the attention of {seen} of {blocks} blocks: a block runs '
-            f'fused attention; make {method}() switch it off'
+            f'the attention of {seen} of {blocks} blocks of {name} was captured: the other '
+            f'blocks run fused attention; make {method}() switch it off'
         )
 
 
 def check_direction(direction: str) -> None:
-    """Refuses what is no key of :data:`DIRECTIONS`.
+    """Refuses a direction that is not in :data:`DIRECTIONS`.
 
     Raises:
         ConfigError: ``direction`` is no key of :data:`DIRECTIONS`.

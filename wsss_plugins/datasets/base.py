@@ -1,4 +1,4 @@
-"""What all data sets share: samples, checks, and the law that training sees no masks."""
+"""The base class of data sets: samples, checks, and no ground-truth masks in training."""
 
 from __future__ import annotations
 
@@ -21,62 +21,64 @@ from wsss_plugins.structures import load_label_map, voc_palette
 from wsss_plugins.structures.masks_read import note_mask, open_lists
 
 FORMER_METHODS = ('find_classes', 'find_images', 'find_labels')
-"""What :meth:`WSSSDataset.read_split` took the place of."""
+"""Methods of an earlier contract, which :meth:`WSSSDataset.read_split` replaces."""
 
 
 class WSSSDataset(BaseDataset, ABC):
-    """Images with image-level labels and, where asked for, a label map for each.
+    """Images with image-level labels and, with ``label_maps``, a label map for each image.
 
-    A sample is a dict for our classification pipelines and mmseg's pipelines
-    alike: ``img_path``, ``img_id`` (str), ``gt_label`` (``(C,)`` float32 in
-    {0, 1}) and, only with ``label_maps``, ``seg_map_path`` with the keys that
-    mmseg's ``LoadAnnotations`` asks for. ``metainfo['classes']`` begins with
-    'background', which is label 0; class c of ``gt_label`` is label c + 1.
+    A sample is a dict that the transforms of this package and those of mmseg accept:
+    ``img_path``, ``img_id`` (str), ``gt_label`` (``(C,)`` float32 in {0, 1}) and, only
+    with ``label_maps``, ``seg_map_path`` with the keys that mmseg's ``LoadAnnotations``
+    needs. ``metainfo['classes']`` begins with 'background', which is label 0; class c of
+    ``gt_label`` is label c + 1.
 
-    Training never sees ground truth: a folder of :attr:`ground_truth_folders`
-    is refused unless ``test_mode`` is set. Everything but the pixels is checked at
-    once, when the data set is made.
+    Ground-truth masks are not available in training: a folder named in
+    :attr:`ground_truth_folders` is refused unless ``test_mode`` is set. The constructor
+    checks everything except the pixels of images and label maps.
 
-    The contract of a subclass: it overrides :meth:`read_split`, which returns a
-    :class:`Listing`, and names its folders of masks in :attr:`ground_truth_folders`.
-    Arguments of its own are set before it calls ``super().__init__``.
+    A subclass overrides :meth:`read_split`, which returns a :class:`Listing`, and names
+    its folders of masks in :attr:`ground_truth_folders`. It sets its own attributes
+    before it calls ``super().__init__``, since that calls :meth:`read_split`.
 
     Args:
         data_root: The folder of the data set.
-        split: Which of its images, such as 'train'.
-        label_maps: Folder of ``<id>.png`` label maps, below ``data_root`` or any
-            other: pseudo labels to train on, ground truth to evaluate.
+        split: Name of the subset of its images, such as 'train'.
+        label_maps: Folder of ``<id>.png`` label maps, relative to ``data_root`` or any
+            other path: pseudo labels to train on, or ground truth to evaluate.
         pipeline: Transforms, as dicts or objects.
-        test_mode: Not for training: ground truth is allowed.
+        test_mode: True for evaluation, which may read ground truth; False for training.
         indices: Keep only the first ``indices`` images, or those at ``indices``.
-        allow_ground_truth: Train on ground truth nevertheless; only for the
-            fully supervised reference.
-        leave_out: Ids to leave out, such as those for which there is no label map.
-        require_images: Refuse a list that names an image which does not exist. For
-            work that goes on without it, False.
+        allow_ground_truth: Permit training on ground truth, for a fully supervised
+            reference.
+        leave_out: Ids of images to leave out, such as those without a label map.
+        require_images: True to raise an error if a listed image does not exist; False
+            for stages that skip such an image.
 
     Raises:
-        DataError: Anything is missing, empty, double or unknown.
-        ConfigError: A transform of the pipeline is misspelt.
+        DataError: ``data_root``, an image, a label map or an image-level label is
+            missing; no image is listed; an id is listed twice; a label is no class of
+            the data set; or ``label_maps`` is ground truth in training.
+        ConfigError: A transform of the pipeline is not registered, or not a transform.
     """
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ()
-    """Names of folders with ground-truth masks."""
+    """Names of the folders with ground-truth masks; they are refused in training."""
 
     has_label_maps: ClassVar[bool] = True
-    """Whether label maps of 8 bits are made of its images, which bounds the classes."""
+    """Whether label maps with 8 bits per pixel are made, which limit the number of classes."""
 
     fixed_classes: ClassVar[bool] = True
     """Whether the classes are those of a benchmark, whose evaluations count every class; of
     one's own data a class that no mask shows and nothing predicts is not in a mean."""
 
     how_to_get: ClassVar[str] = ''
-    """What to do when ``data_root`` is missing; ``{root}`` is its path."""
+    """End of the message for a missing ``data_root``: what to do; ``{root}`` is its path."""
 
     how_to_get_label_maps: ClassVar[str] = (
         'run the stage that writes it, or correct label_maps'
     )
-    """What to do when a label map is missing; ``{root}`` and ``{split}`` are filled in."""
+    """End of the message for a missing label map; ``{root}``, ``{split}`` are filled in."""
 
     def __init__(
         self,
@@ -113,7 +115,8 @@ class WSSSDataset(BaseDataset, ABC):
         """Refuses a subclass that is written against an earlier contract.
 
         Raises:
-            ConfigError: The class defines a name of :data:`FORMER_METHODS`, never called.
+            ConfigError: The class defines a method in :data:`FORMER_METHODS`, which is no
+                longer called.
         """
         super().__init_subclass__(**kwargs)
         former = [name for name in FORMER_METHODS if name in cls.__dict__]
@@ -130,13 +133,14 @@ class WSSSDataset(BaseDataset, ABC):
     def read_split(self) -> Listing:
         """Reads the images of :attr:`split` and their labels from :attr:`root`.
 
-        It is called once, when the data set is made. :attr:`root`, :attr:`split`,
-        :attr:`test_mode` and :attr:`label_map_folder` are set by then; the classes are
-        not, since they come from here. Pixels need not be read, and the base class
-        checks the rest: see :meth:`Listing.check`.
+        The constructor calls this method once. :attr:`root`, :attr:`split`,
+        :attr:`test_mode` and :attr:`label_map_folder` are set before; the classes are
+        not, since this method returns them. It need not read pixels. The base class
+        checks the listing with :meth:`Listing.check`.
 
         Raises:
-            DataError: The split cannot be read; names the file and what to do.
+            DataError: The split cannot be read; the message names the file and the
+                remedy.
         """
 
     @property
@@ -146,11 +150,11 @@ class WSSSDataset(BaseDataset, ABC):
 
     @property
     def ids(self) -> list[str]:
-        """Ids of all images, in order; made anew at each call."""
+        """Ids of all images, in order; every access builds a new list."""
         return [self.get_data_info(i)['img_id'] for i in range(len(self))]
 
     def image_path(self, index: int) -> Path:
-        """The file of image ``index``."""
+        """Path of the file of image ``index``."""
         return Path(self.get_data_info(index)['img_path'])
 
     def load_image(self, index: int) -> np.ndarray:
@@ -170,7 +174,7 @@ class WSSSDataset(BaseDataset, ABC):
         return read_image_size(self.image_path(index))
 
     def digest(self) -> str:
-        """A hash of the ids, labels and classes: what a result follows from."""
+        """A hash of the ids, image-level labels and classes, part of fingerprints."""
         content = hashlib.sha256(repr(self._metainfo['classes']).encode())
         for index in range(len(self)):
             info = self.get_data_info(index)
@@ -182,11 +186,11 @@ class WSSSDataset(BaseDataset, ABC):
         return self.get_data_info(index)['gt_label']
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Label map of image ``index``, ``(H, W)`` uint8, values checked.
+        """Label map of image ``index``, ``(H, W)`` uint8, with checked values.
 
         Raises:
-            DataError: The data set was made without ``label_maps``, or the map is
-                broken or has a value outside the classes.
+            DataError: The data set was made without ``label_maps``, or the map cannot be
+                decoded or holds a value that is neither a class nor 255 (ignored).
         """
         info = self.get_data_info(index)
         path = info.get('seg_map_path')
@@ -225,17 +229,17 @@ class WSSSDataset(BaseDataset, ABC):
     ) -> None:
         """Refuses ids that occur twice, and images that do not exist.
 
-        A :meth:`read_split` that fails on a file of labels may call it, so that a
-        missing image is not reported as a missing label.
+        A :meth:`read_split` that reads one file of labels per image may call this method
+        first, so that a missing image is reported as such and not as a missing label.
 
         Args:
-            ids: See :class:`Listing`.
-            images: Likewise.
-            source: Likewise.
+            ids: Ids of the images, as in :class:`Listing`.
+            images: Path of each image.
+            source: The file that lists the images; messages name it.
 
         Raises:
-            DataError: There are no ids or an id occurs twice, or, with
-                ``require_images``, an image is missing that is not left out.
+            DataError: ``ids`` is empty, an id occurs twice, or, with ``require_images``,
+                an image does not exist whose id is not in ``leave_out``.
         """
         check_ids(ids, source)
         if self.require_images:
@@ -274,7 +278,7 @@ class WSSSDataset(BaseDataset, ABC):
     def _label_map_folder(
         self, given: str | Path | None, allow_ground_truth: bool
     ) -> Path | None:
-        """The folder of label maps, if the law permits it."""
+        """The folder of label maps; refuses ground-truth masks in training."""
         if given is None:
             return None
         folder = self.root / given

@@ -1,7 +1,8 @@
-"""The machine that runs stages and knows none of them.
+"""The engine that runs stages; it imports no stage.
 
-What a stage is, what its result follows from, the record it leaves, the workers that
-share it, the images it goes on without, and the Runner that trains.
+It has the base class of stages, fingerprints and digests of what a result depends on,
+records of finished stages, worker processes, the list of images on which a stage failed,
+and the Runner that trains models.
 """
 
 from wsss_plugins.engine.record import StageRecord

@@ -1,4 +1,4 @@
-"""Which code the result of a stage follows from."""
+"""Digests of the code that the result of a stage depends on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EDITED = ', edited: '
 BASE_LIBRARIES = frozenset(
     {'torch', 'torchvision', 'timm', 'mmengine', 'mmcv', 'mmseg', 'numpy'}
 )
-"""Libraries that every result rests on; the supervision card has their versions."""
+"""Libraries that every result depends on; supervision cards hold their versions."""
 
 WITHOUT_RESULTS = frozenset(
     {
@@ -56,23 +56,23 @@ WITHOUT_RESULTS = frozenset(
         'structures.masks_read',
     }
 )
-"""Rooms and files of this package that change no artefact: messages, checks and cards."""
+"""Packages and modules that cannot change a stage's files: messages, checks and cards."""
 
 
 class CodeDigests:
-    """What the code says that a stage's config names; each module is read once.
+    """Computes digests of the code that a stage's config names; reads each module once.
 
-    Counted are the module of every class and function in the config, those of its base
-    classes, and the modules that these import, and so on:
+    The digests cover the module of every class and function in the config, the modules
+    of their base classes, and all modules that these import, directly or indirectly:
 
-    - of a *user's module* every function and class that it defines, as a hash of what
-      the source says (see :func:`~wsss_plugins.engine.module_source.read_source`);
-    - of a *module of this package* its revision in ``revisions.json`` where that is above
-      1, and a hash of the source where it is not the one that the revision is of: it was
-      edited here;
-    - of *another installed library* that a class of the config is from, its version.
+    - of a *user's module*, a hash of every function and class that it defines (see
+      :func:`~wsss_plugins.engine.module_source.read_source` for what the hash ignores);
+    - of a *module of this package*, its revision in ``revisions.json`` if it is above 1,
+      and a hash of the source if the source was edited after that revision;
+    - of *another installed library* that a class in the config belongs to, its version.
 
-    A module whose source cannot be found, such as that of a notebook, is ``'unknown'``.
+    A module whose source cannot be found, such as a notebook, has the digest
+    ``'unknown'``.
     """
 
     def __init__(self) -> None:
@@ -80,15 +80,16 @@ class CodeDigests:
         self._reached: dict[str, frozenset[str]] = {}
 
     def __call__(self, config: Any, kind: type) -> dict[str, str]:
-        """The code of a stage.
+        """Computes the digests of the code of a stage.
 
         Args:
-            config: Its config, with the training config that it names.
-            kind: Its class.
+            config: Config of the stage, with the content of its training config.
+            kind: Class of the stage.
 
         Returns:
-            A digest, revision or version by ``module:definition``, module or library; the
-            part of a user's module outside of its functions and classes is ``module:``.
+            Digests by ``module:definition`` (``module:`` stands for the statements of a
+            user's module outside of functions and classes), revisions by module, and
+            versions by library.
         """
         found: dict[str, str] = {}
         modules = {
@@ -102,7 +103,7 @@ class CodeDigests:
         return found
 
     def reached_from(self, module: str) -> frozenset[str]:
-        """The modules of users and of this package that a module relies on, and itself."""
+        """The module and all modules of users and of this package that it imports."""
         if module not in self._reached:
             seen: set[str] = set()
             pending = [module]
@@ -123,7 +124,7 @@ class CodeDigests:
             self._read[module] = None
             found = _find_source(module)
             if found is not None:
-                # One that cannot be parsed was edited since its import.
+                # A file that cannot be parsed was edited since it was imported.
                 with suppress(SyntaxError, RecursionError):
                     self._read[module] = read_source(*found)
         return self._read[module]
@@ -162,7 +163,7 @@ class CodeDigests:
 
 
 def read_revisions() -> dict[str, tuple[int, str]]:
-    """Revision and digest of each module of this package, see :class:`CodeDigests`."""
+    """Reads the revision of each module of this package, and the digest of its source."""
     if not REVISIONS_FILE.is_file():
         return {}
     content = json.loads(REVISIONS_FILE.read_text('utf-8'))
@@ -172,7 +173,7 @@ def read_revisions() -> dict[str, tuple[int, str]]:
 
 
 def write_revisions(revisions: Mapping[str, tuple[int, str]]) -> None:
-    """Writes what :func:`read_revisions` reads, a line for each module."""
+    """Writes the file that :func:`read_revisions` reads, one line for each module."""
     lines = (
         f'{json.dumps(module)}: [{revision}, {json.dumps(said)}]'
         for module, (revision, said) in sorted(revisions.items())
@@ -182,7 +183,7 @@ def write_revisions(revisions: Mapping[str, tuple[int, str]]) -> None:
 
 
 def package_digests() -> dict[str, str]:
-    """Digest of every module of this package that changes results, as it is now."""
+    """Digest of the present source of every module of this package that changes results."""
     found, sources = {}, CodeDigests()
     for path in sorted(FOLDER.rglob('*.py')):
         parts = path.relative_to(FOLDER.parent).with_suffix('').parts
@@ -194,10 +195,11 @@ def package_digests() -> dict[str, str]:
 
 
 def settled(code: Mapping[str, str]) -> dict[str, str]:
-    """The code of a record in today's words.
+    """Updates the digests of a record to the present revisions.
 
-    A module of this package that was edited when the record was made may have been given
-    a revision since, without another edit: it is the same code.
+    A module of this package that was edited when the record was made may have got a
+    revision since then without a further edit. Its digest is replaced by that revision,
+    since the code is the same.
     """
     words = dict(code)
     edited = {m: said for m, said in code.items() if EDITED in said}
@@ -211,7 +213,7 @@ def settled(code: Mapping[str, str]) -> dict[str, str]:
 
 
 def _callables(node: Any) -> Iterator[Any]:
-    """Every class and function in a config, and those that its ``type`` strings name."""
+    """Every class and function in a config, also those that ``type`` strings name."""
     if isinstance(node, Mapping):
         if isinstance(node.get('type'), str):
             yield find_type(node['type'])
@@ -227,7 +229,7 @@ def _callables(node: Any) -> Iterator[Any]:
 
 
 def _modules(given: Any) -> Iterator[str]:
-    """Names of the modules that a class and its bases, or a function, are from."""
+    """Names of the modules that define a function, or a class and its base classes."""
     for each in inspect.getmro(given) if inspect.isclass(given) else (given,):
         module = getattr(each, '__module__', None)
         if isinstance(module, str):
@@ -235,7 +237,7 @@ def _modules(given: Any) -> Iterator[str]:
 
 
 def _counts(module: str) -> bool:
-    """Whether a module is a user's, or one of this package that changes results."""
+    """Whether digests cover a module: a user's, or one of this package that changes results."""
     place = _place(module)
     if place != 'package':
         return place == 'user'
@@ -245,7 +247,7 @@ def _counts(module: str) -> bool:
 
 
 def _place(module: str) -> str:
-    """``'package'``, ``'library'``, ``'user'``, or ``'nowhere'`` for what counts nothing."""
+    """Origin of a module: 'package', 'library' or 'user'; 'nowhere' if none of these."""
     root = module.partition('.')[0]
     if root == PACKAGE:
         return 'package'
@@ -264,7 +266,7 @@ def _place(module: str) -> str:
 
 
 def _spec(module: str) -> Any:
-    """How Python finds a module; None where it does not."""
+    """The import specification of a module; None if Python does not find the module."""
     loaded = sys.modules.get(module)
     if loaded is not None and getattr(loaded, '__spec__', None) is not None:
         return loaded.__spec__
@@ -277,7 +279,7 @@ def _spec(module: str) -> Any:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module, or the folder of a package without one."""
+    """Path of a module's file, or of the folder of a package without ``__init__.py``."""
     spec = _spec(module)
     if spec is None:
         given = getattr(sys.modules.get(module), '__file__', None)
@@ -296,7 +298,7 @@ def _is_module(name: str) -> bool:
 
 
 def _find_source(module: str) -> tuple[str, str] | None:
-    """The text of a module and the package that its relative imports start from."""
+    """Source text of a module, and the package to which its relative imports refer."""
     outer = module.rpartition('.')[0]
     if module.startswith(f'{PACKAGE}.'):
         file = FOLDER.joinpath(*module.split('.')[1:])
@@ -316,7 +318,7 @@ def _find_source(module: str) -> tuple[str, str] | None:
 
 
 def _version(module: str) -> dict[str, str]:
-    """Name and version of the distribution that a module of a library is from."""
+    """Name and version of the installed distribution that contains a module."""
     root = module.partition('.')[0]
     if root in BASE_LIBRARIES:
         return {}

@@ -1,4 +1,4 @@
-"""Images that a stage goes on without: named at once, counted at the end."""
+"""Images on which a stage fails: they are reported, left out and counted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from wsss_plugins.structures.layout import FAILURES_FILE
 
 
 class Failures:
-    """What went wrong with single images while a stage goes on with the others.
+    """Collects the images on which a stage fails while it processes the others.
 
-    The stage gives the count that :meth:`write` returns as its metric ``failed``; under
-    ``--strict`` the pipeline ends there with an error, see :class:`Pipeline`. A stage
-    that reads this one leaves these images out too, see :func:`without_failed`.
+    The stage reports the number that :meth:`write` returns as its metric ``failed``. With
+    ``--strict`` the pipeline then ends with an error, see :class:`Pipeline`. Stages that
+    read this stage leave the same images out, see :func:`without_failed`.
 
     Args:
         out: Folder of the stage.
-        bar: Its progress bar, which must be open.
+        bar: Progress bar of the stage, which must be open.
     """
 
     def __init__(self, out: Path, bar: ProgressBar) -> None:
@@ -33,30 +33,30 @@ class Failures:
         self.reasons: dict[str, str] = {}
 
     def add(self, name: str, reason: str) -> None:
-        """Says that image ``name`` is left out, and why: a line that names the file."""
+        """Prints that image ``name`` is left out, with the reason, and records it."""
         self.bar.say(f'{self.out.name}: {name} left out: {reason}')
-        # The list does not depend on where the work dir lies.
+        # Paths are relative to the work dir, so that the list does not depend on it.
         self.reasons[name] = reason.replace(f'{self.out.parent}{os.sep}', '')
 
     @contextmanager
     def leaving_out(self, name: str) -> Iterator[None]:
-        """Turns a ``DataError`` of the block into a failure of image ``name``."""
+        """Records a ``DataError`` that the block raises as a failure of image ``name``."""
         try:
             yield
         except DataError as error:
             self.add(name, str(error))
 
     def write(self, ids: Sequence[str]) -> int:
-        """Lists the failures of all workers in ``failures.json``; every worker calls it.
+        """Writes the failures of all workers to ``failures.json``; every worker calls it.
 
         Args:
-            ids: All images of the stage, in order.
+            ids: Ids of all images of the stage, in order.
 
         Returns:
-            How many failed.
+            Number of images that failed.
 
         Raises:
-            DataError: All of them failed.
+            DataError: All images failed.
         """
         found = {
             name: why for part in gather(self.reasons) for name, why in part.items()
@@ -74,19 +74,19 @@ class Failures:
                 f'{self.out.name}: {len(reasons)} of {len(ids)} images failed, see {path}'
             )
         elif rank() == 0:
-            path.unlink(missing_ok=True)  # of an earlier run
+            path.unlink(missing_ok=True)  # the list of an earlier run
         return len(reasons)
 
 
 def without_failed(dataset: Mapping[str, Any], *stages: Path) -> dict[str, Any]:
-    """The config of a data set without the images that earlier stages went on without.
+    """Changes the config of a data set to leave out images on which stages failed.
 
     Args:
-        dataset: Its config.
-        stages: Folders of the stages whose artefacts are read.
+        dataset: Config of the data set.
+        stages: Folders of the stages whose files are read.
 
     Returns:
-        The config, with ``leave_out`` if there are any.
+        A copy of the config; it has ``leave_out`` if a stage failed on an image.
     """
     paths = [stage / FAILURES_FILE for stage in stages]
     failed = {name for path in paths if path.is_file() for name in load_json(path)}

@@ -1,4 +1,4 @@
-"""What the result of a stage follows from, as a hash."""
+"""Fingerprints: hashes of the config, seed and data that a stage's result depends on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from wsss_plugins.registry import DATASETS, MOVED, build_as
 _FORMER = {now: former for former, now in MOVED.items()}
 
 DECLARED = 'pretrained_supervision'
-"""Key of a training config: what the weights it names were learnt from."""
+"""Key of a training config that declares what its initial weights were trained on."""
 
 
 def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
-    """A hash of all that a stage's result follows from.
+    """A hash of the config, the seed and the inputs that a stage's result depends on.
 
     Args:
         config: The config of the stage.
-        seed: The seed of the experiment.
-        inputs: Fingerprint of each stage it reads.
+        seed: Random seed of the experiment.
+        inputs: Fingerprint of each stage that the stage reads, by name.
 
     Returns:
         16 hexadecimal digits.
@@ -39,7 +39,10 @@ def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
 
 
 def by_former_paths(node: Any) -> Any:
-    """``node`` with moved plug-ins under their former paths: a move changes no result."""
+    """Replaces paths of moved plug-ins by their former paths.
+
+    Fingerprints thus stay the same when a plug-in moves to another module.
+    """
     if isinstance(node, dict):
         return {key: by_former_paths(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -48,20 +51,25 @@ def by_former_paths(node: Any) -> Any:
 
 
 def without_remarks(config: Mapping[str, Any], speed: Collection[str]) -> Any:
-    """A stage's config without what no result depends on."""
-    says = {k: v for k, v in config.items() if k not in speed}
-    if isinstance(says.get('config'), Mapping):
-        says['config'] = {k: v for k, v in says['config'].items() if k != DECLARED}
-    return says
+    """A stage's config without the keys that change no result.
+
+    Args:
+        config: Config of the stage.
+        speed: Names of arguments that change only how fast the stage runs.
+    """
+    kept = {k: v for k, v in config.items() if k not in speed}
+    if isinstance(kept.get('config'), Mapping):
+        kept['config'] = {k: v for k, v in kept['config'].items() if k != DECLARED}
+    return kept
 
 
 class DataDigests:
-    """Digest of every data set that a config names; each is made once.
+    """Computes the digest of every data set in a config; builds each data set once.
 
-    Label maps to train on are left out: a stage makes them.
+    Label maps for training are ignored, since an earlier stage makes them.
 
     Args:
-        index: Hashes of files that are known; by default those of this machine.
+        index: Known hashes of files; by default those that are stored on this machine.
     """
 
     def __init__(self, index: ContentIndex | None = None) -> None:
@@ -71,14 +79,15 @@ class DataDigests:
         self._contents: dict[tuple[str, str], Content] = {}
 
     def __call__(self, config: dict[str, Any], images: bool = True) -> list[str]:
-        """Makes every data set that ``config`` names, and so checks it.
+        """Builds every data set in ``config``, which checks it, and returns the digests.
 
         Args:
-            config: The config of a stage.
-            images: Whether to refuse an image that is missing.
+            config: Config of a stage.
+            images: True to raise an error if an image does not exist.
 
         Raises:
-            DataError: A mistake in the data.
+            DataError: A data set cannot be read, see
+                :class:`~wsss_plugins.datasets.WSSSDataset`.
         """
         digests = []
         for node in dataset_configs(config):
@@ -93,7 +102,7 @@ class DataDigests:
     def named(
         self, config: dict[str, Any], images: bool = True
     ) -> tuple[tuple[str, str], ...]:
-        """The same with what each data set is called for people; the arguments likewise."""
+        """Pairs of a data set's name for messages and its digest; arguments as in a call."""
         names = [_name(n) for n in dataset_configs(config)]
         return tuple(zip(names, self(config, images), strict=False))
 

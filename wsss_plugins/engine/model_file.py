@@ -1,9 +1,9 @@
-"""The config of a trained model, kept beside its weights as data that is never run.
+"""The config of a trained model, stored beside its weights as data that is never run.
 
-A folder of a trained model may come from somebody else. Its ``model.json`` says how the
-network is built; a type in it is looked up in the registries, so a name such as
-``os.system`` is an unknown plug-in, not a call. ``model.py``, which versions before
-``model.json`` wrote, is read as text: assignments of literal values and nothing else.
+The folder of a trained model may come from another person. Its ``model.json`` describes
+how the network is built. A type in it is looked up in the registries, so that a name
+such as ``os.system`` is an unknown plug-in and not a call. Earlier versions wrote
+``model.py``; it is read as text, and only assignments of literal values are accepted.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.layout import FORMER_MODEL_FILE, MODEL_FILE
 
 STARTS = ('pretrained', 'init_cfg')
-"""Keys of weights that a network begins with, which its trained weights replace."""
+"""Keys of initial weights; they are ignored, since trained weights replace these."""
 
 
 def save_model_config(
     model: Mapping[str, Any], folder: Path, classes: Sequence[str] = ()
 ) -> None:
-    """Writes the config of a model beside its weights, without those it began with.
+    """Writes the config of a model beside its weights, without its initial weights.
 
     Args:
-        model: The config.
-        folder: Where the weights are.
-        classes: Names of the foreground classes, where they are known.
+        model: Config of the model.
+        folder: Folder of the weights.
+        classes: Names of the foreground classes, if they are known.
     """
     content = dict(model=plain(model))
     for key in STARTS:
@@ -45,19 +45,19 @@ def save_model_config(
 
 
 def has_model_config(folder: Path) -> bool:
-    """Whether ``folder`` says how its model is built."""
+    """Whether ``folder`` has a file with the config of its model."""
     return any((folder / name).is_file() for name in (MODEL_FILE, FORMER_MODEL_FILE))
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
-    """Reads the config of the model in ``folder``; none of its text is run.
+    """Reads the config of the model in ``folder``; nothing in the file is run.
 
     Args:
-        folder: Folder of a training.
+        folder: Folder of a trained model.
 
     Returns:
-        ``model``, whose types are classes, and perhaps ``classes``, names of the
-        foreground classes.
+        A dict with ``model``, in which types are classes, and, if the file has them,
+        ``classes``, the names of the foreground classes.
 
     Raises:
         CheckpointError: The folder has no config of a model, or the config names a type that
@@ -90,10 +90,10 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def _class_of(given: Any, path: Path) -> Any:
-    """The registered class, or network of an imported module, that a type names.
+    """The class that a type names: a registered one, or a network that is imported already.
 
-    A network that a config of this run imports without registering it is known as well;
-    nothing is imported because a file names it.
+    The second case serves configs that import a network without registering it. No module
+    is imported because the file names it.
     """
     name = MOVED.get(given, given) if isinstance(given, str) else None
     found = None if name is None else registered(name)
@@ -112,10 +112,11 @@ def _class_of(given: Any, path: Path) -> Any:
 
 
 def _literals(path: Path) -> dict[str, Any]:
-    """The assignments of a config in Python whose values are literals or ``dict(...)``.
+    """Reads the assignments of a Python config whose values are literals or ``dict(...)``.
 
     Raises:
-        CheckpointError: The file holds another statement; names the line.
+        CheckpointError: The file cannot be parsed, or holds a statement that is no such
+            assignment; the message names its line.
     """
     try:
         tree = ast.parse(path.read_text('utf-8'))
@@ -140,10 +141,10 @@ def _literals(path: Path) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal, or of a call of ``dict`` with literals by name.
+    """The value of a literal, or of a call of ``dict`` with keyword arguments.
 
     Raises:
-        ValueError: The expression is neither.
+        ValueError: The expression is neither a literal nor such a call.
     """
     if isinstance(node, ast.Call):
         names = [word.arg for word in node.keywords]
@@ -162,13 +163,14 @@ def _literal(node: ast.expr) -> Any:
 
 
 def modules_of(folders: Iterable[Path]) -> tuple[str, ...]:
-    """Modules of the types that the models in ``folders`` name, all of them imported here.
+    """Names of the modules that define the types of the models in ``folders``.
 
-    Another process imports them before it loads the models. A folder without a model has
-    none; loading it says what is missing.
+    Another process must import these modules before it loads the models. Folders without
+    a model are skipped here; loading them raises an error.
 
     Raises:
-        CheckpointError: A config cannot be read, see :func:`read_model_config`.
+        CheckpointError: The config of a model cannot be read, see
+            :func:`read_model_config`.
     """
     found: set[str] = set()
     for folder in filter(has_model_config, folders):

@@ -1,4 +1,4 @@
-"""What the source of a module says, without comments, docstrings, layout and messages."""
+"""Hashes of a module's source, without comments, docstrings, layout and messages."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# Of a syntax tree: how a word was written, and what type checkers read.
+# Fields of a syntax tree that hold notation, or comments for type checkers.
 _UNSAID = frozenset({'ctx', 'kind', 'type_comment', 'type_ignores'})
 
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """What one module defines and imports.
+    """The definitions and imports of one module.
 
     Attributes:
-        digests: A hash of each top-level function and class by its name; under '' that of
-            everything else, such as constants.
-        imports: ``(module, name)`` of each import anywhere in it; the name is None for a
-            whole module, and '*' for all of its names.
-        exported: The same of each name that it only passes on, by that name.
+        digests: Hash of each top-level function and class, by name; '' has the hash of
+            all other statements, such as constants.
+        imports: ``(module, name)`` for each import anywhere in the module; the name is
+            None if the whole module is imported, and '*' for all of its names.
+        exported: ``(module, name)`` of each name that a ``from`` import defines, by the
+            name it has in this module.
     """
 
     digests: dict[str, str]
@@ -30,22 +31,22 @@ class ModuleSource:
 
     @property
     def digest(self) -> str:
-        """One hash of all that it defines."""
+        """One hash of all digests."""
         return _hash(repr(sorted(self.digests.items())))
 
 
 def read_source(text: str, package: str) -> ModuleSource:
-    """Reads the source of a module.
+    """Computes the hashes of a module's source.
 
-    Comments, docstrings, layout, the order of definitions and of imports, imports for
-    type checking alone and the arguments of raised errors are not part of what it says.
+    The hashes ignore comments, docstrings, layout, the order of definitions and of
+    imports, imports only for type checking, and the arguments of raised errors.
 
     Args:
         text: The source.
-        package: Dotted name of the package that relative imports start from.
+        package: Dotted name of the package to which relative imports refer.
 
     Raises:
-        SyntaxError: The file is not valid Python.
+        SyntaxError: ``text`` is not valid Python.
     """
     body = list(_statements(ast.parse(text).body))
     said: dict[str, list[str]] = {'': []}
@@ -71,7 +72,7 @@ def read_source(text: str, package: str) -> ModuleSource:
 
 
 def _statements(body: list[Any]) -> Iterator[ast.AST]:
-    """The statements of a block that do something."""
+    """The statements of a block, without docstrings and imports for type checking."""
     for node in body:
         if _is_text(node):
             continue
@@ -82,7 +83,7 @@ def _statements(body: list[Any]) -> Iterator[ast.AST]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Whether a statement is a docstring, of whatever stands before it."""
+    """Whether a statement is only a string, such as a docstring."""
     value = getattr(node, 'value', None)
     return (
         isinstance(node, ast.Expr)
@@ -92,7 +93,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _said(node: Any) -> str:
-    """A syntax tree as text; like ``ast.dump``, but the same in every Python version."""
+    """Text of a syntax tree, like ``ast.dump`` but the same in every Python version."""
     if isinstance(node, list):
         return '[' + ','.join(map(_said, node)) + ']'
     if not isinstance(node, ast.AST):
@@ -109,7 +110,7 @@ def _said(node: Any) -> str:
 
 
 def _lines(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """An import as one line for each name."""
+    """One line of text for each name that an import defines."""
     start = ''
     if isinstance(node, ast.ImportFrom):
         start = f'from {"." * node.level}{node.module or ""} '
@@ -118,7 +119,7 @@ def _lines(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, str | None]]:
-    """What a statement and the statements in it import."""
+    """Modules and names that a statement, or a statement inside it, imports."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, None) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -131,7 +132,7 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _module(node: ast.ImportFrom, package: str) -> str:
-    """Dotted name of the module that a ``from`` import reads."""
+    """Dotted name of the module from which a ``from`` import takes names."""
     base = package.split('.')[: -node.level + 1 or None] if node.level else []
     return '.'.join([*base, *filter(None, [node.module])])
 

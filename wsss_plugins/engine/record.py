@@ -1,4 +1,4 @@
-"""What a finished stage leaves in writing: its metrics and how they were made."""
+"""Records of stages: a file with the metrics of a stage and how they were made."""
 
 from __future__ import annotations
 
@@ -27,32 +27,34 @@ class StageRecord:
     """The record of one stage.
 
     Attributes:
-        stage: Its name.
-        kind: Its class.
-        fingerprint: Hash of its config, the seed, the data and its inputs.
-        inputs: Fingerprint of each stage it read.
+        stage: Name of the stage.
+        kind: Name of the stage's class.
+        fingerprint: Hash of the config, the seed, the data and the inputs.
+        inputs: Fingerprint of each stage that was read, by name.
         seed: Random seed of the experiment.
-        done: False while it runs or after it was interrupted.
-        metrics: What it measured.
-        provenance: How, for people to read.
-        seconds: Time it took, in this last run.
-        finished: Local time of its end, ISO 8601.
+        done: False while the stage runs, and after it was interrupted.
+        metrics: Metrics that the stage returned.
+        provenance: How the metrics were made, for people to read.
+        seconds: Duration of the last run.
+        finished: Local time at which the last run ended, ISO 8601.
         environment: Versions, commit, machine and number of workers.
-        card: The supervision card of the metrics, as JSON knows it; None for a stage that
-            measures nothing, and in records of versions without cards.
-        code: The code that made the result, see
-            :class:`~wsss_plugins.engine.code_digests.CodeDigests`; None in records of
-            versions that did not record it.
-        accepted: Other code for which the result is kept nevertheless: the user said
-            ``--accept-code``, or the code that made it is not known.
-        result: Name of the result, which those who read it note; '' in such records.
-        reads: Result of each stage it read, by its name; empty in such records.
-        redone: How often it was done again with ``--redo``.
-        data: Hash of the files that it read from outside of the work dir, by what they are,
-            see :class:`~wsss_plugins.engine.contents.Content`; None in records of versions
-            that did not record it.
-        data_noted: Whether ``data`` was noted after the result was made, by a version
-            which records it.
+        card: Supervision card of the metrics, as JSON. None for a stage that measures
+            nothing, and in records that were written by versions without cards.
+        code: Digests of the code that made the result, see
+            :class:`~wsss_plugins.engine.code_digests.CodeDigests`. None in records that
+            were written by versions without these digests.
+        accepted: Digests of other code for which the result is kept, because of
+            ``--accept-code`` or because the code that made the result is not known.
+        result: Name of the result, which the records of later stages repeat. '' in
+            records that were written by versions without code digests.
+        reads: Name of the result of each stage that was read, by name of the stage. Empty
+            in records that were written by versions without code digests.
+        redone: How often the stage was run again with ``--redo``.
+        data: Hash of the files that the stage read from outside of the work dir, by kind of
+            file, see :class:`~wsss_plugins.engine.contents.Content`. None in records that
+            were written by versions without these hashes.
+        data_noted: True if ``data`` was computed after the result was made, because a
+            version without these hashes made it.
     """
 
     stage: str
@@ -77,17 +79,17 @@ class StageRecord:
 
     @property
     def result_name(self) -> str:
-        """Name of the result; of an earlier version's, the fingerprint."""
+        """Name of the result; in a record of an earlier version, the fingerprint."""
         return self.result or self.fingerprint
 
     @property
     def results_read(self) -> dict[str, str]:
-        """Name of the result of each stage it read."""
+        """Name of the result of each stage that was read, by name of the stage."""
         return self.reads if self.result else self.inputs
 
     @property
     def supervision(self) -> SupervisionCard | None:
-        """The supervision card; None when there is none to trust."""
+        """The supervision card; None if the record has none or it cannot be read."""
         try:
             return None if self.card is None else card_from_json(self.card)
         except DataError:
@@ -99,7 +101,7 @@ class StageRecord:
 
     @classmethod
     def load(cls, folder: Path) -> StageRecord | None:
-        """Reads the record of a stage's folder, or None when there is none to trust."""
+        """Reads the record in a stage's folder; None if it is missing or damaged."""
         try:
             return cls(**load_json(folder / RECORD_FILE))
         except (DataError, TypeError):
@@ -129,11 +131,11 @@ def environment(workers: int) -> dict[str, Any]:
 
 @cache
 def _commit() -> str:
-    """The commit of the source tree, with ``+changes`` when it has any."""
+    """The commit of the source tree, followed by ``+changes`` if files were edited."""
     folder = Path(wsss_plugins.__file__).parent
 
     def git(*arguments: str) -> str:
-        """What a command of git prints."""
+        """Runs a command of git and returns its output."""
         command = ['git', '-C', str(folder), *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""mmengine's Runner with checkpoints that hold no code, and exact resumption."""
+"""A Runner of mmengine whose checkpoints hold no code and whose trainings resume exactly."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
 @RUNNERS.register_module()
 class WSSSRunner(Runner):
-    """A Runner whose checkpoints are tensors and plain values only.
+    """A Runner whose checkpoints hold only tensors and plain values.
 
-    They load under ``weights_only=True``, are written to a temporary name and renamed.
-    Distributed training works on CPUs too, and the console shows progress and
-    warnings only; the log file has everything. The config may have ``pretrained``, a
-    dict of weight files by the name of a part of the model (``{'backbone': FILE}``).
+    Checkpoints can be loaded with ``weights_only=True``; they are written to a temporary
+    name and renamed. Distributed training also works on CPUs. The console shows only
+    progress and warnings; the log file has all messages. The config may have
+    ``pretrained``, a dict from names of parts of the model to weight files
+    (``{'backbone': FILE}``).
 
     Attributes:
         weights_metadata: Texts for the header of the file of final weights.
@@ -43,7 +44,7 @@ class WSSSRunner(Runner):
     weights_metadata: Mapping[str, str] = {}
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """As mmengine's, with warnings only on the console."""
+        """Builds mmengine's logger, and limits the console to warnings."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
@@ -67,7 +68,7 @@ class WSSSRunner(Runner):
         )
 
     def _init_model_weights(self) -> None:
-        """As mmengine's, then the files that the config's ``pretrained`` names by part."""
+        """Initialises as mmengine does, then loads the files in ``pretrained``."""
         super()._init_model_weights()
         for part, file in self.cfg.get('pretrained', {}).items():
             module = self.bare_model.get_submodule(part)
@@ -75,10 +76,11 @@ class WSSSRunner(Runner):
             self.logger.info(f'{part} from {file}: {report}')
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """As mmengine's, with one line where the schedule does not fit the training.
+        """Builds the schedules as mmengine does; an error becomes one line with a remedy.
 
         Raises:
-            ConfigError: A schedule that begins after its end, say.
+            ConfigError: mmengine refuses a schedule, such as one whose ``begin`` is not
+                before its ``end``.
         """
         try:
             return super().build_param_scheduler(scheduler)
@@ -100,10 +102,11 @@ class WSSSRunner(Runner):
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', strict: bool = True, **_: Any
     ) -> dict[str, Any]:
-        """Loads weights, or one of our own checkpoints.
+        """Loads weights, or a checkpoint of this Runner.
 
         Raises:
-            CheckpointError: Missing, unsafe, damaged or of another model.
+            CheckpointError: The file is missing, holds pickled code, is damaged, or its
+                weights do not fit the model.
         """
         weights = read_weights(filename)
         report = load_weights(self.bare_model, weights, str(filename), strict)
@@ -113,7 +116,7 @@ class WSSSRunner(Runner):
         return content if 'meta' in content else {'meta': {}, 'state_dict': content}
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Continues one of our own checkpoints.
+        """Resumes training from a checkpoint of this Runner.
 
         Raises:
             CheckpointError: The checkpoint holds weights only, without the state of a
@@ -133,7 +136,7 @@ class WSSSRunner(Runner):
         by_epoch: bool = True,
         **_: Any,
     ) -> None:
-        """Writes weights, optimiser and schedules; first worker only."""
+        """Writes weights, optimiser and schedules; only the first worker writes."""
         if rank() != 0:
             return
         content: dict[str, Any] = {
@@ -157,20 +160,20 @@ class WSSSRunner(Runner):
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a schedule; objects it also keeps are made anew on resume."""
+    """The plain values in the state of a schedule; resuming rebuilds the other objects."""
     kinds = (int, float, str, bool, type(None), list, tuple, dict)
     return {key: value for key, value in state.items() if isinstance(value, kinds)}
 
 
 @HOOKS.register_module()
 class ResumePointHook(Hook):
-    """Keeps one file to resume from, and the final weights.
+    """Writes a checkpoint to resume from, and the final weights.
 
     ``resume.pth`` is replaced after every ``interval`` epochs; ``weights.safetensors``
     is written when training ends.
 
     Args:
-        interval: Epochs between two resume points.
+        interval: Number of epochs between two checkpoints.
     """
 
     priority = 'VERY_LOW'
@@ -179,7 +182,7 @@ class ResumePointHook(Hook):
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Writes the resume point."""
+        """Writes ``resume.pth``."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(
             runner
         ):
@@ -196,12 +199,13 @@ class ResumePointHook(Hook):
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Starts every epoch from a random state that follows from seed, epoch and process.
+    """Seeds every epoch from the random seed, the number of the epoch and the worker.
 
-    A run that was killed and resumed at an epoch then goes on exactly as one that was not:
-    dropout and shuffling do not depend on the past. Samples are told seed and epoch, and
-    do not depend on the process either (``SeededSamples``). The data loader has a
-    generator of its own, so a model draws the same with workers and without.
+    Dropout and shuffling of an epoch then do not depend on earlier epochs, so that a run
+    that is killed and resumed gives the same result as an uninterrupted one. Samples
+    depend on seed and epoch but not on the worker (``SeededSamples``). The data loader has
+    a generator of its own, so that the model draws the same random numbers whatever the
+    number of its processes.
     """
 
     priority = 'VERY_HIGH'
@@ -222,10 +226,10 @@ class EpochSeedHook(Hook):
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how far training is, with the loss, and stops when that is no number.
+    """Shows the progress of training and the loss; stops if the loss is NaN or infinite.
 
     Args:
-        description: A few words in front of the bar.
+        description: Text in front of the progress bar.
     """
 
     priority = 'LOW'
@@ -247,10 +251,10 @@ class ProgressHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Counts one step; refuses to go on when the loss is no number.
+        """Advances the bar by one iteration; stops if the loss is NaN or infinite.
 
         Raises:
-            UserError: The loss is infinite or NaN.
+            UserError: The loss is NaN or infinite.
         """
         loss = float(outputs['loss'].detach())
         if not math.isfinite(loss):
@@ -269,9 +273,10 @@ class ProgressHook(Hook):
 
 
 def worker_init(worker_id: int, **_: Any) -> None:
-    """Keeps a data loader's worker on one thread.
+    """Limits a process of a data loader to one thread.
 
-    Its random state is torch's own, which follows from the epoch's, and is replaced for
-    every sample; mmengine's default would give every epoch the same.
+    It does not seed the process, as mmengine's default does, which would give every epoch
+    the same random numbers: torch seeds the process from the state of the epoch, and
+    ``SeededSamples`` seeds every sample.
     """
     torch.set_num_threads(1)

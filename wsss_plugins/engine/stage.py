@@ -1,4 +1,4 @@
-"""What a stage of a pipeline is."""
+"""The base class of the stages of a pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsss_plugins.structures.measured import Measured
 
 
 class Stage(ABC):
-    """One step of a pipeline: from the folders of earlier stages to a folder of its own.
+    """One step of a pipeline, which reads folders of earlier stages and writes its own.
 
     A subclass names the stages it reads in :attr:`inputs` and does its work in
     :meth:`run`, which every worker calls.
@@ -22,15 +22,20 @@ class Stage(ABC):
         name: Name of the stage and of its folder.
 
     Attributes:
-        inputs: Names of the stages it reads.
+        inputs: Names of the stages that this stage reads.
         seed: Random seed of the experiment, set by the pipeline.
-        begun: Card of what the stage begins with, set before it runs on the first worker
-            by :func:`~wsss_plugins.provenance.run_with_card`.
+        begun: Supervision card of the stage's inputs and initial weights.
+            :func:`~wsss_plugins.provenance.run_with_card` sets it on the first worker
+            before the stage runs.
+
+    Raises:
+        ConfigError: ``name`` is not made of letters, digits and underscores, or begins
+            with a digit.
     """
 
     needs_every_image: ClassVar[bool] = True
-    """Whether an image that is missing is refused before any work; False where the stage
-    goes on without, see :class:`~wsss_plugins.engine.failures.Failures`, or reads none."""
+    """True if a missing image is an error before any stage runs. False if the stage skips
+    missing images (see :class:`~wsss_plugins.engine.failures.Failures`), or reads none."""
 
     reads_photos: ClassVar[bool] = True
     """Whether it reads the photos of its data sets, so that it runs again after a change of
@@ -41,7 +46,7 @@ class Stage(ABC):
     so that a change of a mask does not run it again."""
 
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
-    """Arguments that change how fast it is and nothing else, such as ``workers``."""
+    """Names of arguments that change only the speed, such as ``workers``."""
 
     def __init__(self, name: str) -> None:
         if not name.isidentifier():
@@ -56,18 +61,18 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Does the work; when it was interrupted, goes on with what is there.
+        """Does the work of the stage; continues from existing files after an interruption.
 
         Args:
-            out: Folder to write to, and nowhere else.
-            inputs: Folder of each stage of :attr:`inputs`.
+            out: Folder of this stage. The stage writes nowhere else.
+            inputs: Folder of each stage in :attr:`inputs`, by name.
 
         Returns:
-            The metrics, as plain numbers, the same for every worker.
+            The metrics, as plain numbers, equal on every worker.
         """
 
     def parts(self) -> Sequence[object]:
-        """The seed heads and refiners that this stage applies, for the card to name."""
+        """The seed heads and refiners that this stage applies; the card names them."""
         return ()
 
     def files_read(self) -> Mapping[str, Sequence[Path]]:
@@ -80,23 +85,28 @@ class Stage(ABC):
         return {}
 
     def measured(self) -> Measured | None:
-        """What this stage declares of its results for their supervision card.
+        """What this stage declares about its results, for their supervision card.
 
-        The images, the thresholds, the views and the image-level labels that it was told,
-        see :class:`~wsss_plugins.structures.measured.Measured`. By default nothing: the
-        card is then that of the first stage it reads, with the images of its config and
-        the masks that it is seen to read. None for a stage that only shows what others
-        measured.
+        It declares the images, the thresholds, the views and the image-level labels that
+        it uses, see :class:`~wsss_plugins.structures.measured.Measured`. By default it
+        declares nothing: the card is then that of the first stage in :attr:`inputs`, with
+        the images in this stage's config and the masks that are loaded while it runs. A
+        stage that measures nothing, such as a report, returns None and gets no card.
         """
         return Measured()
 
     def provenance(self) -> dict[str, Any]:
-        """What :meth:`measured` declares, for people to read; goes into the record."""
+        """The declaration of :meth:`measured` as plain JSON, which the record holds."""
         measured = self.measured()
         return {} if measured is None else measured.words()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuses methods that the contract had before, since nothing asks them."""
+        """Refuses a subclass with a method that an earlier contract had.
+
+        Raises:
+            ConfigError: The class defines ``card`` or ``ground_truth_files``, which are no
+                longer called.
+        """
         super().__init_subclass__(**kwargs)
         for name in {'card', 'ground_truth_files'} & {*vars(cls)}:
             raise ConfigError(

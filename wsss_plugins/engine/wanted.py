@@ -1,4 +1,4 @@
-"""What the result of a stage must be of to be kept, and what speaks against it."""
+"""Whether the result in a work dir is up to date, and what has changed if it is not."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from wsss_plugins.structures.layout import CONFIG_FILE
 
 NO_COPY = 'config or data (the version that ran it kept no copy of them)'
 MOST = 3
-"""Of how many differences of one kind each is told."""
+"""Number of differences of one kind that a message lists."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a stage's result follows from, as of now.
+    """All that the present result of a stage depends on.
 
     Attributes:
-        fingerprint: Hash of its config, the seed, the data and its inputs.
+        fingerprint: Hash of the config, the seed, the data and the inputs.
         seed: Random seed of the experiment.
-        inputs: Fingerprint of each stage it reads.
-        reads: Name of the result of each stage it reads.
-        code: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
-        config: Its config as plain values.
-        data: Digest of each data set, with its name.
-        contents: The files that it reads from outside of the work dir.
+        inputs: Fingerprint of each stage that is read, by name.
+        reads: Name of the result of each stage that is read, by name of the stage.
+        code: Digests of the code, see
+            :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
+        config: Config of the stage as plain values.
+        data: Name and digest of each data set.
+        contents: Files that the stage reads from outside of the work dir, by kind of file.
     """
 
     fingerprint: str
@@ -47,7 +48,11 @@ class Wanted:
     contents: Mapping[str, Content] = field(default_factory=dict)
 
     def result(self, redone: int) -> str:
-        """Name of the result that a run gives, the same for whoever runs it."""
+        """Name of the result: a hash of all that it depends on.
+
+        Args:
+            redone: How often the stage was run again with ``--redo``.
+        """
         content: list[Any] = [
             self.fingerprint,
             dict(self.reads),
@@ -59,11 +64,11 @@ class Wanted:
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def is_met_by(self, record: StageRecord, any_code: bool = False) -> bool:
-        """Whether the result of a record is the wanted one, or an unfinished part of it.
+        """Whether the result of a record, finished or interrupted, is up to date.
 
         Args:
-            record: Of the stage.
-            any_code: Whether the code is no matter.
+            record: Record of the stage.
+            any_code: True to accept a result of other code.
         """
         return (
             record.fingerprint == self.fingerprint
@@ -77,9 +82,9 @@ class Wanted:
         return record.code is not None and settled(record.code) == dict(self.code)
 
     def has_code(self, record: StageRecord) -> bool:
-        """Whether the code is what made the result, or what it was accepted for.
+        """Whether the present code made the result, or the result was accepted for it.
 
-        A record of a version that did not record the code counts as unchanged.
+        A record that was written by a version without code digests counts as unchanged.
         """
         known = [settled(c) for c in (record.code, record.accepted) if c is not None]
         return not known or dict(self.code) in known
@@ -97,7 +102,7 @@ class Wanted:
         return record.data is None or record.data == self.digests
 
     def against(self, record: StageRecord, folder: Path) -> list[str]:
-        """Why the result of a record in ``folder`` is not the wanted one, in words."""
+        """Why the result of a record in ``folder`` is not up to date, a text per reason."""
         found = []
         if record.seed != self.seed:
             found.append(f'seed: {record.seed} → {self.seed}')
@@ -117,7 +122,7 @@ class Wanted:
         return found or [NO_COPY if copy is None else 'config or data']
 
     def keep_copy(self, folder: Path) -> None:
-        """Writes the config and the data beside the record, to tell differences later."""
+        """Writes config and data beside the record, so that later runs can name changes."""
         save_json(folder / CONFIG_FILE, self._copy)
         self.keep_contents(folder.parent)
 
@@ -148,11 +153,12 @@ class Wanted:
 
 
 def code_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What of the code differs, a text for each module of several functions.
+    """Describes the differences between two sets of code digests, a text per module.
 
     Args:
-        before: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
-        now: The same.
+        before: Earlier digests, see
+            :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
+        now: Present digests.
     """
     words: dict[str, list[str]] = {}
     modules = [{key.partition(':')[0] for key in code} for code in (before, now)]
@@ -200,7 +206,7 @@ def _data_changes(before: list[Any], now: list[Any]) -> list[str]:
 
 
 def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of all that is neither a dict nor a list of dicts."""
+    """Dotted key and value of every value that is neither a dict nor a nested list."""
     nested = isinstance(node, list) and any(isinstance(v, dict | list) for v in node)
     if not (isinstance(node, dict) or nested) or not node:
         yield path, node

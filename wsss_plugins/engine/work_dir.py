@@ -1,4 +1,4 @@
-"""The folder of an experiment: whose it is, and results of other configs set aside."""
+"""The work dir of an experiment: its owner, and earlier results that are kept aside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wsss_plugins.structures.layout import (
 
 
 def claim(work_dir: Path, experiment: str) -> None:
-    """Marks a work dir as that of an experiment.
+    """Records in a work dir which experiment it belongs to; every worker calls it.
 
     Raises:
         UserError: ``work_dir`` belongs to another experiment, or is a file.
@@ -43,10 +43,10 @@ def claim(work_dir: Path, experiment: str) -> None:
 
 
 def refuse_failures(stage: Path) -> None:
-    """Ends the pipeline when the stage in folder ``stage`` went on without some images.
+    """Raises an error if the stage in folder ``stage`` left out images that failed.
 
     Raises:
-        DataError: The stage left out images that failed.
+        DataError: The stage's metric ``failed`` is not 0.
     """
     record = StageRecord.load(stage)
     if record is None or not record.metrics.get('failed'):
@@ -62,12 +62,12 @@ def refuse_failures(stage: Path) -> None:
 
 
 def make_room(out: Path, wanted: Wanted, restore: bool = True) -> None:
-    """Moves another result of a stage aside; brings the wanted one back if it is there.
+    """Moves an outdated result of a stage aside, and restores an earlier one that fits.
 
     Args:
         out: Folder of the stage.
-        wanted: What its result must be of.
-        restore: Whether an earlier result will do; not for one that is done again.
+        wanted: What the result of the stage now depends on.
+        restore: True to restore an earlier result that fits; False for ``--redo``.
     """
     aside = out.parent / PREVIOUS
     record = StageRecord.load(out) if out.is_dir() else None
@@ -89,7 +89,11 @@ def make_room(out: Path, wanted: Wanted, restore: bool = True) -> None:
 
 
 def asked_again(work_dir: Path) -> dict[str, int]:
-    """Stages that ``--redo`` asked for and that may be due still: which run of each."""
+    """Stages that ``--redo`` named in a run that did not finish.
+
+    Returns:
+        For each stage, the value of ``redone`` that its record will have when it is done.
+    """
     path = work_dir / REDO_FILE
     if not path.is_file():
         return {}
@@ -99,14 +103,14 @@ def asked_again(work_dir: Path) -> dict[str, int]:
 
 @contextmanager
 def doing_again(work_dir: Path, names: Collection[str]) -> Iterator[None]:
-    """Notes the stages of ``--redo`` until the block ends without an error.
+    """Records the stages of ``--redo`` in the work dir until the block ends without error.
 
-    A run that was killed then goes on where it stopped when its command is given again:
-    what it has done again already is not done once more. Every worker calls it.
+    If the run is killed, the same command continues it: stages that have been run again
+    are not run once more. Every worker calls this function.
 
     Args:
         work_dir: Folder of the experiment.
-        names: Stages to do again.
+        names: Names of the stages to run again.
 
     Yields:
         Nothing.
@@ -114,7 +118,7 @@ def doing_again(work_dir: Path, names: Collection[str]) -> Iterator[None]:
     asked = asked_again(work_dir)
     for name in set(names) - set(asked):
         record = StageRecord.load(work_dir / name)
-        # One that was interrupted is not there to be done again: it goes on.
+        # A stage that was interrupted continues and is not run again from the start.
         asked[name] = record.redone + record.done if record is not None else 0
     barrier()
     if rank() == 0 and asked:

@@ -1,4 +1,4 @@
-"""Workers of one run, on CPUs or GPUs, started by torchrun or alone."""
+"""Worker processes of one run, on CPUs or GPUs; torchrun starts several of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ T = TypeVar('T')
 
 @contextmanager
 def worker_group() -> Iterator[None]:
-    """Joins the other workers when torchrun started this process; else does nothing.
+    """Joins the process group if torchrun started this process; otherwise does nothing.
 
-    mmengine's launcher asks for CUDA; joining before its Runner is built lets CPU
-    workers train through gloo. Models must be out of scope when the block ends: torch
-    may hang when the group goes before a distributed model.
+    mmengine's own launcher requires CUDA. Joining the group before mmengine's Runner is
+    built lets workers on CPUs train with the backend gloo. Models must be out of scope
+    when the block ends, since torch may hang if the group is destroyed before a
+    distributed model.
 
     Yields:
         Nothing.
@@ -39,7 +40,7 @@ def worker_group() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Index of this worker."""
+    """Index of this worker, 0 for the first."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -49,18 +50,18 @@ def world_size() -> int:
 
 
 def barrier() -> None:
-    """Waits for all workers."""
+    """Waits until all workers have called this function."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def share_of(items: Sequence[T]) -> Sequence[T]:
-    """The items that this worker handles."""
+    """The items that this worker processes."""
     return items[rank() :: world_size()]
 
 
 def gather(value: T) -> list[T]:
-    """``value`` of every worker, in the order of ranks."""
+    """Collects ``value`` from every worker, in the order of their indices."""
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * world_size()
@@ -69,7 +70,7 @@ def gather(value: T) -> list[T]:
 
 
 def device() -> torch.device:
-    """Where this worker computes."""
+    """The device of this worker: its GPU, or the CPU if there is none."""
     if torch.cuda.is_available():
         return torch.device('cuda', torch.cuda.current_device())
     return torch.device('cpu')

@@ -1,4 +1,4 @@
-"""Experiments: the pipeline, its trial before any work, and the matrix."""
+"""Runs experiments: pipelines of stages, checks before a run, and grids of pipelines."""
 
 from wsss_plugins.experiment.pipeline import Pipeline
 

@@ -1,4 +1,4 @@
-"""Weights to begin with: the backbone of a trained model as a small file with its card."""
+"""Exports the backbone of a trained model as initial weights, with its card."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def export_backbone(
     """Writes the backbone of a model that ``tools/train.py`` trained, and its card.
 
     Args:
-        folder: Work directory of the training.
-        out: File to write, ``.safetensors``; the card is written beside it as ``.json``
-            and is in its header.
+        folder: Work dir of the training.
+        out: File to write, ``.safetensors``. The card is written to its header, and
+            beside it as ``.json``.
         config: Name of the training config, for the card.
-        cfg: Its content.
-        supervision: What the weights are learnt from, in the words of
-            ``pretrained_supervision``.
-        precision: ``'float16'`` or ``'float32'``. Counters of integers stay what they are.
+        cfg: Content of the training config.
+        supervision: Annotations that the weights were trained on, as a text that
+            ``pretrained_supervision`` in a training config accepts.
+        precision: ``'float16'`` or ``'float32'``. Tensors of integers are not converted.
 
     Returns:
         The content of the ``.json``.
 
     Raises:
-        CheckpointError: No finished training there, or weights that the precision cannot
-            hold.
-        ConfigError: ``supervision`` is no kind of supervision.
+        CheckpointError: ``folder`` has no finished training or no backbone, or a weight
+            is not finite in ``precision``.
+        ConfigError: ``supervision`` is no known kind of supervision.
     """
     paths = folder / METRICS_FILE, folder / WEIGHTS_FILE
     if not all(path.is_file() for path in paths):
@@ -70,7 +70,7 @@ def export_backbone(
     tensors = _rounded(_backbone(paths[1]), PRECISIONS[precision], out)
     with atomic_path(out) as part:
         save_file(tensors, part, header | weights_metadata(card))
-        part.chmod(0o644)  # safetensors makes files that only their owner reads
+        part.chmod(0o644)  # safetensors writes files that only their owner can read
     count = sum(tensor.numel() for tensor in tensors.values())
     told |= dict(parameters=count, precision=precision, card=card_to_json(card))
     save_json(out.with_suffix('.json'), told)
@@ -78,7 +78,7 @@ def export_backbone(
 
 
 def _told(config: str, cfg: Mapping[str, Any], card: SupervisionCard) -> dict[str, Any]:
-    """What is not weights: how they were made, and what they fit."""
+    """The description of the weights: how they were made, and which backbone they fit."""
     arguments = dict(plain(cfg['model']['backbone']))
     kind = str(arguments.pop('type')).rsplit('.', 1)[-1]
     arguments.pop('pretrained', None)
@@ -101,7 +101,7 @@ def _data_root(cfg: Mapping[str, Any]) -> str:
 
 
 def _backbone(path: Path) -> dict[str, Tensor]:
-    """The tensors of the backbone, named as it names them."""
+    """The tensors of the backbone, without the prefix in their names."""
     found = {
         name.removeprefix(PREFIX): value
         for name, value in read_weights(path).items()
@@ -118,7 +118,11 @@ def _backbone(path: Path) -> dict[str, Tensor]:
 def _rounded(
     tensors: Mapping[str, Tensor], dtype: torch.dtype, out: Path
 ) -> dict[str, Tensor]:
-    """Floating-point tensors in another precision."""
+    """Converts floating-point tensors to another precision.
+
+    Raises:
+        CheckpointError: A value is not finite in that precision.
+    """
     rounded = {
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in tensors.items()

@@ -1,7 +1,7 @@
-"""The list of configs: what each trains or runs, on what data, for which table of a paper.
+"""Makes the list of configs: what each trains or runs, on which data, for which table.
 
-All of it is read from the configs: the first line and the papers' tables from the
-docstring of the file, the data sets from what it resolves to.
+All content is read from the configs. The summary and the tables of papers come from the
+docstring of the file, the data sets from its resolved content.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from wsss_plugins.config import load_config, plain, typed_nodes
 from wsss_plugins.errors import ConfigError
 
-# The papers that are reproduced, as docstrings call them, and their pages in the docs.
+# The reproduced papers, by their names in docstrings, with their pages in the docs.
 PAPERS = {
     'ACR': 'docs/reproduction/acr.md',
     'eX-ViT': 'docs/reproduction/exvit.md',
@@ -51,20 +51,20 @@ class Reference(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        """The form in which the page of the list has it: 'ACR table 2'."""
+        """Text for the list, such as 'ACR table 2'."""
         return f'{self.paper} {self.kind} {self.number}'
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the list says of one config.
+    """The entry of one config in the list.
 
     Args:
-        file: The file, relative to the folder of configs, with slashes.
-        does: 'trains', 'runs' (a pipeline) or 'grid'.
+        file: Path of the file, relative to the folder of configs, with slashes.
+        does: 'trains' (one model), 'runs' (a pipeline) or 'grid' (of pipelines).
         summary: First line of the docstring.
-        data: Every data set that it reads, as ``CLASS in FOLDER``.
-        references: Tables and figures of papers that its docstring names.
+        data: Every data set that the config reads, as ``CLASS in FOLDER``.
+        references: Tables and figures of papers that the docstring names.
     """
 
     file: str
@@ -75,16 +75,16 @@ class Entry:
 
 
 def find_references(text: str) -> tuple[Reference, ...]:
-    """The tables and figures that ``text`` names: 'tables 2, 3 and 10', 'Figures 1 to 3'.
+    """Finds tables and figures of papers in a text: 'tables 2, 3 and 10', 'Figures 1 to 3'.
 
-    The paper is the one in 'table 2 of PAPER', else the last one named before. A table of
-    another paper is left out, and so is one where no paper has been named.
+    The paper is the one in 'table 2 of PAPER', otherwise the last one named before. Tables
+    of papers that are not in ``PAPERS``, and tables without a paper, are left out.
 
     Args:
         text: A docstring.
 
     Returns:
-        Each one once, in the order of :class:`Reference`.
+        Each table and figure once, in the order of :class:`Reference`.
     """
     paper, found = '', set[Reference]()
     for match in _MENTION.finditer(' '.join(text.split())):
@@ -97,7 +97,7 @@ def find_references(text: str) -> tuple[Reference, ...]:
 
 
 def _numbers(text: str) -> list[int]:
-    """``[1, 2, 3, 10]`` of '1 to 3 and 10'."""
+    """Reads the numbers in a text: '1 to 3 and 10' gives ``[1, 2, 3, 10]``."""
     found: list[int] = []
     for part in re.split(', | and ', text):
         first, _, last = part.partition(' to ')
@@ -106,7 +106,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def read_entry(path: Path, folder: Path) -> Entry:
-    """Reads what the list says of the config ``path`` below ``folder``.
+    """Makes the entry of the config ``path`` in ``folder``.
 
     Raises:
         ConfigError: The config cannot be read, or has no docstring.
@@ -129,7 +129,7 @@ def read_entry(path: Path, folder: Path) -> Entry:
 
 
 def _data_sets(content: dict[str, Any], path: Path) -> set[str]:
-    """``CLASS in FOLDER`` of every data set of a config and of the trainings it names."""
+    """``CLASS in FOLDER`` for every data set of a config and of its trainings."""
     found = {
         f'{str(node["type"]).rpartition(".")[2]} in {node["data_root"]}'
         for node in typed_nodes(content)
@@ -144,10 +144,10 @@ def _data_sets(content: dict[str, Any], path: Path) -> set[str]:
 
 
 def read_configs(folder: Path) -> list[Entry]:
-    """Every config below ``folder`` that a user may name, in the order of their names.
+    """Makes the entries of all configs in ``folder``, in the order of their paths.
 
     Args:
-        folder: The folder of configs; what is in a folder ``_base_`` is left out.
+        folder: The folder of configs; files in a folder ``_base_`` are left out.
 
     Raises:
         ConfigError: The folder has no config, or a config cannot be read.
@@ -159,12 +159,13 @@ def read_configs(folder: Path) -> list[Entry]:
 
 
 def page_of(entries: list[Entry]) -> str:
-    """The list as a Markdown page, with links from the folder of configs.
+    """Makes the Markdown page of the list, with links relative to the folder of configs.
 
-    First the tables and figures of each paper with their configs, then each folder.
+    The page first lists the tables and figures of each paper with their configs, then
+    the configs of each folder.
 
     Args:
-        entries: What :func:`read_configs` gives.
+        entries: Entries of :func:`read_configs`.
     """
     return (
         '\n'.join([HEADER, *_by_paper(entries), *_by_folder(entries)]).rstrip() + '\n'
@@ -172,7 +173,7 @@ def page_of(entries: list[Entry]) -> str:
 
 
 def _by_paper(entries: list[Entry]) -> list[str]:
-    """The lines of the index from tables and figures to configs."""
+    """Lines of the index from tables and figures of papers to configs."""
     configs: dict[Reference, list[str]] = {}
     for entry in entries:
         for reference in entry.references:
@@ -189,12 +190,12 @@ def _by_paper(entries: list[Entry]) -> list[str]:
 
 
 def _by_kind(references: list[Reference]) -> list[Reference]:
-    """Tables before figures."""
+    """Sorts references: tables before figures, then by number."""
     return sorted(references, key=lambda r: (r.kind == 'figure', r.number))
 
 
 def _by_folder(entries: list[Entry]) -> list[str]:
-    """The lines of every folder's table."""
+    """Lines of the tables of all folders."""
     lines: list[str] = []
     title = None
     for entry in entries:
@@ -215,5 +216,5 @@ def _by_folder(entries: list[Entry]) -> list[str]:
 
 
 def _link(file: str) -> str:
-    """``file`` as a link from the folder of configs."""
+    """A Markdown link to ``file``, relative to the folder of configs."""
     return f'[`{file}`]({file})'

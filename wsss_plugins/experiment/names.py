@@ -1,4 +1,4 @@
-"""What the names in a pipeline mean: its data sets and trainings, each stated once."""
+"""Resolves the names of data sets and trainings in a pipeline."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from wsss_plugins.config import is_leg, load_config, spread_legs
 from wsss_plugins.errors import ConfigError, near_names
 
 TRAINING_KEYS = frozenset({'config', 'options'})
-"""Keys of a training that is a file with overrides."""
+"""Keys of a training that is given as a file with overrides."""
 
 
 def named_stages(cfg: Config) -> list[dict[str, Any]]:
-    """The stages of a pipeline, with what their names mean in the place of the names.
+    """Lists the stages of a pipeline; replaces names of data sets and trainings.
 
-    A stage names a data set of the config's ``datasets`` (``dataset='images'``), and a
-    training of its ``trainings`` (``config='classifier'``). A training is the file of a
-    training config, relative to the pipeline's, a dict of ``config`` and ``options``,
-    or the content of a training config. A stage may also have the data set, the file or
-    the content itself.
+    A stage may name a data set in the config's ``datasets`` (``dataset='images'``) and a
+    training in its ``trainings`` (``config='classifier'``). A training is the path of a
+    training config, relative to the pipeline's file, a dict of ``config`` and
+    ``options``, or the content of a training config. A stage may also have the config of
+    the data set, the path or the content itself.
 
     Args:
         cfg: A config with ``pipeline``, a list of stages and legs (see
             :func:`wsss_plugins.config.spread_legs`); ``filename`` is its file.
 
     Returns:
-        Configs of the stages. Nothing is shared between them and ``cfg``.
+        Configs of the stages; they share no object with each other or with ``cfg``.
 
     Raises:
-        ConfigError: The config has no pipeline, a name that it does not define, or a
-            training config that cannot be read.
+        ConfigError: The config has no list ``pipeline``, a stage names a data set or a
+            training that is not defined, or a training config cannot be read.
     """
     content = cfg.to_dict()
     pipeline = content.get('pipeline')
@@ -54,10 +54,10 @@ def named_stages(cfg: Config) -> list[dict[str, Any]]:
 
 
 def with_datasets(cfg: Config, node: Mapping[str, Any]) -> dict[str, Any]:
-    """``node`` with the data sets that its values ``images`` and ``masks`` name.
+    """Copies ``node`` and replaces names of data sets under ``images`` and ``masks``.
 
     Raises:
-        ConfigError: A name that ``datasets`` of ``cfg`` does not have.
+        ConfigError: A name is not in ``datasets`` of ``cfg``.
     """
     datasets = _table(cfg.to_dict(), 'datasets')
     return {
@@ -69,7 +69,7 @@ def with_datasets(cfg: Config, node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The config's ``datasets`` or ``trainings``; empty where it has none."""
+    """The config's ``datasets`` or ``trainings``; empty if it has none."""
     table = content.get(key) or {}
     if not isinstance(table, Mapping):
         raise ConfigError(
@@ -91,7 +91,7 @@ def _with_datasets(
 
 
 def _dataset(value: Any, key: str, where: str, datasets: Mapping[str, Any]) -> Any:
-    """The data set that ``value`` names; any other value as it is."""
+    """Config of the data set that ``value`` names; other values are returned unchanged."""
     if not isinstance(value, str):
         return value
     if value not in datasets:
@@ -106,7 +106,7 @@ def _dataset(value: Any, key: str, where: str, datasets: Mapping[str, Any]) -> A
 def _with_training(
     stage: dict[str, Any], trainings: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
-    """The stage with the content of its training config."""
+    """Replaces the training that a stage names by the content of its config."""
     given = stage.get('config')
     if not isinstance(given, str):
         return stage
@@ -156,7 +156,7 @@ def _options(options: Any, where: str) -> dict[str, Any]:
 
 
 def _copy(node: Any) -> Any:
-    """A copy in which nothing is shared."""
+    """Copies nested dicts and lists, so that no container is shared."""
     if isinstance(node, Mapping):
         return {key: _copy(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

@@ -1,4 +1,4 @@
-"""Running the stages of an experiment in order, and only those that must run."""
+"""Runs the stages of an experiment in order, and skips those whose result is up to date."""
 
 from __future__ import annotations
 
@@ -52,22 +52,25 @@ from wsss_plugins.structures.layout import CONFIG_FILE
 class Pipeline:
     """The stages of one experiment.
 
-    Everything that can be checked is checked when it is made: names and order of the
-    stages, types and arguments of every plug-in, and the data sets.
+    The constructor checks names and order of the stages, types and arguments of every
+    plug-in, and the data sets.
 
     Args:
-        cfg: A config with ``pipeline``, a list of stages and legs, and optionally
-            ``datasets``, ``trainings`` and ``seed``; see :func:`named_stages`.
-        data_root: Replaces every ``data_root`` of the config.
-        strict: Ends with an error after a stage that went on without some images.
-        digests: Of data sets that another pipeline has looked at.
-        sources: Of code that another pipeline has read.
-        accept_code: Keeps results that only the code has changed of; their cards say so.
-        redo: Stages to do again, and with them those that read them.
+        cfg: A config with ``pipeline``, a list of stages and legs (lists of stages that
+            belong together), and optionally ``datasets``, ``trainings`` and ``seed``; see
+            :func:`named_stages`.
+        data_root: Folder that replaces every ``data_root`` of the config.
+        strict: True to end with an error after a stage on which images failed.
+        digests: Digests of data sets that another pipeline has computed.
+        sources: Digests of code that another pipeline has computed.
+        accept_code: True to keep results whose code has changed if nothing else has; the
+            cards of these stages have a remark.
+        redo: Names of stages to run again, and with them the stages that read them.
 
     Raises:
-        ConfigError: A mistake in the config.
-        DataError: A mistake in the data.
+        ConfigError: A stage reads one that does not precede it, two stages have one
+            name, a plug-in or an argument is unknown, or ``redo`` names no stage.
+        DataError: A data set cannot be read.
         UserError: The workers have different code.
     """
 
@@ -102,13 +105,13 @@ class Pipeline:
             _check_name(stage, list(made))
             inputs = {name: made[name] for name in stage.inputs}
             data = digests.named(config, stage.needs_every_image)
-            says = plain(without_remarks(config, stage.arguments_of_speed))
-            content = [says, [digest for _, digest in data]]
-            mark = fingerprint(content, self.seed, inputs)
+            kept = plain(without_remarks(config, stage.arguments_of_speed))
+            content = [kept, [digest for _, digest in data]]
+            hashed = fingerprint(content, self.seed, inputs)
             code = sources(config, type(stage))
             files = digests.contents(config, stage)
             self.steps.append(
-                Step(stage, config, mark, inputs, code, says, data, files)
+                Step(stage, config, hashed, inputs, code, kept, data, files)
             )
         refuse_unequal_code(self.steps)
         for name in self.redo:
@@ -123,10 +126,11 @@ class Pipeline:
         return [step.stage.name for step in self.steps]
 
     def select(self, start: str | None = None, stop: str | None = None) -> list[Step]:
-        """The steps from ``start`` to ``stop``, both included.
+        """The steps from ``start`` to ``stop``, including both.
 
         Raises:
-            ConfigError: An unknown name, or ``stop`` before ``start``.
+            ConfigError: ``start`` or ``stop`` names no stage, or ``stop`` comes before
+                ``start``.
         """
         for name in (start, stop):
             if name is not None and name not in self.names:
@@ -138,19 +142,21 @@ class Pipeline:
         return self.steps[first : last + 1]
 
     def state(self, step: Step, work_dir: Path) -> str:
-        """``'done'``, ``'interrupted'``, ``'changed'`` or ``'new'``."""
+        """State of a step in a work dir: 'done', 'interrupted', 'changed' or 'new'."""
         return self._found(step, work_dir).state
 
     def examine(self, work_dir: Path) -> dict[str, Found]:
-        """What a work dir has of each step, by name: its state, and why it changed."""
+        """The state of each step in a work dir, and what has changed, by name."""
         return examine(self.steps, work_dir, self.redo, self.accept_code)
 
     def refuse_mistakes(self, steps: Sequence[Step], work_dir: Path) -> None:
-        """Tries what is not done: networks are built, and seed heads see one image.
+        """Checks the steps that are not done, before any of them runs.
+
+        Trainings are built, and seed heads are called on two images with random weights.
 
         Raises:
-            UserError: A network cannot be built, a seed head refuses its model, or a
-                file of weights does not exist.
+            UserError: A training cannot be built, a seed head refuses its model or fails,
+                or a file of weights does not exist.
         """
         left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
         refuse_mistakes(left)
@@ -158,20 +164,20 @@ class Pipeline:
     def run(
         self, work_dir: Path | str, start: str | None = None, stop: str | None = None
     ) -> dict[str, StageRecord]:
-        """Runs what is not done yet.
+        """Runs the stages that are not done yet.
 
         Args:
-            work_dir: Folder of the experiment; each stage has a folder of its own in it.
-            start: First stage to run; earlier ones must be done.
-            stop: Last stage to run.
+            work_dir: Folder of the experiment, with a folder for each stage.
+            start: Name of the first stage to run; earlier stages must be done.
+            stop: Name of the last stage to run.
 
         Returns:
-            The record of every stage that is done.
+            The record of every stage that is done, by name.
 
         Raises:
-            UserError: The folder belongs to another experiment, an earlier stage is
-                missing, a network cannot be built or a seed head refuses it, or images
-                failed and the pipeline is strict.
+            UserError: ``work_dir`` belongs to another experiment, a stage before
+                ``start`` is not done, a training cannot be built, a seed head refuses its
+                model, or images failed and the pipeline is strict.
         """
         work_dir = Path(work_dir)
         claim(work_dir, self.experiment)
@@ -196,7 +202,7 @@ class Pipeline:
             )
 
     def run_steps(self, selected: Sequence[Step], work_dir: Path) -> None:
-        """Runs what is not done of some steps, see :meth:`run`."""
+        """Runs those of the given steps that are not done; see :meth:`run`."""
         networks = self._networks()
         for step in selected:
             out = work_dir / step.stage.name
@@ -214,7 +220,7 @@ class Pipeline:
                 refuse_failures(out)
 
     def _found(self, step: Step, work_dir: Path) -> Found:
-        """What a work dir has of one step."""
+        """The state of one step in a work dir."""
         needed = {step.stage.name}
         for each in reversed(self.steps):
             if each.stage.name in needed:
@@ -224,7 +230,12 @@ class Pipeline:
         return found[step.stage.name]
 
     def _refuse_start(self, selected: Sequence[Step], work_dir: Path) -> None:
-        """Refuses to begin where an earlier stage is missing, or to redo one left out."""
+        """Refuses ``--start`` after a stage that is not done, and ``--redo`` of others.
+
+        Raises:
+            UserError: A stage before the first selected one is not done, or a stage of
+                ``--redo`` is not selected.
+        """
         names = [step.stage.name for step in selected]
         for name in self.redo:
             if name not in names:
@@ -242,7 +253,7 @@ class Pipeline:
                 )
 
     def _networks(self) -> dict[str, Network]:
-        """What the config says of the weights that networks begin with, by stage."""
+        """Card entries of the networks that the config trains, by stage."""
         return {
             step.stage.name: begun_network(step.stage.name, step.config['config'])[0]
             for step in self.steps
@@ -250,7 +261,7 @@ class Pipeline:
         }
 
     def _renew_code(self, step: Step, found: Found, work_dir: Path) -> None:
-        """Notes today's code where a result of other or unknown code is kept."""
+        """Records the present code of a stage whose result is kept, and updates its card."""
         out = work_dir / step.stage.name
         record, code = StageRecord.load(out), dict(step.code)
         if record is None:
@@ -284,7 +295,7 @@ class Pipeline:
         barrier()
         if rank() == 0:
             for part in out.rglob(PART_FILES):
-                part.unlink()  # of a run that was killed
+                part.unlink()  # incomplete files of a run that was killed
             record.save(out)
             found.wanted.keep_copy(out)
         begin = time.monotonic()
@@ -301,7 +312,7 @@ class Pipeline:
         record.seconds = round(time.monotonic() - begin, 2)
         record.finished = datetime.now().isoformat(timespec='seconds')
         record.card = None if card is None else card_to_json(card)
-        # What failed is tried again when the command is; see refuse_failures.
+        # A strict run that is repeated tries the failed images again.
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
             record.save(out)
@@ -310,7 +321,10 @@ class Pipeline:
 
 
 def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCard:
-    """Who runs a stage, and who ran it before it was interrupted; the record has it too."""
+    """A card with the machines of this run, and of earlier runs that were interrupted.
+
+    It is stored in ``record``, so that it is known if this run is interrupted too.
+    """
     session = session_of(record.environment, record.seed)
     if earlier is not None and earlier.supervision is not None:
         session = session.also_by(earlier.supervision)
@@ -331,5 +345,8 @@ def _check_name(stage: Stage, earlier: Sequence[str]) -> None:
 
 
 def experiment_name(config: Path) -> str:
-    """``acr/synthetic_pipeline`` of ``.../configs/acr/synthetic_pipeline.py``."""
+    """Name of the experiment of a config: the folder and the file without its suffix.
+
+    For example, ``configs/acr/synthetic_pipeline.py`` has ``acr/synthetic_pipeline``.
+    """
     return f'{config.resolve().parent.name}/{config.stem}'

@@ -1,4 +1,4 @@
-"""Building all that a training is made of, without training: mistakes show before work."""
+"""Builds all parts of a training without training, to find errors before a run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ TOGETHER = (
     ('val_dataloader', 'val_cfg', 'val_evaluator'),
     ('test_dataloader', 'test_cfg', 'test_evaluator'),
 )
-"""Keys of a training config that mmengine's Runner takes all or none of."""
+"""Groups of keys of a training config; mmengine's Runner needs all of a group or none."""
 
 
 class Rehearsals:
-    """Rehearses trainings one after the other; a data set of several is read once."""
+    """Builds the parts of several trainings; a data set that they share is read once."""
 
     def __init__(self) -> None:
         self._data_sets: dict[str, WSSSDataset] = {}
@@ -45,17 +45,18 @@ class Rehearsals:
     def __call__(self, stage: TrainStage) -> nn.Module:
         """Builds model, data sets, transforms, optimiser, schedules, hooks and metrics.
 
-        Nothing is fetched, written or trained, and no weights are read. Label maps that
-        an earlier stage has to make are not looked for.
+        Nothing is downloaded, written or trained, and no weights are read. Label maps
+        that an earlier stage makes need not exist.
 
         Args:
-            stage: The training.
+            stage: The stage of the training.
 
         Returns:
             The model with random weights, in evaluation mode.
 
         Raises:
-            UserError: What cannot be built; names the stage and the key of its config.
+            UserError: A part cannot be built; the message names the stage and the key of
+                the part in the training config.
         """
         name = stage.name
         if stage.cfg.get('model') is None:
@@ -101,13 +102,13 @@ class Rehearsals:
         part('custom_hooks', runner.rehearse_hooks)
 
     def _data_set(self, cfg: Any, label_maps: bool) -> Any:
-        """The data set of a loader, without pixels; its transforms are built too."""
+        """Builds the data set of a loader, and its transforms; pixels are not read."""
         if not isinstance(cfg, Mapping):
             return cfg
         kind = find_type(cfg.get('type'))
         if not (isinstance(kind, type) and issubclass(kind, WSSSDataset)):
             cfg = dict(cfg)
-            for key in ('dataset', 'datasets'):  # a wrapper
+            for key in ('dataset', 'datasets'):  # keys of wrappers of data sets
                 inner = cfg.get(key)
                 if isinstance(inner, list):
                     cfg[key] = [self._data_set(each, label_maps) for each in inner]
@@ -123,7 +124,7 @@ class Rehearsals:
 
 
 class _Naming:
-    """Runs a step and names the stage, and the key of its config, in what it raises."""
+    """Calls a function; an error gets the stage and the key of its config in its message."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -149,15 +150,16 @@ def _one_line(error: Exception) -> str:
 
 
 def plain_dict(cfg: Any) -> Any:
-    """A part of a config as dicts and lists that know nothing of the config."""
+    """Converts a part of a config to plain dicts and lists."""
     return cfg.to_dict() if hasattr(cfg, 'to_dict') else copy.deepcopy(cfg)
 
 
 def untrained(cfg: Mapping[str, Any]) -> nn.Module:
-    """The model of a training config with random weights; nothing is fetched.
+    """Builds the model of a training config with random weights; nothing is downloaded.
 
     Raises:
-        ConfigError: The training config has an unknown name, key or value.
+        ConfigError: A type in the config is not registered, or does not take one of its
+            arguments.
     """
     init_default_scope(SCOPE)
     filled = fill_num_classes(Config(dict(cfg))).to_dict()
@@ -170,12 +172,12 @@ def untrained(cfg: Mapping[str, Any]) -> nn.Module:
 
 
 class RehearsalRunner(WSSSRunner):
-    """A Runner whose parts are built by mmengine's own methods, and that never runs.
+    """A Runner that builds its parts with mmengine's methods and does not train.
 
     It has no folder, no log file and no process group.
 
     Args:
-        cfg: A whole config, whose loaders have data sets that are built.
+        cfg: A complete config; the data sets of its loaders are built already.
         model: The model.
     """
 
@@ -199,7 +201,7 @@ class RehearsalRunner(WSSSRunner):
         self._train_loop = self.build_train_loop(self._train_loop)
 
     def rehearse_optimiser(self) -> None:
-        """Builds the optimiser; of mixed precision without a GPU the arguments are checked."""
+        """Builds the optimiser; without a GPU, mixed precision is checked and not built."""
         wrapper = plain_dict(self.cfg.optim_wrapper)
         kind = find_type(wrapper.get('type', 'OptimWrapper'))
         if not torch.cuda.is_available() and _is_amp(kind):
@@ -207,7 +209,7 @@ class RehearsalRunner(WSSSRunner):
         self.optim_wrapper = self.build_optim_wrapper(wrapper)
 
     def rehearse_schedules(self) -> None:
-        """Builds the schedules of the learning rate, which must fit the training."""
+        """Builds the schedules of the learning rate, and checks them against the training."""
         schedules = self.cfg.get('param_scheduler')
         if schedules is not None:
             self._check_scheduler_cfg(schedules)
@@ -219,7 +221,7 @@ class RehearsalRunner(WSSSRunner):
             self.build_val_loop(self._val_loop)
 
     def rehearse_hooks(self) -> None:
-        """Builds the hooks; none is called."""
+        """Builds the hooks without calling them."""
         self.register_hooks(self.cfg.get('default_hooks'), self.cfg.get('custom_hooks'))
 
 
@@ -228,10 +230,11 @@ def _is_amp(kind: Any) -> bool:
 
 
 def _without_mixed_precision(wrapper: Mapping[str, Any]) -> dict[str, Any]:
-    """The same optimiser in single precision.
+    """Changes the config of a mixed-precision optimiser to single precision.
 
     Raises:
-        ConfigError: A type or a scale of the loss that mixed precision does not have.
+        ConfigError: ``loss_scale`` is neither 'dynamic', a float nor a dict, or ``dtype``
+            is not allowed.
     """
     scale, dtype = wrapper.get('loss_scale', 'dynamic'), wrapper.get('dtype')
     if scale != 'dynamic' and not isinstance(scale, (float, dict)):

@@ -1,4 +1,4 @@
-"""The steps of a pipeline, and what a work dir has of each."""
+"""The steps of a pipeline, and their states in a work dir."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from wsss_plugins.errors import UserError
 
 @dataclass(frozen=True)
 class Step:
-    """A stage, the config it was built from, and what its result follows from.
+    """A stage, its config, and all that its result depends on.
 
     Attributes:
         stage: The stage.
-        config: Its config.
+        config: Config of the stage.
         fingerprint: Hash of the config, the seed, the data and the inputs.
-        inputs: Fingerprint of each stage it reads.
-        code: See :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
-        says: The config as plain values, without what no result depends on.
-        data: Digest of each data set, with its name.
-        contents: The files that it reads from outside of the work dir.
+        inputs: Fingerprint of each stage that is read, by name.
+        code: Digests of the code, see
+            :class:`~wsss_plugins.engine.code_digests.CodeDigests`.
+        plain_config: The config as plain values, without keys that change no result.
+        data: Name and digest of each data set.
+        contents: Files that the stage reads from outside of the work dir, by kind of file.
     """
 
     stage: Stage
@@ -37,19 +38,23 @@ class Step:
     fingerprint: str
     inputs: Mapping[str, str]
     code: Mapping[str, str]
-    says: Any
+    plain_config: Any
     data: tuple[tuple[str, str], ...]
     contents: Mapping[str, Content] = field(default_factory=dict)
 
     def wanted(self, reads: Mapping[str, str]) -> Wanted:
-        """What its result must be of, given the names of the results that it reads."""
+        """All that the result depends on.
+
+        Args:
+            reads: Name of the result of each stage that is read, by name of the stage.
+        """
         return Wanted(
             fingerprint=self.fingerprint,
             seed=self.stage.seed,
             inputs=self.inputs,
             reads=reads,
             code=self.code,
-            config=self.says,
+            config=self.plain_config,
             data=self.data,
             contents=self.contents,
         )
@@ -57,16 +62,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Found:
-    """What a work dir has of a step.
+    """The state of a step in a work dir.
 
     Attributes:
         state: 'new', 'done', 'interrupted' or 'changed'.
-        why: What has changed, in words; empty in the other states.
-        wanted: What the result must be of.
-        result: Name of the result that is there or will be.
-        redone: How often it was, or will have been, done again.
-        again: Whether it is due to be done again, so that no earlier result will do.
-        record: Of the result that is there and stays; None where it runs from the start.
+        why: Texts that name what has changed; empty in the other states.
+        wanted: All that the present result depends on.
+        result: Name of the existing result if it is kept, otherwise of the new one.
+        redone: How often the stage was run again with ``--redo``, this run included.
+        again: True if ``--redo`` requires a run, so that no earlier result is restored.
+        record: Record of the existing result if it is kept; None if the stage runs from
+            the start.
     """
 
     state: str
@@ -78,7 +84,7 @@ class Found:
     record: StageRecord | None
 
     def begin(self, stage: Stage, environment: dict[str, Any]) -> StageRecord:
-        """The record of a stage whose run begins or goes on, where it does."""
+        """Makes the record of a stage that starts or continues."""
         code: dict[str, str] | None = dict(self.wanted.code)
         accepted, reads = None, dict(self.wanted.reads)
         if self.record is not None:
@@ -109,13 +115,16 @@ def examine(
     redo: Collection[str] = (),
     any_code: bool = False,
 ) -> dict[str, Found]:
-    """What a work dir has of some steps.
+    """Determines the state of some steps in a work dir.
 
     Args:
-        steps: In order, and with them the steps whose results they read.
+        steps: The steps in order, together with all steps that they read.
         work_dir: Folder of the experiment.
-        redo: Stages that are to be done again.
-        any_code: Whether results stay whose code alone has changed.
+        redo: Names of the stages of ``--redo``.
+        any_code: True to keep results whose code has changed if nothing else has.
+
+    Returns:
+        The state of each step, by name.
     """
     asked = asked_again(work_dir)
     found: dict[str, Found] = {}
@@ -126,7 +135,7 @@ def examine(
         record = StageRecord.load(folder)
         number = asked.get(name)
         if number is None and name in redo and record is not None:
-            number = record.redone + record.done  # what was interrupted goes on
+            number = record.redone + record.done  # an interrupted run continues
         due = number is not None and (record is None or record.redone < number)
         why: list[str] = []
         if record is None:
@@ -151,10 +160,11 @@ def examine(
 
 
 def refuse_unequal_code(steps: Sequence[Step]) -> None:
-    """Refuses workers that see different code; every worker calls it.
+    """Refuses to run if the workers have different code; every worker calls it.
 
     Raises:
-        UserError: Names the first stage and its modules.
+        UserError: The digests of a stage's code differ between workers; the message names
+            the first such stage and the modules.
     """
     every = gather({step.stage.name: dict(step.code) for step in steps})
     for name, code in every[0].items():

@@ -1,4 +1,4 @@
-"""Testing a checkpoint outside a pipeline: predictions and tables."""
+"""Predicts with a checkpoint outside of a pipeline, and measures the predictions."""
 
 from __future__ import annotations
 
@@ -46,15 +46,19 @@ NOT_FOR_PREDICTION = ('label_maps', 'indices', 'leave_out')
 
 
 def load_segmentor(model: Config, checkpoint: Path) -> BaseSegmentor:
-    """A segmentor with the weights of a checkpoint, ready to predict.
+    """Builds a segmentor and loads the weights of a checkpoint.
 
     Args:
-        model: Its config.
-        checkpoint: ``weights.safetensors``, ``resume.pth`` or any file of its weights.
+        model: Config of the segmentor.
+        checkpoint: ``weights.safetensors``, ``resume.pth`` or another file of weights.
+
+    Returns:
+        The segmentor, in evaluation mode, on this worker's device.
 
     Raises:
-        CheckpointError: The file is missing, damaged or of another model.
-        ConfigError: The model is no segmentor.
+        CheckpointError: The file is missing or damaged, or its weights do not fit the
+            segmentor.
+        ConfigError: The model is no segmentor of mmsegmentation.
     """
     init_default_scope(SCOPE)
     bare = Config(dict(model=model)).model  # a copy
@@ -86,7 +90,7 @@ def refuse_other_classes_of(checkpoint: Path, dataset: object) -> None:
 
 
 def images_to_test(cfg: Config) -> dict[str, Any]:
-    """Config of the test or else validation images, as the config has them.
+    """Config of the test images; of the validation images if there are no test images.
 
     Raises:
         ConfigError: The config has neither ``test_dataloader`` nor ``val_dataloader``.
@@ -102,19 +106,18 @@ def images_to_test(cfg: Config) -> dict[str, Any]:
 def predict_images(
     cfg: Config, checkpoint: Path, images: dict[str, Any], work_dir: Path
 ) -> Path:
-    """Predicts images with the config's ``prediction``: scales, mirror image, refiners.
+    """Predicts images with the scales, mirroring and refiners of the config's ``prediction``.
 
-    What was predicted by the same checkpoint with the same settings and the same code is
-    not predicted again.
+    Predictions that the same checkpoint made with the same settings and code are reused.
 
     Args:
-        cfg: Config of the segmentor.
-        checkpoint: Its weights.
+        cfg: Training config of the segmentor.
+        checkpoint: Weights of the segmentor.
         images: Config of the images.
-        work_dir: Where predictions go.
+        work_dir: Folder of the predictions.
 
     Returns:
-        A folder with ``labels/<id>.png`` and, in ``metrics.json``, how they were made.
+        A folder with ``labels/<id>.png``, and ``metrics.json`` with their card.
 
     Raises:
         CheckpointError: The checkpoint does not exist, or does not fit the model of the
@@ -135,11 +138,10 @@ def predict_images(
         )
     data = build_as(DATASETS, bare, WSSSDataset).digest()
     content = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    follows: list[Any] = [plain(cfg.model), plain(stage_config), data, content]
+    settled_by: list[Any] = [plain(cfg.model), plain(stage_config), data, content]
     code = CodeDigests()(dict(stage_config, model=cfg.model), PredictStage)
-    follows += [code] if code else []
-    mark = fingerprint(follows, 0, {})
-    out = work_dir / 'predictions' / mark
+    settled_by += [code] if code else []
+    out = work_dir / 'predictions' / fingerprint(settled_by, 0, {})
     model = load_segmentor(cfg.model, checkpoint)
     metrics, card = run_with_card(
         stage,
@@ -158,12 +160,12 @@ def predict_images(
 def score_predictions(
     images: dict[str, Any], predictions: Path, work_dir: Path
 ) -> dict[str, Any]:
-    """Scores predictions; tables with their card go to ``work_dir/scores``.
+    """Measures predictions, and writes tables with their card to ``work_dir/scores``.
 
     Args:
         images: Config of the images with their label maps.
-        predictions: Of :func:`predict_images`.
-        work_dir: Where the tables go.
+        predictions: Folder that :func:`predict_images` returned.
+        work_dir: Folder in which ``scores`` is made.
 
     Returns:
         The metrics of :class:`EvaluateLabelStage`.
@@ -175,12 +177,13 @@ def score_predictions(
 
 
 def card_of_test(checkpoint: Path, images: dict[str, Any]) -> SupervisionCard:
-    """The card of what mmengine's Runner measured: whole images, one view, no labels.
+    """Makes the card of metrics that mmengine's Runner measured.
+
+    The Runner measures whole images in one view, and uses no image-level labels.
 
     Args:
-        checkpoint: The weights. Without a card of their own it is not known what they
-            learnt from.
-        images: Config of the images; with label maps these were read.
+        checkpoint: The weights. If they have no card, their training counts as unknown.
+        images: Config of the images and their label maps, which were read.
     """
     measured = Measured(
         images=images, masks=True, labels=Tags.NONE(), scales=(1.0,), flip=False

@@ -1,7 +1,7 @@
-"""What can be known of an experiment before any training.
+"""Checks of an experiment before any training.
 
-That the first weights are there, that every part of each training can be built, and which
-seed heads have nothing to say of the networks, or fail.
+They find files of initial weights that do not exist, trainings that cannot be built, and
+seed heads that refuse the networks or fail on them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ __all__ = ['refusals', 'refuse_mistakes', 'untrained']
 
 
 def refuse_mistakes(stages: Sequence[Stage]) -> None:
-    """Refuses what a later stage would: days of training may come before it.
-
-    Files of weights that are not there, trainings that cannot be built, and seed heads
-    that refuse their network or fail.
+    """Raises errors that a stage would otherwise raise only after days of training.
 
     Args:
-        stages: Those that are to run.
+        stages: The stages that are to run.
 
     Raises:
-        CheckpointError: Names the stage and the file.
-        ConfigError: Names the stage and says what is wrong.
+        CheckpointError: A file of weights does not exist; the message names the stage
+            and the file.
+        ConfigError: A training cannot be built, or a seed head refuses its network or
+            fails; the message names the stage.
     """
     for stage in stages:
         if isinstance(stage, TrainStage):
@@ -45,18 +44,18 @@ def refuse_mistakes(stages: Sequence[Stage]) -> None:
 
 
 def refusals(stages: Iterable[Stage]) -> dict[str, str]:
-    """Rehearses every training with random weights; tries the seed heads on two images.
+    """Builds every training with random weights, and calls its seed heads on two images.
 
-    Errors that need trained weights are left to the run.
+    Errors that occur only with trained weights are not found here.
 
     Args:
-        stages: Stages that train, and stages that make maps with what they trained.
+        stages: Stages that train models, and stages that make maps with these.
 
     Returns:
-        Why a head makes no maps of its model, by the name of the stage of maps.
+        Why a seed head cannot make maps of its model, by name of the head's stage.
 
     Raises:
-        UserError: A training that cannot be.
+        UserError: A training cannot be built.
     """
     stages = list(stages)
     found: dict[str, str] = {}

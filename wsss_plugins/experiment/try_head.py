@@ -1,4 +1,4 @@
-"""Trying a seed head on a network with random weights, before any training."""
+"""Calls a seed head on a network with random weights, to find errors before training."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.seeds import SeedHead
 
 GRIDS = ((3, 4), (14, 15))
-"""Sizes of the tried images in strides of the backbone, not square: a small one, and that
-of an ordinary photo, which decides where the small one fails."""
+"""Heights and widths of the images on which a head is tried, in strides of the backbone.
+The second, the size of an ordinary photo, is used only if the head fails on the first."""
 
 
 def head_refusal(head: SeedHead, model: nn.Module) -> str | None:
-    """Why a head makes no maps of a model: it refuses it, or fails.
+    """Finds out why a head cannot make maps of a model: it refuses the model, or fails.
 
-    The head sees two images with different labels, so that maps of the wrong shape cannot
-    fit by chance. What fails on a small image is tried once more on an ordinary one: a
-    method may need more patches than the small one has.
+    The head is called on two images with different labels, so that maps of a wrong shape
+    cannot have the right shape by chance. If it fails on small images it is called once
+    more on images of ordinary size, since a method may need more patches.
 
     Args:
         head: The seed head.
         model: The network, with any weights.
 
     Returns:
-        One line, or None where the head makes maps.
+        The reason in one line; None if the head makes maps.
     """
     if not isinstance(model, WSSSClassifier):
         return f'class maps are of a WSSSClassifier, and this is {type(model).__name__}'
@@ -41,7 +41,7 @@ def head_refusal(head: SeedHead, model: nn.Module) -> str | None:
         try:
             head(model, torch.rand(2, 3, height, width), _labels(model.num_classes))
             return None
-        except ConfigError as error:  # of any image
+        except ConfigError as error:  # does not depend on the size of the images
             return _one_line(error)
         except UserError as error:
             reason = _one_line(error)
@@ -57,7 +57,7 @@ def head_refusal(head: SeedHead, model: nn.Module) -> str | None:
 
 
 def _labels(classes: int) -> Tensor:
-    """Labels ``(2, C)``: the first image shows two classes, the second another one."""
+    """Labels ``(2, C)``: the first image has two classes, the second the last class."""
     labels = torch.zeros(2, classes)
     labels[0, 0] = labels[0, classes // 2] = labels[1, -1] = 1
     return labels
@@ -68,7 +68,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _place(error: Exception, head: SeedHead) -> str:
-    """``file:line, in function``: the deepest line of the head's own files that failed."""
+    """Text ``file:line, in function`` of the innermost failing line in the head's files."""
     frames = list(extract_tb(error.__traceback__))
     own = set(_files_of(head))
     package = str(Path(__file__).resolve().parents[1])
@@ -82,7 +82,7 @@ def _place(error: Exception, head: SeedHead) -> str:
 
 
 def _files_of(head: SeedHead) -> Iterator[str]:
-    """Files that define the head, and the heads that it is made of."""
+    """Files that define the head and the heads that it contains."""
     for part in head.modules():
         if isinstance(part, SeedHead):
             for cls in type(part).__mro__:

@@ -1,4 +1,4 @@
-"""What goes to the test server of Pascal VOC: predictions of its test images, packed."""
+"""Packs predictions of the test images of Pascal VOC for its test server."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from wsss_plugins.stages.submission import (
 
 
 def voc_test_images(cfg: Config, split: str = 'test') -> dict[str, Any]:
-    """Config of VOC's test images, for which there are no labels.
+    """Config of VOC's test images, which have no labels.
 
     Args:
-        cfg: A config whose test or validation images are of :class:`VOC12`.
+        cfg: A config whose test or validation images are a :class:`VOC12`.
         split: Name of the list of test images.
 
     Raises:
@@ -60,27 +60,28 @@ def pack_test_images(
     """Predicts VOC's test images and packs the label maps for the server.
 
     Args:
-        cfg: See :func:`voc_test_images`.
+        cfg: A config whose test or validation images are a :class:`VOC12`.
         checkpoint: Weights of the config's segmentor.
         out: The archive to write, ``FILE.tar.gz``.
-        work_dir: Where the predictions go.
+        work_dir: Folder of the predictions.
         split: Name of the list of test images.
-        competition: See :class:`wsss_plugins.stages.submission.SubmissionStage`.
+        competition: Number of the competition, see
+            :class:`wsss_plugins.stages.submission.SubmissionStage`.
 
     Returns:
-        One line that says what the archive holds.
+        One line that describes the archive.
 
     Raises:
-        ConfigError: ``out`` has another suffix, there is no such competition, or the
-            images are of another data set.
-        DataError: The list is not that of the official test images.
+        ConfigError: The name of ``out`` ends with neither '.tar.gz' nor '.tgz',
+            ``competition`` is neither 5 nor 6, or the images are no :class:`VOC12`.
+        DataError: The ids in the list are not those of the official test images.
     """
     if not out.name.endswith(('.tar.gz', '.tgz')):
         raise ConfigError(f"--format-only needs --out FILE.tar.gz, not '{out}'")
     folder = folder_of(competition)
     images = voc_test_images(cfg, split)
     dataset = build_as(DATASETS, images, WSSSDataset)
-    photo_sizes(dataset)  # a wrong list shows before hours of prediction
+    photo_sizes(dataset)  # refuses a wrong list before hours of prediction
     predictions = predict_images(cfg, checkpoint, images, work_dir)
     if rank() == 0:
         write_archive(out, predictions, dataset, competition)
@@ -96,16 +97,17 @@ def check_packed(cfg: Config, archive: Path, split: str = 'test') -> str:
     """Checks an archive against the test images that it must hold.
 
     Args:
-        cfg: See :func:`voc_test_images`.
+        cfg: A config whose test or validation images are a :class:`VOC12`.
         archive: A file of :func:`pack_test_images`.
         split: Name of the list of test images.
 
     Returns:
-        One line that says what the archive holds.
+        One line that describes the archive.
 
     Raises:
-        ConfigError: The images of the config are of another data set.
-        DataError: The archive is damaged or not complete.
+        ConfigError: The images of the config are no :class:`VOC12`.
+        DataError: The archive is damaged or incomplete, or holds a file that the server
+            does not accept.
     """
     dataset = build_as(DATASETS, voc_test_images(cfg, split), WSSSDataset)
     classes = len(dataset.metainfo['classes'])

@@ -1,4 +1,4 @@
-"""Supervision cards: how every number was made, found out while the stages run."""
+"""Makes supervision cards, which record how every number was made, while stages run."""
 
 from wsss_plugins.provenance.files import (
     card_of_checkpoint,

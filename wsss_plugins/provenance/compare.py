@@ -1,4 +1,4 @@
-"""Rows of results, and whether they may stand in one table."""
+"""Compares the supervision cards of results that are to stand in one table."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SIGNS = '†‡§¶'
 
 @dataclass(frozen=True)
 class Row:
-    """The numbers of one stage, or their means over several runs.
+    """The metrics of one stage, or their means over several runs.
 
     Attributes:
-        title: Whose they are.
-        metrics: Numbers by name; of several runs, their mean.
-        card: How they were made.
-        spreads: Sample standard deviations, where there are several runs.
+        title: Name of the result.
+        metrics: Metrics by name; means if there are several runs.
+        card: Supervision card of the metrics; None if there is none.
+        spreads: Sample standard deviations by name; None for a single run.
     """
 
     title: str
@@ -32,11 +32,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Marks:
-    """Which rows of a table are not like most of them.
+    """Footnote signs for the rows of a table that cannot be compared with most others.
 
     Attributes:
-        signs: One for each row; empty for those that are like most.
-        notes: What each sign means.
+        signs: Sign of each row; '' for rows that belong to the largest group.
+        notes: Explanation of each sign.
     """
 
     signs: list[str]
@@ -44,10 +44,10 @@ class Marks:
 
 
 def mark_unlike(cards: Sequence[SupervisionCard | None]) -> Marks:
-    """Marks the cards that are unlike those of the largest group, the first of several.
+    """Marks the rows that cannot be compared with the largest group of rows.
 
-    Cards of one group differ in nothing of :meth:`SupervisionCard.key`. Without a card a
-    row is unlike all others.
+    Rows of one group have cards that are equal in :meth:`SupervisionCard.key`. Of several
+    largest groups the first counts. A row without a card is always marked.
     """
     groups: list[list[int]] = []
     lost = [i for i, card in enumerate(cards) if card is None]
@@ -65,7 +65,7 @@ def mark_unlike(cards: Sequence[SupervisionCard | None]) -> Marks:
         sign = SIGNS[k % len(SIGNS)] * (1 + k // len(SIGNS))
         for i in group:
             signs[i] = sign
-        note = f'{NO_CARD}: nobody wrote down how this was made'
+        note = f'{NO_CARD}: it is not recorded how this number was made'
         if group is not lost:
             note = explain_unlike(_card(cards, group[0]), _card(cards, most[0]))
         notes.append(f'{sign} {note}')
@@ -79,7 +79,7 @@ def _card(cards: Sequence[SupervisionCard | None], index: int) -> SupervisionCar
 
 
 def explain_unlike(card: SupervisionCard, other: SupervisionCard) -> str:
-    """In which ways a card is unlike another one, in words."""
+    """Text of the differences between a card and another one."""
     mine, theirs = card.key(), other.key()
     words = []
     for name in card.unlike(other):
@@ -113,14 +113,16 @@ def _word(value: Any) -> str:
 
 
 def refuse_unlike(rows: Sequence[Row], remedy: str) -> None:
-    """Refuses rows that were not made alike.
+    """Refuses a table whose rows cannot be compared.
 
     Args:
         rows: The rows of a table.
-        remedy: What to do about it.
+        remedy: End of the error message: what the user can do.
 
     Raises:
-        UserError: Names the first that is unlike most, and why.
+        UserError: The card of a row differs from most others in
+            :meth:`SupervisionCard.key`, or a row has no card; the message names the first
+            such row and the differences.
     """
     marks = mark_unlike([row.card for row in rows])
     wrong = [i for i, sign in enumerate(marks.signs) if sign]

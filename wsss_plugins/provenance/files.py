@@ -1,4 +1,4 @@
-"""Cards in files: beside the numbers they are about, and with trained weights."""
+"""Reads and writes supervision cards: in files of metrics, and in weight files."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ TABLES = (CLASSES_FILE, TABLE_FILE, TEXT_TABLE_FILE)
 def save_metrics(
     path: Path, metrics: Mapping[str, Any], card: SupervisionCard | None
 ) -> None:
-    """Writes metrics with their card as JSON, whole or not at all."""
+    """Writes metrics and their card as JSON; the file is complete or not written."""
     content = None if card is None else card_to_json(card)
     save_json(path, dict(metrics=dict(metrics)) | {CARD_KEY: content})
 
 
 def sign(folder: Path, card: SupervisionCard) -> None:
-    """Puts the card into the files of metrics that a stage wrote, in place of an older one."""
+    """Writes the card into the files of metrics of a stage; it replaces an older card."""
     path = folder / SCORES_FILE
     if path.is_file():
         content = load_json(path)
@@ -58,12 +58,12 @@ def sign(folder: Path, card: SupervisionCard) -> None:
 
 
 def weights_metadata(card: SupervisionCard) -> dict[str, str]:
-    """What a file of trained weights says of itself, for its header."""
+    """The header of a file of trained weights, which holds their card."""
     return {CARD_KEY: json.dumps(card_to_json(history(card)))}
 
 
 def card_of_folder(folder: Path) -> SupervisionCard | None:
-    """The card of a stage's folder, or of one that ``tools/train.py`` wrote."""
+    """The card in the folder of a stage, or in a folder of ``tools/train.py``."""
     record = StageRecord.load(folder)
     if record is not None:
         return record.supervision
@@ -73,7 +73,7 @@ def card_of_folder(folder: Path) -> SupervisionCard | None:
 
 
 def card_of_weights(path: Path) -> SupervisionCard | None:
-    """The card that travels with weights of ours: inside the file, or beside it."""
+    """The card of a weight file, from the folder or the header; None if there is none."""
     path = Path(path)
     card = None
     if path.name in (WEIGHTS_FILE, RESUME_FILE):
@@ -82,20 +82,28 @@ def card_of_weights(path: Path) -> SupervisionCard | None:
 
 
 def header_of(path: Path) -> dict[str, str]:
-    """What a file of weights says of itself, if it can be read."""
+    """The header of a weight file; empty if the file cannot be read."""
     try:
         return header(path) if path.is_file() else {}
     except (SafetensorError, OSError):
-        return {}  # whoever loads the weights says what is wrong
+        return {}  # loading the weights raises an error that names the fault
 
 
 def card_of_input(folder: Path) -> SupervisionCard:
-    """The card of a stage that was read; one without says that nothing is known."""
+    """The card of a stage that was read; if it has none, a card of unknown origin."""
     return card_of_folder(folder) or unknown_card(folder.name, 'no card')
 
 
 def made_elsewhere(stage: str, path: Path | None) -> SupervisionCard:
-    """The card of files that a stage takes over: that beside them, or of nothing."""
+    """The card of imported files.
+
+    Args:
+        stage: Name of the stage that imports them.
+        path: Folder of the files.
+
+    Returns:
+        The card in ``path`` or its parent folder; else a card of unknown origin.
+    """
     for folder in [] if path is None else [path, path.resolve().parent]:
         card = card_of_folder(folder)
         if card is not None:
@@ -104,12 +112,17 @@ def made_elsewhere(stage: str, path: Path | None) -> SupervisionCard:
 
 
 def card_of_checkpoint(path: Path, name: str) -> SupervisionCard:
-    """The card of weights; of others than ours it says that nothing is known."""
+    """The card of a weight file; if it has none, a card of unknown origin."""
     return card_of_weights(path) or unknown_card(name, 'no card')
 
 
 def unknown_card(stage: str, why: str) -> SupervisionCard:
-    """The card of files of which nothing is known."""
+    """A card that states that the origin of files is not known.
+
+    Args:
+        stage: Name of the stage that made or imported the files.
+        why: Why it is not known, such as 'no card'.
+    """
     network = Network(
         stage=stage,
         model='unknown',
@@ -122,7 +135,7 @@ def unknown_card(stage: str, why: str) -> SupervisionCard:
 
 
 def _read(content: Any) -> SupervisionCard | None:
-    """A card, perhaps as text; None where it is none."""
+    """Reads a card from JSON or from its text; None if it is no card."""
     try:
         content = json.loads(content) if isinstance(content, str) else content
         return None if content is None else card_from_json(content)

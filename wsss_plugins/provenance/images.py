@@ -1,4 +1,4 @@
-"""What is known of the images and the masks that a number was measured on."""
+"""Checksums of the images and masks that a number was measured on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wsss_plugins.structures.masks_read import MasksRead, mask_checksum
 
 @dataclass(frozen=True)
 class Images:
-    """A split, and what its masks are known by.
+    """The images of a split, and the folder of their masks.
 
     Attributes:
-        split: What is known of it, masks aside.
-        ids: Of its images, without those that failed.
-        folder: Of its masks.
+        split: Facts on the images for the card, without the checksum of the masks.
+        ids: Ids of the images, without those that failed.
+        folder: Folder of the masks.
     """
 
     split: Split
@@ -33,14 +33,14 @@ class Images:
 
 
 class ImageRegister:
-    """The data sets of an experiment; each is made and looked at once."""
+    """The data sets of an experiment; each is built and read once."""
 
     def __init__(self) -> None:
         self._built: dict[str, WSSSDataset] = {}
         self._known: dict[tuple[int, tuple[str, ...]], Images] = {}
 
     def build(self, config: Mapping[str, Any]) -> WSSSDataset:
-        """The data set of a config that has no pipeline; it need not have its photos."""
+        """Builds the data set of a config without transforms; photos may be missing."""
         config = {**config, 'require_images': False}
         key = json.dumps(plain(config), sort_keys=True, default=str)
         if key not in self._built:
@@ -48,7 +48,7 @@ class ImageRegister:
         return self._built[key]
 
     def find(self, config: Mapping[str, Any], failed: set[str]) -> Images:
-        """The images of a data set, given by its config, that did not fail."""
+        """The images of the data set of a config, without the ids in ``failed``."""
         dataset = self.build(config_before_training(config))
         key = id(dataset), tuple(sorted(failed))
         if key not in self._known:
@@ -58,7 +58,13 @@ class ImageRegister:
     def masks_checksum(
         self, config: Mapping[str, Any], images: Images, listed: MasksRead
     ) -> str:
-        """Checksum of the masks of images; masks that are not listed are read again."""
+        """Checksum of the masks of some images.
+
+        Args:
+            config: Config of the data set with the masks.
+            images: The images.
+            listed: Checksums of masks that were read already; other masks are read here.
+        """
         keys = {name: (images.folder, name) for name in images.ids}
         sums = {name: listed[key] for name, key in keys.items() if key in listed}
         if len(sums) < len(keys):
@@ -91,7 +97,7 @@ def _look_at(dataset: WSSSDataset, failed: set[str]) -> Images:
 
 
 def file_checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file's content, in hexadecimal digits."""
     with path.open('rb') as file:
         total = hashlib.sha256()
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""What networks begin with, and what those weights were learnt from, as far as it is known."""
+"""Finds the initial weights of networks, and the annotations these were trained on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wsss_plugins.structures.card_parts import (
 )
 
 LEARNT_KEY = 'supervision'
-"""In the header of a file that is meant to begin with: what it was learnt from."""
+"""Key in the header of an exported backbone: the annotations it was trained on."""
 
 _NAMES = {
     'imagenet labels': 'ImageNet-1k labels',
@@ -34,19 +34,19 @@ _NAMES = {
     'coco pixels': 'COCO pixels',
 }
 _SOURCES = ('torchvision://', 'open-mmlab://resnet', 'open-mmlab://vgg')
-"""Names under which mmengine knows classifiers that were trained on ImageNet-1k."""
+"""Prefixes of mmengine's names for classifiers that were trained on ImageNet-1k."""
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What one part of a model begins with.
+    """The initial weights of one part of a model.
 
     Attributes:
         part: Dotted name of the part, such as 'backbone'.
-        source: A model of timm, or the name of a file.
-        supervision: What it was learnt from.
-        known_by: How that is known.
-        card: That of the file, where it has one.
+        source: Name of a model of timm, or of a file.
+        supervision: Annotations that the weights were trained on.
+        known_by: Source of that knowledge.
+        card: Card of the file; None if it has none.
     """
 
     part: str
@@ -57,17 +57,21 @@ class InitialWeights:
 
 
 def initial_weights(cfg: Mapping[str, Any]) -> list[InitialWeights]:
-    """Every set of weights that a training config names; none means from scratch.
+    """Lists the initial weights that a training config names.
 
-    A card of the file goes before the name of a timm model, that before what the config
-    declares under :data:`DECLARED` (for all, or a dict by part), that before nothing.
+    The supervision of each is taken from the card of the file, or from the name of the
+    timm model; only if neither is known, from the declaration in the config under
+    :data:`DECLARED` (a text for all parts, or a dict by part). Otherwise it is unknown.
 
     Args:
         cfg: A training config, with ``model`` and perhaps ``pretrained`` and
             ``load_from``.
 
+    Returns:
+        The weights of each part; empty if the model is trained from scratch.
+
     Raises:
-        ConfigError: What is declared is no kind of supervision.
+        ConfigError: The declared text is no known kind of supervision.
     """
     said = declared_supervision(cfg)
     found = []
@@ -81,7 +85,7 @@ def initial_weights(cfg: Mapping[str, Any]) -> list[InitialWeights]:
 
 
 def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, Supervision]:
-    """What a training config declares, by part; '' for all parts.
+    """The supervision that a training config declares, by part; '' stands for all parts.
 
     Raises:
         ConfigError: The declared text is no known kind of supervision.

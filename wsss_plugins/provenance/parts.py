@@ -1,4 +1,4 @@
-"""The seed heads, refiners and CRFs of a stage, as a card names them."""
+"""Lists the seed heads, refiners and CRFs of a stage for its card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsss_plugins.structures.card_parts import CRF, AppliedTo, Method
 
 
 def methods_of(stage: str, parts: Iterable[object]) -> tuple[Method, ...]:
-    """Seed heads and refiners of a stage, by name."""
+    """The class names of a stage's seed heads and refiners, as one entry of a card."""
     names = dict.fromkeys(type(part).__name__ for part in _all(parts))
     return (Method(stage, ', '.join(names)),) if names else ()
 
@@ -19,9 +19,10 @@ def crfs_of(stage: str, parts: Iterable[object], infers: bool) -> tuple[CRF, ...
     """The dense CRFs of a stage.
 
     Args:
-        stage: Its name.
-        parts: Its parts.
-        infers: Whether it runs a network itself: they are then on its predictions.
+        stage: Name of the stage.
+        parts: Seed heads and refiners of the stage.
+        infers: True if the stage runs a network, so that the CRFs refine its predictions;
+            False if they refine labels made from seeds.
     """
     on = AppliedTo.PREDICTIONS if infers else AppliedTo.LABELS
     dense = (part for part in _all(parts) if isinstance(part, DenseCRF))
@@ -29,7 +30,7 @@ def crfs_of(stage: str, parts: Iterable[object], infers: bool) -> tuple[CRF, ...
 
 
 def _all(parts: Iterable[object]) -> Iterator[object]:
-    """Seed heads and refiners, each followed by those that it applies itself."""
+    """Seed heads and refiners, each followed by the parts that it applies."""
     for part in parts:
         if isinstance(part, SeedHead):
             yield from (m for m in part.modules() if isinstance(m, SeedHead))

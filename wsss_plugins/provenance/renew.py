@@ -1,4 +1,4 @@
-"""Bringing cards up to date with what configs declare after the work was done."""
+"""Updates the cards of finished stages to later declarations in configs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wsss_plugins.structures.card_parts import Code, CodeState, KnownBy, Network
 
 
 def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> SupervisionCard:
-    """The card with the supervision of initial weights as configs declare it now.
+    """Updates a card to the supervision of initial weights that configs declare now.
 
     Args:
-        card: Of a stage that is done.
+        card: Card of a stage that is done.
         networks: Networks of the current configs, by stage. A declaration never
             overrides supervision that is known from a card or a timm name.
     """
@@ -37,7 +37,7 @@ def renewed(card: SupervisionCard, networks: Mapping[str, Network]) -> Supervisi
 
 
 def renew(folder: Path, networks: Mapping[str, Network]) -> None:
-    """Brings the card of the stage in ``folder`` up to date, see :func:`renewed`."""
+    """Updates the card in the folder of a stage, see :func:`renewed`."""
     record = StageRecord.load(folder)
     card = record.supervision if record is not None else None
     if record is not None and card is not None:
@@ -45,16 +45,16 @@ def renew(folder: Path, networks: Mapping[str, Network]) -> None:
 
 
 def renew_code(folder: Path, inputs: Sequence[Path], names: Collection[str]) -> None:
-    """Brings the remarks on code in the card of a stage up to date.
+    """Updates the remarks on code in the card of a stage.
 
-    They follow from its record and from the cards of the stages it read. A stage without
-    a card is left alone.
+    The remarks are computed from the record of the stage and from the cards of the stages
+    that it read. A stage without a card is not changed.
 
     Args:
-        folder: Of the stage, which has run.
-        inputs: Folders of the stages it read.
-        names: Names of all stages of the experiment; remarks on others stay, which came
-            with weights from elsewhere.
+        folder: Folder of the stage, which has run.
+        inputs: Folders of the stages that it read.
+        names: Names of all stages of the experiment. Remarks on other stages, which came
+            with imported weights, are kept.
     """
     record = StageRecord.load(folder)
     card = record.supervision if record is not None else None
@@ -72,7 +72,7 @@ def renew_code(folder: Path, inputs: Sequence[Path], names: Collection[str]) -> 
 
 
 def code_state(record: StageRecord) -> CodeState | None:
-    """What there is to remark on the code of a stage; None where all is known."""
+    """The remark on the code of a stage; None if the record names the code it ran."""
     if record.code is None:
         return CodeState.UNRECORDED
     if record.accepted is not None:
@@ -83,7 +83,7 @@ def code_state(record: StageRecord) -> CodeState | None:
 def _replace(
     folder: Path, record: StageRecord, card: SupervisionCard, now: SupervisionCard
 ) -> None:
-    """Writes card ``now`` in place of ``card`` where the two differ."""
+    """Replaces ``card`` by ``now`` in the files of a stage, if the two differ."""
     if now != card:
         sign(folder, now)
         record.card = card_to_json(now)

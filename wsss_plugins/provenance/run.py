@@ -1,7 +1,7 @@
-"""Running a stage and making the supervision card of its results.
+"""Runs stages and makes the supervision cards of their results.
 
-What can be observed goes before what a stage declares: the checksums of images and masks,
-the images that failed, and whether it read a measurement.
+Facts that can be observed take precedence over the stage's declaration: checksums of
+images and masks, images that failed, and whether the stage read a measurement.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from wsss_plugins.structures.measured import Measured
 
 @dataclass(frozen=True)
 class Ran:
-    """A piece of work and what was observed of it.
+    """A finished run, usually of a stage, and what was observed of it.
 
     Attributes:
-        name: Its name, mostly a stage's.
-        measured: What it declares.
-        parts: Its seed heads and refiners.
-        config: What it was built from.
-        out: Its folder.
-        inputs: Folder of each stage it read.
-        metrics: Its result.
-        masks: The ground-truth masks that all workers read.
+        name: Name of the stage.
+        measured: Declaration of the stage.
+        parts: Seed heads and refiners of the stage.
+        config: Config of the stage.
+        out: Folder of the stage.
+        inputs: Folder of each stage that was read, by name.
+        metrics: Metrics that the stage returned.
+        masks: Ground-truth masks that any worker read.
     """
 
     name: str
@@ -76,20 +76,22 @@ def run_with_card(
     session: SupervisionCard | None = None,
     work: Callable[[], dict[str, Any]] | None = None,
 ) -> tuple[dict[str, Any], SupervisionCard | None]:
-    """Runs a stage, makes the card of its results and signs its tables with it.
+    """Runs a stage, makes the card of its results and writes it into its tables.
 
     Args:
         stage: The stage.
-        out: Its folder.
-        inputs: Folder of each stage it reads.
-        config: What it was built from.
-        images: The images of the experiment that are known already.
-        cards: Card of each input; by default that in its folder.
-        session: Who runs it where; by default this process with the stage's seed.
-        work: Does the work in place of the stage's own ``run``.
+        out: Folder of the stage.
+        inputs: Folder of each stage that is read, by name.
+        config: Config of the stage.
+        images: Data sets that were read already, to share between stages.
+        cards: Card of each input, by name; by default the card in the input's folder.
+        session: Card with the seed, the versions and the machine; by default those of
+            this process, with the stage's seed.
+        work: Function to call in place of the stage's ``run``.
 
     Returns:
-        The metrics; and the card, on the first worker, of a stage that measures anything.
+        The metrics, and the card. The card is None on all workers but the first, and for
+        a stage that measures nothing.
     """
     images = images or ImageRegister()
     if cards is None:
@@ -115,13 +117,13 @@ def make_card(
     images: ImageRegister,
     session: SupervisionCard,
 ) -> SupervisionCard:
-    """The card of results.
+    """Makes the card of the results of a run.
 
     Args:
-        ran: The work, when it is done.
-        inputs: Card of each stage that it read.
-        images: The images that are known already.
-        session: Who ran it where.
+        ran: The finished run.
+        inputs: Card of each stage that was read, by name.
+        images: Data sets that were read already.
+        session: Card with the seed, the versions and the machine.
     """
     said, split = ran.measured, _split(ran, images)
     own, earlier = _own_card(ran.name, said, images)
@@ -150,16 +152,17 @@ def _classes_counted(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def declared_card(stage: Stage, images: ImageRegister) -> SupervisionCard:
-    """What a stage declares, as a card; it need not have run."""
+    """The declaration of a stage as a card; the stage need not have run."""
     own, earlier = _own_card(stage.name, declared(stage) or Measured(), images)
     return own.after(earlier)
 
 
 def declared(stage: Stage) -> Measured | None:
-    """What a stage declares; None if it only shows what others measured.
+    """The declaration of a stage; None if the stage measures nothing.
 
-    A stage of an earlier version has no ``measured()``, and gives some of it as
-    ``provenance()``: 'labels', 'scales', 'flip', 'threshold' and 'convention'.
+    A stage that was written for an earlier version has no ``measured()``. The keys
+    'labels', 'scales', 'flip', 'threshold' and 'convention' of its ``provenance()`` are
+    then taken as its declaration.
     """
     kind = type(stage)
     if kind.measured is not Stage.measured or kind.provenance is Stage.provenance:
@@ -183,7 +186,7 @@ def declared(stage: Stage) -> Measured | None:
 
 
 def session_of(environment: Mapping[str, Any], seed: int) -> SupervisionCard:
-    """Who runs a stage where, as a card says it."""
+    """A card with the seed, the commit, the versions and the machine of a run."""
     versions = environment.get('versions', {}).items()
     return SupervisionCard(
         seeds=(seed,),
@@ -197,7 +200,7 @@ def session_of(environment: Mapping[str, Any], seed: int) -> SupervisionCard:
 def _own_card(
     name: str, said: Measured, images: ImageRegister
 ) -> tuple[SupervisionCard, Mapping[str, SupervisionCard]]:
-    """What is declared, and the cards of the files that it follows from."""
+    """The declaration as a card, and the cards of the weights and label maps it names."""
     networks, earlier = said.networks, dict(said.begun_with)
     if said.training is not None:
         found, maps = trained(said.networks, said.training, images)
@@ -214,7 +217,7 @@ def _own_card(
 
 
 def _split(ran: Ran, images: ImageRegister) -> Split | None:
-    """The images of the results, with the checksum of their masks if any were read."""
+    """The images of the results, with the checksum of their masks if any was read."""
     said = ran.measured
     node = first_dataset(ran.config if said.images is None else said.images)
     if node is None:
@@ -233,14 +236,14 @@ def _split(ran: Ran, images: ImageRegister) -> Split | None:
 
 
 def _split_of_masks(listed: MasksRead) -> Split:
-    """The masks that were read, where no config names their data set."""
+    """The masks that were read, as a split, if the config names no data set."""
     rows = sorted((name, mask) for (_, name), mask in listed.items())
     names, masks = (json.dumps(part) for part in zip(*rows, strict=True))
     return Split('masks', 'read', len(rows), checksum(names), checksum(masks))
 
 
 def _failed(ran: Ran) -> set[str]:
-    """Images that the stage or one that it read went on without."""
+    """Ids of the images on which the stage, or a stage that it read, failed."""
     paths = [folder / FAILURES_FILE for folder in (ran.out, *ran.inputs.values())]
     return {name for path in paths if path.is_file() for name in load_json(path)}
 
@@ -248,7 +251,7 @@ def _failed(ran: Ran) -> set[str]:
 def _thresholds(
     ran: Ran, split: Split | None, inputs: Mapping[str, SupervisionCard]
 ) -> tuple[Threshold, ...]:
-    """The declared thresholds with their values, and one for each measurement it read."""
+    """The declared thresholds with their values, and one for each measurement read."""
     value = ran.metrics.get(ran.measured.threshold_metric)
     values = () if value is None else (float(value),)
     found = [

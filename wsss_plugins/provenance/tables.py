@@ -1,4 +1,4 @@
-"""Supervision cards in tables of results."""
+"""Writes supervision cards into tables of results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ REMEDY = (
 
 
 def add_card(path: Path, card: SupervisionCard) -> None:
-    """Puts the card in short into a table, in place of an older one.
+    """Adds the short form of a card to a table; it replaces an older card.
 
     Args:
-        path: A table of :func:`write_csv`, which gets a last column 'card', or of
-            :func:`write_markdown`, which gets a line below.
-        card: That of all its numbers.
+        path: File of :func:`write_csv`, which gets a last column 'card', or of
+            :func:`write_markdown`, which gets a line below the table.
+        card: Card of all numbers of the table.
     """
     text = path.read_text('utf-8')
     if path.suffix == '.csv':
@@ -47,18 +47,20 @@ def add_card(path: Path, card: SupervisionCard) -> None:
 
 
 def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> str:
-    """A table of results that were made alike, with the card of each in short.
+    """A table of comparable results, with the short form of each card.
 
     Args:
         rows: The results.
-        mix: Put unlike ones into it nevertheless, and mark them.
-        as_csv: CSV rather than Markdown; what is unlike is then a column.
+        mix: True to include results that cannot be compared with most others, and mark
+            them.
+        as_csv: True for CSV, in which a column explains the marks; False for Markdown.
 
     Returns:
-        The table.
+        The text of the table.
 
     Raises:
-        UserError: Unlike rows without ``mix``.
+        UserError: ``mix`` is False, and the card of a row differs from most others in
+            :meth:`SupervisionCard.key`, or a row has no card.
     """
     if not mix:
         refuse_unlike(rows, REMEDY)

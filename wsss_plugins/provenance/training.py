@@ -1,4 +1,4 @@
-"""The part of a card that is about one network: what it began with and learnt from."""
+"""The entry of a card for one network: its initial weights and its training."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ from wsss_plugins.structures.card_parts import (
 def begun_network(
     stage: str, cfg: Mapping[str, Any], backbone: str | None = None
 ) -> tuple[Network, dict[str, SupervisionCard]]:
-    """A network before it is trained, and the cards of the files that it begins with.
+    """The card entry of a network before its training.
 
     Args:
-        stage: Name of the stage that trains it, or brings it in.
-        cfg: A training config; only its model and weights are looked at.
-        backbone: Stage whose trained weights its backbone begins with.
+        stage: Name of the stage that trains or imports the network.
+        cfg: A training config; only its model and weights are read.
+        backbone: Name of the stage whose trained weights initialise the backbone.
+
+    Returns:
+        The entry, and the cards of the files of initial weights, by part of the model.
     """
     found = initial_weights(cfg)
     if backbone:
@@ -55,11 +58,11 @@ def begun_network(
 def supervision_of_training(
     cfg: Mapping[str, Any], label_maps: str | None = None
 ) -> Said[Learnt]:
-    """What the model of a training config looks at, as far as the config alone tells.
+    """The annotations that a model is trained on, as far as its config alone tells.
 
     Args:
         cfg: A training config.
-        label_maps: Stage whose label maps it learns from.
+        label_maps: Name of the stage whose label maps it is trained on; None for none.
     """
     if label_maps:
         return Learnt.LABEL_MAPS(label_maps)
@@ -74,16 +77,16 @@ def supervision_of_training(
 def trained(
     networks: Sequence[Network], training: Mapping[str, Any], images: ImageRegister
 ) -> tuple[tuple[Network, ...], dict[str, SupervisionCard]]:
-    """Networks with what is seen in their training data.
+    """Adds to the entries of networks what the config of their training data shows.
 
     Args:
-        networks: As their stage declares them.
+        networks: Entries that the stage declares.
         training: Config of the training data.
-        images: The images that are known already.
+        images: Data sets that were read already.
 
     Returns:
-        The networks; and the card of the label maps that they learn from, if these lie in
-        a folder that has one.
+        The entries, with the training images and annotations; and the card of the label
+        maps that the networks are trained on, if their folder has one.
     """
     node = first_dataset(training)
     split = images.find(node, set()).split if node is not None else None
@@ -106,7 +109,10 @@ def trained(
 def _seen(
     told: Said[Learnt], seen: Said[Learnt], maps: SupervisionCard | None
 ) -> Said[Learnt]:
-    """What a network learnt from; one that reads no labels may still read label maps."""
+    """The annotations a network was trained on: the observed ones, if these say more.
+
+    A model that reads no image-level labels may still be trained on label maps.
+    """
     if told == Learnt.TAGS() or (told == Learnt.IMAGES() and maps is not None):
         return seen
     return told
@@ -115,7 +121,7 @@ def _seen(
 def _of_label_maps(
     node: Mapping[str, Any], images: ImageRegister
 ) -> tuple[Said[Learnt], SupervisionCard | None]:
-    """What label maps of a folder are, and their card if they have one."""
+    """The origin of the label maps of a data set, and their card if they have one."""
     dataset = images.build(bare_config(node))
     folder = dataset.label_map_folder
     assert folder is not None

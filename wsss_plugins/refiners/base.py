@@ -1,4 +1,4 @@
-"""The refiner interface, and the chain of several refiners."""
+"""The interface of refiners, and a chain that applies several refiners in order."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from wsss_plugins.structures import Seed
 
 
 class Refiner(ABC):
-    """Computes a better seed from a seed and its image.
+    """Computes a refined seed from a seed and its image.
 
-    A subclass overrides :meth:`refine`; calling the object checks input and output.
-    Inputs are never changed.
+    A subclass overrides :meth:`refine`. Calling the object checks the arguments and the
+    returned seed. A refiner must not change its arguments in place.
 
     Attributes:
-        stages: Names of the stages whose trained models the refiner needs, see
-            :meth:`bind`.
+        stages: Names of the stages whose trained models the refiner needs;
+            :meth:`bind` receives these models.
     """
 
     stages: tuple[str, ...] = ()
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:  # noqa: B027 - most need none
-        """Stores the trained models that the refiner needs; called once, before work.
+        """Stores the trained models that the refiner needs; called once, before any call.
 
         Args:
-            models: The model of each stage in :attr:`stages`; may hold models of other
-                stages.
+            models: The trained model by name of its stage, for each stage in
+                :attr:`stages`. It may hold models of other stages.
 
         Raises:
-            ConfigError: A model is of the wrong kind.
+            ConfigError: The model of a stage is of a class that the refiner cannot use.
         """
 
     def parts(self) -> Sequence[Refiner]:
-        """The refiners that it applies itself, for supervision cards to name."""
+        """The refiners that this refiner applies; supervision cards name them too."""
         return ()
 
     def __call__(self, image: Tensor, seed: Seed) -> Seed:
@@ -53,9 +53,10 @@ class Refiner(ABC):
             A seed of the same classes and size, on the device of ``seed``.
 
         Raises:
-            DataError: The image is not ``(3, H, W)`` uint8, or not of the size of the
-                seed.
-            PlugInError: :meth:`refine` returned something else than such a seed.
+            DataError: The image is not ``(3, H, W)`` uint8, or its size is not that of
+                the seed.
+            PlugInError: :meth:`refine` returned no seed, a seed of other classes or of
+                another size, or scores that are NaN, infinite or negative.
         """
         check_batch([image], [seed])
         refined = self.refine(image, seed)
@@ -64,42 +65,45 @@ class Refiner(ABC):
 
     @abstractmethod
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Refines ``seed``, whose size is known to be that of ``image``."""
+        """Refines ``seed``; its size has been checked to be that of ``image``."""
 
     def refine_batch(
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
-        """Refines several seeds; a subclass that works faster on many overrides it.
+        """Refines several seeds.
 
-        It then calls :func:`check_batch` first.
+        A subclass that is faster on batches overrides this method and calls
+        :func:`check_batch` first.
 
         Args:
             images: ``(3, H, W)`` uint8 RGB each, all of one size.
-            seeds: Their seeds, in order; the numbers of classes may differ.
+            seeds: The seed of each image, in order; their numbers of classes may differ.
 
         Returns:
-            The refined seeds, in order, equal to refining them one by one.
+            The refined seeds in the same order. They must equal those of single calls.
 
         Raises:
-            DataError: The images do not fit the seeds or one another.
-            PlugInError: A refined seed is none that a refiner may return.
+            DataError: The numbers of images and seeds differ, an image is not
+                ``(3, H, W)`` uint8, or the sizes differ.
+            PlugInError: A refined seed has other classes or another size than its seed,
+                or scores that are NaN, infinite or negative.
         """
         check_batch(images, seeds)
         return [self(*pair) for pair in zip(images, seeds, strict=True)]
 
 
 def check_refined(who: str, seed: Seed, refined: object) -> None:
-    """Refuses what no refiner may return.
+    """Refuses a refined seed that breaks the contract of refiners.
 
     Args:
-        who: The refiner.
-        seed: What it was given.
-        refined: What it returned: to be a seed of the same classes and size, whose scores
-            and background are finite and >= 0.
+        who: Name of the refiner.
+        seed: The seed that the refiner was given.
+        refined: The value that it returned. Must be a seed of the same classes and size,
+            whose scores and background are finite and >= 0.
 
     Raises:
-        PlugInError: ``refined`` is anything else; the message says what, and what is
-            allowed.
+        PlugInError: ``refined`` is not a seed, has other classes or another size, or has
+            scores or a background with a value that is NaN, infinite or negative.
     """
     if not isinstance(refined, Seed):
         raise PlugInError(
@@ -139,7 +143,7 @@ def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
 
     Args:
         images: Must be ``(3, H, W)`` uint8 RGB each, all of one size.
-        seeds: Must be as many as images, at least one, and of their size.
+        seeds: One seed for each image, of the same size; at least one.
 
     Raises:
         DataError: The numbers of images and seeds differ, an image is not ``(3, H, W)``
@@ -172,10 +176,10 @@ def check_batch(images: Sequence[Tensor], seeds: Sequence[Seed]) -> None:
 
 @REFINERS.register_module()
 class RefinerChain(Refiner):
-    """Applies refiners one after the other.
+    """Applies several refiners in order.
 
     Args:
-        refiners: Refiners or their configs, in order; with an empty list the seed is
+        refiners: Refiners or their configs, in order. An empty list returns the seed
             unchanged.
 
     Raises:
@@ -188,16 +192,16 @@ class RefinerChain(Refiner):
         self.stages = tuple(dict.fromkeys(names))
 
     def bind(self, models: Mapping[str, nn.Module]) -> None:
-        """Passes the models to every refiner."""
+        """Passes ``models`` to every refiner of the chain."""
         for refiner in self.refiners:
             refiner.bind(models)
 
     def parts(self) -> Sequence[Refiner]:
-        """All of them."""
+        """The refiners of the chain."""
         return self.refiners
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        """Refines ``seed`` by each refiner in turn."""
+        """Refines ``seed`` by each refiner in order."""
         for refiner in self.refiners:
             seed = refiner(image, seed)
         return seed
@@ -205,7 +209,7 @@ class RefinerChain(Refiner):
     def refine_batch(
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
-        """Refines the batch by each refiner in turn."""
+        """Refines the batch by each refiner in order, and checks each refined seed."""
         check_batch(images, seeds)
         for refiner in self.refiners:
             refined = refiner.refine_batch(images, seeds)

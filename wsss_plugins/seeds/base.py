@@ -1,4 +1,4 @@
-"""The contract of a seed head, and what heads share."""
+"""The contract of seed heads, and functions that several of them use."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from wsss_plugins.seeds.output import check_finite, check_maps, check_shape
 
 
 class SeedHead(nn.Module, ABC):
-    """From a trained classifier to class localisation maps.
+    """Computes class localisation maps from a trained classifier.
 
-    A new method overrides :meth:`class_maps` alone; one that looks at a class at a time
-    derives from :class:`PerClassHead` instead. All images of a batch and all classes of
-    an image share one forward pass.
+    A new method overrides :meth:`class_maps` alone. A method that computes the map of one
+    class at a time derives from :class:`PerClassHead` instead. All images of a batch and
+    all classes of an image share one forward pass.
 
-    The attributes say of which models a head can make maps. Their defaults are those of
-    a head that reads the attention row of one class token; a head states what differs.
+    The attributes state for which models a head can compute maps. Their defaults suit a
+    head that reads the attention row of a single class token; other heads override them.
 
     Attributes:
-        needs_grad: Whether :meth:`class_maps` differentiates.
-        needs_attention: Whether it reads attention. The trace of one that does not has
-            none, and its backbone runs as fast as it can.
-        needs_class_token: Whether the map is what the class token gathers. Such a head is
-            refused for a model whose logits come from the patch tokens, and for one with
-            a token for each class. A head that takes the class from elsewhere (patch
-            logits, gradients of the class's logit) sets it to False.
-        follows_class_tokens: Whether, where every class has a token of its own, the map
-            is what that token gathers: the head takes its rows from :func:`class_rows`.
+        needs_grad: True if :meth:`class_maps` computes gradients.
+        needs_attention: True if :meth:`class_maps` reads attention. Otherwise the trace
+            holds no attention, and the backbone runs its faster fused attention.
+        needs_class_token: True if the map is read from the attention of a class token.
+            Such a head is refused for a model whose logits come from the patch tokens,
+            and for a model with one token per class. A head that obtains the class in
+            another way (patch logits, gradients of the class's logit) sets it to False.
+        follows_class_tokens: True if, in a model with one token per class, the head reads
+            each class from its own token, whose row :func:`class_rows` gives.
     """
 
     needs_grad: ClassVar[bool] = False
@@ -47,22 +47,22 @@ class SeedHead(nn.Module, ABC):
 
     @abstractmethod
     def class_maps(self, model: WSSSClassifier, trace: Trace, labels: Tensor) -> Tensor:
-        """Maps of a batch from one captured forward pass.
+        """Computes the maps of a batch from one captured forward pass.
 
         Args:
             model: The classifier, in evaluation mode.
             trace: Tokens and attention of the batch.
-            labels: ``(N, C)`` in {0, 1}.
+            labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
         Returns:
-            ``(N, C, h, w)`` on the patch grid or finer. Absent classes and negative
-            values are set to 0 afterwards.
+            ``(N, C, h, w)`` on the patch grid or finer. :meth:`forward` sets the maps of
+            absent classes and negative values to 0.
         """
 
     def checked_maps(
         self, model: WSSSClassifier, trace: Trace, labels: Tensor
     ) -> Tensor:
-        """What :meth:`class_maps` returns, without its graph.
+        """Calls :meth:`class_maps`, checks the shape, and detaches from the graph.
 
         Raises:
             PlugInError: The maps are not ``(N, C, h, w)``, or are coarser than the patch
@@ -76,7 +76,10 @@ class SeedHead(nn.Module, ABC):
     def look(
         self, model: WSSSClassifier, images: Tensor
     ) -> AbstractContextManager[Trace]:
-        """The forward pass that :meth:`class_maps` is shown; hooks end with it."""
+        """Runs and captures the forward pass whose trace :meth:`class_maps` is given.
+
+        The forward hooks are removed when the context ends.
+        """
         return capture(
             model.backbone,
             images,
@@ -93,18 +96,19 @@ class SeedHead(nn.Module, ABC):
             labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
         Returns:
-            ``(N, C, h, w)`` >= 0 on the patch grid or finer; absent classes are
-            exactly 0.
+            ``(N, C, h, w)`` >= 0 on the patch grid or finer; the maps of absent classes
+            are exactly 0.
 
         Raises:
-            DataError: Labels of another shape than ``(N, C)``.
-            UserError: A model that this method says nothing of.
-            PlugInError: The method returned something else than such maps.
+            DataError: The shape of ``labels`` is not ``(N, C)``.
+            UserError: The head cannot compute maps for this model.
+            PlugInError: :meth:`class_maps` returned no tensor, maps of a wrong shape, or
+                NaN or infinite values.
         """
         return self.signed_maps(model, images, labels).clamp(min=0)
 
     def __call__(self, model: WSSSClassifier, images: Tensor, labels: Tensor) -> Tensor:
-        """Calls :meth:`forward` and checks the maps, also those of a head with its own."""
+        """Calls :meth:`forward` and checks its maps, also when a subclass overrides it."""
         maps = super().__call__(model, images, labels)
         check_maps(type(self).__name__, maps, labels)
         return maps
@@ -112,20 +116,21 @@ class SeedHead(nn.Module, ABC):
     def signed_maps(
         self, model: WSSSClassifier, images: Tensor, labels: Tensor
     ) -> Tensor:
-        """The maps before negative values are removed.
+        """Computes the maps of :meth:`forward` with their negative values.
 
         Args:
-            model: As for :meth:`forward`.
-            images: Likewise.
-            labels: Likewise.
+            model: The classifier; its mode and its gradients are left as they were.
+            images: ``(N, 3, H, W)``, normalised.
+            labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
         Returns:
-            ``(N, C, h, w)``; absent classes are exactly 0.
+            ``(N, C, h, w)``; the maps of absent classes are exactly 0.
 
         Raises:
-            DataError: Labels of another shape than ``(N, C)``.
-            UserError: A model that this method says nothing of.
-            PlugInError: The method returned something else than such maps.
+            DataError: The shape of ``labels`` is not ``(N, C)``.
+            UserError: The head cannot compute maps for this model.
+            PlugInError: :meth:`class_maps` returned no tensor, maps of a wrong shape, or
+                NaN or infinite values.
         """
         self.check_model(model)
         expected = (len(images), model.num_classes)
@@ -140,11 +145,11 @@ class SeedHead(nn.Module, ABC):
         return torch.where(labels[:, :, None, None] != 0, maps, maps.new_zeros(()))
 
     def check_model(self, model: WSSSClassifier) -> None:
-        """Refuses a model that this method says nothing of.
+        """Refuses a model for which this head cannot compute maps.
 
         Raises:
-            UserError: The method cannot read this model; the message names the reason
-                and the registered heads that can.
+            UserError: The head cannot compute maps for this model; the message names the
+                reason and the registered heads that can.
         """
         mismatch = self._mismatch(model)
         if mismatch is None:
@@ -157,16 +162,17 @@ class SeedHead(nn.Module, ABC):
         )
 
     def _states_needs(self) -> bool:
-        """Whether the author of the head stated of which models it makes maps."""
+        """Whether a subclass sets one of the flags that state which models it accepts."""
         flags = ('needs_attention', 'needs_class_token', 'follows_class_tokens')
         own = [vars(cls) for cls in type(self).__mro__ if cls is not SeedHead]
         return any(flag in attributes for attributes in own for flag in flags)
 
     def _mismatch(self, model: WSSSClassifier) -> tuple[str, str] | None:
-        """Why the attributes of the class forbid a model; None where they do not.
+        """Checks a model against the flags of the class.
 
         Returns:
-            The reason, and the attribute of a head of which it is not true.
+            None if the model is accepted; otherwise the reason, and the flag that a head
+            for which the reason is not true would set.
         """
         name, backbone = type(self).__name__, model.backbone
         kind = type(backbone).__name__
@@ -190,12 +196,13 @@ class SeedHead(nn.Module, ABC):
         return None
 
     def maps_of(self, model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
-        """Signed maps of chosen classes of each image, for tests of explanations.
+        """Computes signed maps of chosen classes, for tests of explanations.
 
         Args:
-            model: As for :meth:`forward`.
-            images: Likewise.
-            classes: ``(K, N)`` class ids; the same one may come twice.
+            model: The classifier; its mode and its gradients are left as they were.
+            images: ``(N, 3, H, W)``, normalised.
+            classes: ``(K, N)`` class ids, K for each image; an image may have the same
+                class several times.
 
         Returns:
             ``(K, N, h, w)``.
@@ -205,13 +212,15 @@ class SeedHead(nn.Module, ABC):
 
 
 class PerClassHead(SeedHead):
-    """A seed head that looks at one class of each image at a time.
+    """A seed head that computes the map of one class at a time, such as from gradients.
 
-    A new method overrides :meth:`slot_maps` alone.
+    A new method overrides :meth:`slot_maps` alone. A *slot* is one backward pass of the
+    batch: it covers at most one class of each image, since the gradients of two classes
+    of the same image need two backward passes. All slots share one forward pass.
 
     Args:
-        classes_per_pass: How many classes of an image :meth:`slot_maps` is given
-            together; it bounds the memory, not the result. All by default.
+        classes_per_pass: Number of slots that :meth:`slot_maps` is given in one call; all
+            by default. A smaller number needs less memory and gives the same maps.
 
     Raises:
         ConfigError: ``classes_per_pass`` is less than 1.
@@ -230,12 +239,14 @@ class PerClassHead(SeedHead):
 
     @abstractmethod
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
-        """Maps of one class of each image per slot, from one captured forward pass.
+        """Computes the map of one class of each image in each of K backward passes.
 
         Args:
             model: The classifier, in evaluation mode.
             trace: Tokens and attention of the batch.
-            slots: ``(K, N, C)`` one-hot or all-zero rows; see :func:`class_slots`.
+            slots: ``(K, N, C)``. Row ``slots[k, n]`` is one-hot at the class of image n
+                that backward pass k covers, or all zero if it covers no class of this
+                image; :func:`class_slots` makes it.
 
         Returns:
             ``(K, N, h, w)`` on the patch grid or finer.
@@ -268,9 +279,9 @@ class PerClassHead(SeedHead):
 
 
 def fitting_heads(model: WSSSClassifier) -> list[str]:
-    """Names of the registered seed heads that, with their defaults, accept a model.
+    """Names of the registered seed heads that accept a model with their default arguments.
 
-    Heads that must be given arguments, or that are made of another head, are left out.
+    Heads with required arguments, and heads that wrap another head, are left out.
     """
     names = []
     for name, cls in sorted(SEED_HEADS.module_dict.items()):
@@ -291,7 +302,7 @@ def fitting_heads(model: WSSSClassifier) -> list[str]:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode until the `with` ends."""
+    """Sets evaluation mode, and restores the earlier mode when the context ends."""
     training = model.training
     model.eval()
     try:
@@ -301,23 +312,25 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _labels(model: WSSSClassifier, images: Tensor, classes: Tensor) -> Tensor:
-    """Labels ``(N, C)`` of class ids ``(K, N)``."""
+    """Turns class ids ``(K, N)`` into labels ``(N, C)`` in {0, 1}."""
     labels = images.new_zeros(len(images), model.num_classes)
     return labels.scatter_(1, classes.T, 1)
 
 
 def class_slots(labels: Tensor) -> Tensor:
-    """Spreads the classes of each image over as few slots as possible.
+    """Distributes the classes of a batch over as few backward passes as possible.
 
-    Gradients of a batch are taken slot by slot, with one class per image in each, so
-    that the cost is that of the image with the most classes and not of all classes.
+    Each backward pass (slot) covers at most one class of each image. The number of passes
+    is therefore the number of classes of the image that has the most, and not the number
+    of classes of the data set.
 
     Args:
-        labels: ``(N, C)`` in {0, 1}.
+        labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
     Returns:
-        ``(K, N, C)`` one-hot or all-zero rows, K the largest number of classes of an
-        image, at least 1; they sum to ``labels`` over K.
+        ``(K, N, C)``: row ``[k, n]`` is one-hot at the class of image n that backward pass
+        k covers, or all zero. K is the largest number of classes of an image, at least
+        1. The sum over K is ``labels``.
     """
     rank = labels.long().cumsum(1) * labels.long()  # 1, 2 ... for the present classes
     slots = torch.arange(1, max(1, int(rank.max())) + 1, device=labels.device)
@@ -325,15 +338,15 @@ def class_slots(labels: Tensor) -> Tensor:
 
 
 def class_rows(model: WSSSClassifier, slots: Tensor) -> Tensor:
-    """Which token gathers what is known of the class of each slot.
+    """Index of the class token of the class that each backward pass covers.
 
     Args:
         model: The classifier.
-        slots: ``(K, N, C)``; see :func:`class_slots`.
+        slots: ``(K, N, C)``, the classes of K backward passes; see :func:`class_slots`.
 
     Returns:
-        ``(K, N)`` int64: 0 where all classes share a class token, else the class, whose
-        token is the prefix token of that number.
+        ``(K, N)`` int64, indices of prefix tokens: 0 if all classes share one class
+        token; the class id if the model has one token per class.
     """
     if model.backbone.num_class_tokens > 1:
         return slots.argmax(-1)
@@ -341,11 +354,12 @@ def class_rows(model: WSSSClassifier, slots: Tensor) -> Tensor:
 
 
 def rows_of(matrix: Tensor, rows: Tensor) -> Tensor:
-    """One row of an attention matrix for each slot and image.
+    """Selects one row of an attention matrix for each backward pass and image.
 
     Args:
-        matrix: ``(N, heads, T, T)``, or a gradient by it ``(K, N, heads, T, T)``.
-        rows: ``(K, N)``, of :func:`class_rows`.
+        matrix: Attention ``(N, heads, T, T)``, or K gradients by it
+            ``(K, N, heads, T, T)``.
+        rows: ``(K, N)``, indices of rows from :func:`class_rows`.
 
     Returns:
         ``(K, N, heads, T)``.
@@ -357,5 +371,5 @@ def rows_of(matrix: Tensor, rows: Tensor) -> Tensor:
 
 
 def patch_grid(values: Tensor, trace: Trace) -> Tensor:
-    """Reshapes values ``(..., n)`` of the patches to ``(..., h, w)``."""
+    """Reshapes values ``(..., n)`` of the n = h * w patches to ``(..., h, w)``."""
     return values.reshape(*values.shape[:-1], *trace.grid)

@@ -1,4 +1,4 @@
-"""What a seed head may return: the checks that all maps pass."""
+"""Checks of the maps that a seed head returns."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from wsss_plugins.errors import PlugInError
 def check_shape(
     who: str, maps: object, leading: tuple[int, int], names: str, grid: tuple[int, int]
 ) -> Tensor:
-    """Refuses what is no stack of maps on the patch grid or finer.
+    """Refuses a return value that is not a tensor of maps on the patch grid or finer.
 
     Args:
-        who: The method that returned the maps, as ``MyHead.class_maps``.
-        maps: What it returned.
-        leading: The two numbers that its shape must begin with.
-        names: The contract's letters for these two, such as ``'N, C'``.
+        who: Name of the method that returned the maps, such as ``MyHead.class_maps``.
+        maps: The return value.
+        leading: The first two dimensions that ``maps`` must have.
+        names: Names of these two dimensions for the message, such as ``'N, C'``.
         grid: Rows and columns of the patches.
 
     Returns:
         The maps, which are ``(*leading, h, w)``.
 
     Raises:
-        PlugInError: ``maps`` is anything else; the message says what, and what is allowed.
+        PlugInError: ``maps`` is not a tensor, its shape does not begin with ``leading``,
+            or its height or width is smaller than the patch grid.
     """
     rows, columns = grid
     allowed = (
@@ -42,7 +43,7 @@ def check_finite(who: str, maps: Tensor) -> None:
     """Refuses maps ``(N, C, h, w)`` with a value that is NaN or infinite.
 
     Raises:
-        PlugInError: There is one.
+        PlugInError: ``maps`` holds a NaN or an infinite value.
     """
     if not (maps.amin((2, 3)).isfinite() & maps.amax((2, 3)).isfinite()).all():
         raise PlugInError(
@@ -52,15 +53,16 @@ def check_finite(who: str, maps: Tensor) -> None:
 
 
 def check_maps(who: str, maps: object, labels: Tensor) -> None:
-    """Refuses maps that the stages behind a seed head cannot take.
+    """Refuses maps that break the contract on which later stages rely.
 
     Args:
-        who: The head that returned the maps.
-        maps: To be ``(N, C, h, w)``, finite and >= 0, and 0 for absent classes.
-        labels: ``(N, C)`` in {0, 1}.
+        who: Name of the head that returned the maps.
+        maps: Must be ``(N, C, h, w)``, finite, >= 0, and exactly 0 for absent classes.
+        labels: ``(N, C)`` in {0, 1}, the image-level labels.
 
     Raises:
-        PlugInError: ``maps`` is anything else; the message says what, and what is allowed.
+        PlugInError: ``maps`` is not a tensor ``(N, C, h, w)``, has a value that is NaN,
+            infinite or negative, or is not 0 for an absent class.
     """
     images, classes = labels.shape
     maps = check_shape(who, maps, (images, classes), 'N, C', (1, 1))

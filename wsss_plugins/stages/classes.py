@@ -1,4 +1,4 @@
-"""What a training takes from the labels of its images: how many classes there are."""
+"""Fills in the number of classes of a training, and checks its image-level labels."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from wsss_plugins.registry import DATASETS, build_as
 
 LOADERS = ('train_dataloader', 'test_dataloader', 'val_dataloader')
 FEW = 3
-"""A class that fewer images show is hardly learnt."""
+"""A class on fewer training images than this gets a warning."""
 
 
 def fill_num_classes(cfg: Config) -> Config:
-    """The config with ``num_classes=None`` in its model replaced by the data set's number.
+    """Replaces ``num_classes=None`` in a model by the number of classes of the data set.
 
-    A decode head of mmsegmentation counts the background, everything else does not. So a
-    config can be for any folder of photos.
+    One config can thus serve any folder of photos. The number includes the background for
+    decode heads of mmsegmentation, and excludes it for all other parts.
 
     Args:
-        cfg: A training config; it is left alone.
+        cfg: A training config; it is not changed.
 
     Returns:
-        A copy, or the same where nothing is open.
+        A copy with the numbers, or ``cfg`` itself if no ``num_classes`` is None.
 
     Raises:
-        ConfigError: Something is open and no data set of ours says what it is.
-        DataError: A mistake in the data.
+        ConfigError: A ``num_classes`` is None, and no data set of the config is a
+            :class:`WSSSDataset`.
+        DataError: The data set cannot be read.
     """
     content = cfg.to_dict()
     model = content.get('model', {})
@@ -62,7 +63,7 @@ def _open_heads(model: Any) -> Iterator[Any]:
 
 
 def _data_set(content: dict[str, Any]) -> WSSSDataset:
-    """The first data set of a config that is ours, without pixels and masks."""
+    """Builds the first :class:`WSSSDataset` of a config, without transforms and masks."""
     for loader in LOADERS:
         node = first_dataset(content.get(loader))
         if node is not None:
@@ -92,14 +93,17 @@ def refuse_other_class_names(model: nn.Module, dataset: WSSSDataset) -> None:
 
 
 def label_doubts(dataset: WSSSDataset) -> list[str]:
-    """What image-level labels cannot teach a classifier, a line for each doubt.
+    """Warnings on classes that a classifier cannot learn from the image-level labels.
 
     Args:
         dataset: The training images.
 
+    Returns:
+        One line for the classes on all images, on none, and on fewer than three.
+
     Raises:
-        DataError: The labels teach nothing, since no class is on some images and absent
-            from others.
+        DataError: Every class is on all images or on none, so that the labels teach
+            nothing.
     """
     labels = np.stack([dataset.labels(i) for i in range(len(dataset))])
     shown = labels.sum(0).astype(int)

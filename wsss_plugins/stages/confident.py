@@ -1,4 +1,4 @@
-"""From seeds to labels that can be trusted: what AffinityNet learns from."""
+"""Makes confident labels from seeds, on which AffinityNet is trained."""
 
 from __future__ import annotations
 
@@ -24,32 +24,35 @@ from wsss_plugins.structures.measured import Measured
 
 @STAGES.register_module()
 class ConfidentLabelStage(RefineStage):
-    """Refines seeds under a strong and a weak background, and keeps what both agree on.
+    """Refines seeds with a strong and a weak background, and keeps labels on which both agree.
 
-    Writes ``labels/<id>.png``: object where even the strong background loses, background
-    where even the weak one wins, 255 elsewhere; and for training ``scores/<id>.npz`` with
+    A pixel of ``labels/<id>.png`` is an object if the object's score exceeds even the
+    strong background, background if even the weak background exceeds all objects, and
+    255 (ignored) elsewhere. For training the stage also writes ``scores/<id>.npz`` with
     ``low`` and ``high`` ``(1 + K, H, W)`` uint8 in units of 1 / 255, and ``classes``
-    ``(K,)``. The labels under either background are below ``low/`` and ``high/``.
-    Workers, failures and interruptions are as in :class:`RefineStage`.
+    ``(K,)``. The labels of each background alone are in ``low/`` and ``high/``. Workers,
+    failures and interruptions are handled as in :class:`RefineStage`.
 
     Source: Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level
     Supervision" (PSA), CVPR 2018, section 3.2.
 
     Args:
         name: Name of the stage.
-        seeds: Stage that made the seeds.
-        dataset: Config of the images; no masks.
+        seeds: Name of the stage that made the seeds.
+        dataset: Config of the images; masks are not read.
         alpha_low: Exponent of the strong background, see :class:`PowerBackground`.
-        alpha_high: Exponent of the weak background. 4 and 24 in PSA's results, 4 and 32
-            as its options stand, and in the ReScience paper.
-        refiners: Configs of the refiners, in order, with one :class:`PowerBackground`,
-            whose ``alpha`` is filled in. By default it and PSA's dense CRF.
-        workers: See :class:`RefineStage`.
-        batch_size: Likewise.
+        alpha_high: Exponent of the weak background. The exponents are 4 and 24 in PSA's
+            published results, and 4 and 32 in the defaults of its code and in the
+            ReScience paper.
+        refiners: Configs of the refiners, in order. Exactly one is a
+            :class:`PowerBackground`, whose ``alpha`` the stage fills in. By default a
+            :class:`PowerBackground` and PSA's dense CRF.
+        workers: Number of processes, see :class:`RefineStage`.
+        batch_size: Number of images per batch, see :class:`RefineStage`.
 
     Raises:
-        ConfigError: ``alpha_low`` is not below ``alpha_high``, or there is not one
-            :class:`PowerBackground`.
+        ConfigError: ``0 < alpha_low < alpha_high`` does not hold, or ``refiners`` has no
+            or more than one :class:`PowerBackground`.
     """
 
     tasks_at_once = 2
@@ -84,7 +87,7 @@ class ConfidentLabelStage(RefineStage):
         )
 
     def measured(self) -> Measured:
-        """Both exponents are numbers of the config."""
+        """Declares the two exponents as fixed thresholds."""
         alphas = ' and '.join(f'{alpha:g}' for alpha in self.alphas.values())
         fixed = Threshold(self.name, Source.FIXED, f'PowerBackground, alpha {alphas}')
         return replace(super().measured(), thresholds=(fixed,))
@@ -92,12 +95,12 @@ class ConfidentLabelStage(RefineStage):
     def _results(
         self, task: RefineTask, batches: Sequence[Batch]
     ) -> Iterator[tuple[Batch, dict[str, str]]]:
-        """Refines under both backgrounds, and combines what they give."""
+        """Refines with both backgrounds, and combines the two results of each image."""
         tasks = [
             replace(task, refiners=plain(chain), out=task.out / part, soft=True)
             for part, chain in self.chains.items()
         ]
-        # Both go through the images at once, so that few float scores lie about.
+        # Both are refined batch by batch, so that few files of float scores exist at once.
         refine = super()._results
         results = [refine(each, batches) for each in tasks]
         for (batch, low), (_, high) in zip(*results, strict=True):
@@ -111,7 +114,7 @@ class ConfidentLabelStage(RefineStage):
 def _with_alpha(
     refiners: Sequence[dict[str, Any]], alpha: float
 ) -> list[dict[str, Any]]:
-    """Refiners whose power background has the exponent ``alpha``.
+    """Copies configs of refiners and sets the exponent of their power background.
 
     Raises:
         ConfigError: ``refiners`` has no :class:`PowerBackground`, or more than one.
@@ -131,7 +134,10 @@ def _with_alpha(
 
 
 def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
-    """Turns the scores under both backgrounds into bytes and the label, written last."""
+    """Combines the scores of both backgrounds into bytes and a label.
+
+    The label is written last, since its file marks the image as done.
+    """
     paths = [seed_path(part, name) for part in parts]
     seeds = [Seed.load(path) for path in paths]
     low, high = (seed.probabilities().numpy() for seed in seeds)
@@ -149,5 +155,5 @@ def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
 
 
 def _as_bytes(scores: np.ndarray) -> np.ndarray:
-    """Scores in [0, 1] in units of 1 / 255."""
+    """Rounds scores in [0, 1] to uint8, in units of 1 / 255."""
     return np.rint(scores.clip(0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Measuring seeds and label maps against ground truth. Only these stages read masks."""
+"""Stages that measure seeds and label maps against ground-truth masks."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from wsss_plugins.structures.measured import Measured
 
 
 class MaskStage(Stage):
-    """What the evaluation stages share: a data set with masks, and a loop over it.
+    """Base class of evaluation stages: a data set with masks, and a loop over its images.
 
-    Images that the measured stage went on without are left out, and counted as the
-    metric ``left_out``.
+    Images on which the measured stage failed are left out; the metric ``left_out`` is
+    their number.
     """
 
     needs_every_image = False
@@ -58,15 +58,15 @@ class MaskStage(Stage):
         self.dataset = dict(dataset, test_mode=True)
 
     def measured(self) -> Measured:
-        """The split, whose masks only this stage reads."""
+        """Declares the measured images, and that their masks are read."""
         return Measured(images=self.dataset, masks=True)
 
     def _images(self, source: Path) -> WSSSDataset:
-        """The images to measure."""
+        """Builds the data set of the images to measure."""
         return build_as(DATASETS, without_failed(self.dataset, source), WSSSDataset)
 
     def _share(self, dataset: WSSSDataset) -> Iterator[tuple[int, str]]:
-        """Index and id of each image of this worker."""
+        """Yields index and id of each image that this worker measures."""
         names = dataset.ids
         mine = share_of(range(len(names)))
         with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
@@ -76,7 +76,7 @@ class MaskStage(Stage):
 
 
 class _IoUStage(MaskStage):
-    """A mask stage whose means follow a published convention."""
+    """An evaluation stage whose mIoU follows a published convention."""
 
     reads_photos = False
 
@@ -87,28 +87,32 @@ class _IoUStage(MaskStage):
         self.convention = convention_for(dataset, convention)
 
     def measured(self) -> Measured:
-        """The split, whose masks only this stage reads, and how means are taken."""
+        """Declares the measured images and the convention of the mIoU."""
         return replace(super().measured(), protocol=dict(convention=self.convention))
 
 
 @STAGES.register_module()
 class EvaluateSeedStage(_IoUStage):
-    """mIoU of seeds at every threshold, in one pass over the images.
+    """Measures the mIoU of seeds at every threshold, in one pass over the images.
 
-    Writes to ``scores.json`` the curve, the area under it, all measures at its top
-    (``best``), and under ``label_free`` what each criterion of
-    :func:`label_free_threshold` would have chosen and its regret: the mIoU it loses
-    against the highest one. ``classes.csv`` is the table of the classes at the top.
+    Writes ``scores.json`` with the curve of mIoU over thresholds, the area under it, all
+    measures at the best threshold (``best``), and under ``label_free`` the threshold that
+    each criterion of :func:`label_free_threshold` chooses and its regret, which is the
+    difference between the highest mIoU and the mIoU at that threshold. ``classes.csv``
+    has the measures of each class at the best threshold.
 
     Args:
         name: Name of the stage.
-        seeds: Stage that made the seeds.
+        seeds: Name of the stage that made the seeds.
         dataset: Config of the images with ``label_maps``.
-        thresholds: Ascending; by default 0.00, 0.01 ... 0.99.
-        convention: How means are taken and the best threshold is found, a name in
-            :data:`CONVENTIONS`; with 'acr' absent classes count as 0. By default
-            'acr', and 'present' for photos of one's own.
-        foreground_share: See :func:`label_free_threshold`.
+        thresholds: Thresholds in ascending order; by default 0.00, 0.01 ... 0.99.
+        convention: How the mIoU is computed and the best threshold is found, a name in
+            :data:`CONVENTIONS`. With 'acr' the IoU of absent classes counts as 0. By
+            default 'acr', and 'present' for a folder of one's own photos.
+        foreground_share: Argument of :func:`label_free_threshold`.
+
+    Raises:
+        ConfigError: ``convention`` is not in :data:`CONVENTIONS`.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class EvaluateSeedStage(_IoUStage):
         self.foreground_share = foreground_share
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Sweeps the threshold."""
+        """Measures the seeds of all images at every threshold."""
         source = inputs[self.source]
         dataset = self._images(source)
         classes = list(dataset.metainfo['classes'])
@@ -157,7 +161,7 @@ class EvaluateSeedStage(_IoUStage):
         )
 
     def measured(self) -> Measured:
-        """As of the other evaluation stages, and the best threshold."""
+        """Declares the images, the convention and the best threshold found on masks."""
         best = Threshold(self.name, Source.MASKS, 'the best')
         return replace(
             super().measured(), thresholds=(best,), threshold_metric='best_threshold'
@@ -166,7 +170,10 @@ class EvaluateSeedStage(_IoUStage):
     def _label_free(
         self, result: SweepResult, pooled: np.ndarray
     ) -> dict[str, dict[str, float]]:
-        """What each label-free criterion chooses, and loses; empty where none can."""
+        """Threshold, mIoU and regret of each label-free criterion.
+
+        The dict is empty if the scores have fewer than two different values.
+        """
         if np.count_nonzero(pooled) < 2:
             return {}
         found = {}
@@ -180,18 +187,22 @@ class EvaluateSeedStage(_IoUStage):
 
 @STAGES.register_module()
 class EvaluateLabelStage(_IoUStage):
-    """mIoU, FP and FN rates and boundary IoU of label maps, per class and per image.
+    """Measures mIoU, FP and FN rates and boundary IoU of label maps.
 
-    Writes ``scores.json``, the table ``classes.csv``, the confusion matrix
-    (:func:`save_confusion`), and ``per_image.json``, the mIoU over the classes that each
-    image shows or is said to show.
+    Writes ``scores.json``, the measures of each class (``classes.csv``), the confusion
+    matrix (:func:`save_confusion`), and ``per_image.json`` with the mIoU of each image
+    over the classes in its mask or in its label map.
 
     Args:
         name: Name of the stage.
-        labels: Stage that wrote ``labels/<id>.png``.
+        labels: Name of the stage that wrote ``labels/<id>.png``.
         dataset: Config of the images with ``label_maps``.
-        convention: How means are taken, a name in :data:`CONVENTIONS`; with 'acr' absent
-            classes count as 0. By default 'acr', and 'present' for photos of one's own.
+        convention: How the mIoU is computed, a name in :data:`CONVENTIONS`. With 'acr' the
+            IoU of absent classes counts as 0. By default 'acr', and 'present' for a folder
+            of one's own photos.
+
+    Raises:
+        ConfigError: ``convention`` is not in :data:`CONVENTIONS`.
     """
 
     def __init__(
@@ -204,7 +215,7 @@ class EvaluateLabelStage(_IoUStage):
         super().__init__(name, labels, dataset, convention)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Scores the label maps."""
+        """Measures the label maps of all images."""
         source = inputs[self.source]
         dataset = self._images(source)
         classes = list(dataset.metainfo['classes'])
@@ -242,12 +253,15 @@ class EvaluateLabelStage(_IoUStage):
 
 
 def _left_out(dataset: WSSSDataset) -> dict[str, int]:
-    """How many images were left out, if any."""
+    """The metric ``left_out``; empty if no image was left out."""
     return dict(left_out=len(dataset.leave_out)) if dataset.leave_out else {}
 
 
 def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows of equal keys as CSV, whole or not at all; None is an empty cell."""
+    """Writes rows with equal keys as CSV; None is an empty cell.
+
+    The file is complete or not written.
+    """
     with (
         atomic_path(path) as part,
         part.open('w', newline='', encoding='utf-8') as file,

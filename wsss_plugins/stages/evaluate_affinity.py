@@ -1,4 +1,4 @@
-"""Measuring the attention that maps are refined along against ground truth."""
+"""Measures the attention by which maps are refined against ground truth."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from wsss_plugins.structures.measured import Measured
 
 @STAGES.register_module()
 class EvaluateAffinityStage(MaskStage):
-    """Whether patches of objects and of the ground attend to their like.
+    """Measures whether patches attend to patches of the same class.
 
-    Says before any refinement what it can do: see
-    :class:`~wsss_plugins.metrics.AffinityContrast`. One scale, no flip.
+    The measures tell, without any refinement, how well attention can refine maps, see
+    :class:`~wsss_plugins.metrics.AffinityContrast`. Images are taken at one scale and not
+    mirrored.
 
     Args:
         name: Name of the stage.
-        model: Stage that trained the classifier.
+        model: Name of the stage that trained the classifier.
         dataset: Config of the images with ``label_maps``.
-        blocks: Which blocks' attention is summed, negative ones counting from the end;
-            all of them by default, as ACR and MCTformer do.
+        blocks: Indices of the blocks whose attention is summed, negative ones counting
+            from the end; by default all blocks, as in ACR and MCTformer.
 
     Raises:
-        ConfigError: No block.
+        ConfigError: ``blocks`` is an empty list.
     """
 
     needs_every_image = True
@@ -61,19 +62,19 @@ class EvaluateAffinityStage(MaskStage):
         """Measures every image.
 
         Raises:
-            UserError: The model has no attention or no such block.
-            DataError: Attention with negative values, or images without masks.
+            UserError: The model has no attention, or no block of an index in ``blocks``.
+            DataError: The attention has negative values, or an image has no mask.
         """
         model = load_trained(inputs[self.source], WSSSClassifier)
         dataset = self._images(inputs[self.source])
         depth = len(model.backbone.attention_modules())
         blocks = range(depth) if self.blocks is None else self.blocks
-        shown = [block_index(block, depth, 'blocks') for block in blocks] or True
+        captured = [block_index(block, depth, 'blocks') for block in blocks] or True
         contrast = AffinityContrast()
         for index, _ in self._share(dataset):
             images = as_input(model, [dataset.load_image(index)])
             with capture(
-                model.backbone, images, gradients=False, attention=shown, heads=()
+                model.backbone, images, gradients=False, attention=captured, heads=()
             ) as trace:
                 affinity = trace.patch_affinity()[0].cpu().numpy()
             labels = patch_labels(dataset.load_mask(index), trace.grid)
@@ -88,7 +89,7 @@ class EvaluateAffinityStage(MaskStage):
         return dict(measured, images=len(total))
 
     def measured(self) -> Measured:
-        """One view of each image of the split, whose masks only this stage reads."""
+        """Declares the measured images, one view of each, and the blocks."""
         blocks = 'all' if self.blocks is None else list(self.blocks)
         return replace(
             super().measured(), scales=(1.0,), flip=False, details=dict(blocks=blocks)

@@ -1,4 +1,4 @@
-"""Measuring seeds as detections against the instances of COCO. Only evaluation reads them."""
+"""Measures seeds as detections against the instance masks of COCO."""
 
 from __future__ import annotations
 
@@ -45,35 +45,38 @@ COLUMNS = dict(
     AR_medium='ar_medium',
     AR_large='ar_large',
 )
-"""Of table 4, by the names there."""
+"""Columns of table 4 of eX-ViT, and the measure of each."""
 
 
 @STAGES.register_module()
 class EvaluateInstanceStage(Stage):
-    """Average precision and recall of seeds on the instance masks of COCO.
+    """Measures average precision and recall of seeds on the instance masks of COCO.
 
-    A map becomes detections by :func:`detections_of_map`. One scores the mean of the map
-    inside it, times :attr:`Seed.confidence` where the seed has it. Writes ``table.md``
-    with a row for each seed stage, ``table.csv`` with all of COCO's measures and
-    ``scores.json``, None where there is nothing to find. A stage that is done leaves a
-    file in ``parts/``, so that a run that was killed goes on with the next one.
+    :func:`detections_of_map` turns a map into detections. The score of a detection is the
+    mean of the map inside it, times :attr:`Seed.confidence` if the seed has one. The stage
+    writes ``table.md`` with a row for each seed stage, ``table.csv`` with all of COCO's
+    measures, and ``scores.json``, in which a measure without ground truth is None. Each
+    measured seed stage has a file in ``parts/``, so that a run that was killed continues
+    with the next one.
 
-    Images that one of the seed stages went on without are left out, and counted as the
-    metric ``left_out``.
+    Images on which one of the seed stages failed are left out; the metric ``left_out`` is
+    their number.
 
-    Source: the measures of Yu et al., eX-ViT, 2022, table 4, as of Chefer et al.,
-    Generic Attention-model Explainability, 2021. eX-ViT does not say how a classifier's
-    map becomes detections: this is our choice.
+    Source: the measures of Yu et al., eX-ViT, 2022, table 4, which are those of Chefer et
+    al., Generic Attention-model Explainability, 2021. eX-ViT does not state how the map of
+    a classifier becomes detections; :func:`detections_of_map` is this project's choice.
 
     Args:
         name: Name of the stage.
-        seeds: Stage that made the seeds, or several by their title in the table.
+        seeds: Name of the stage that made the seeds, or a dict of several such names by
+            their title in the table.
         dataset: Config of a :class:`COCO14`, whose instances file is the ground truth.
-        threshold: See :func:`detections_of_map`.
-        instances: Likewise.
+        threshold: Threshold of the map, see :func:`detections_of_map`.
+        instances: How a map is divided into instances, see :func:`detections_of_map`.
 
     Raises:
-        ConfigError: Another data set, no seeds, or arguments that mean nothing.
+        ConfigError: ``dataset`` is no :class:`COCO14`, ``seeds`` is empty, or
+            :func:`detections_of_map` does not take ``threshold`` or ``instances``.
     """
 
     needs_every_image = False
@@ -106,14 +109,14 @@ class EvaluateInstanceStage(Stage):
         self.threshold, self.instances = threshold, instances
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Finds the objects in every seed, then measures."""
+        """Turns every seed into detections, and measures these."""
         cfg = without_failed(self.dataset, *inputs.values())
         dataset = build_as(DATASETS, dict(cfg, require_images=False), COCO14)
         parts = {
             title: out / PARTS / f'{i:03}.json' for i, title in enumerate(self.sources)
         }
         todo = [title for title, part in parts.items() if not part.is_file()]
-        barrier()  # all have looked before the first writes
+        barrier()  # all workers have looked for files before the first one writes
         if todo:
             metric, number = _ground_truth(dataset)
             for title in todo:
@@ -135,7 +138,7 @@ class EvaluateInstanceStage(Stage):
         return {str(path): [path]}
 
     def measured(self) -> Measured:
-        """The data, and how a map becomes detections."""
+        """Declares the images, the instances file, and how a map becomes detections."""
         given = self.threshold
         number = isinstance(given, int | float)
         return Measured(
@@ -157,7 +160,7 @@ class EvaluateInstanceStage(Stage):
         )
 
     def _metrics(self, scores: Mapping[str, Any], left_out: int) -> dict[str, Any]:
-        """The numbers of the table; of several stages those of all sizes, by title."""
+        """The metrics: those of the table; of several seed stages only AP and AR."""
         keys = list(COLUMNS.values()) if len(scores) == 1 else ['ap', 'ar']
         numbers = {
             f'{self.prefixes[title]}{key}': _rounded(each[key])
@@ -174,7 +177,7 @@ class EvaluateInstanceStage(Stage):
         metric: CocoAP,
         number: Mapping[str, int],
     ) -> dict[str, float | None]:
-        """COCO's measures of the seeds of one stage, on the first worker."""
+        """COCO's measures of the seeds of one stage; empty on all workers but the first."""
         metric.detections = []
         names = share_of(dataset.ids)
         quiet = rank() != 0
@@ -187,7 +190,7 @@ class EvaluateInstanceStage(Stage):
         return metric.compute() if rank() == 0 else {}
 
     def _find(self, path: Path, metric: CocoAP, image: int) -> None:
-        """Adds the detections of one seed."""
+        """Adds the detections of one seed to ``metric``."""
         seed = Seed.load(path)
         if seed.size != metric.sizes[image]:
             raise DataError(
@@ -213,7 +216,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _report(out: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Writes the tables and all numbers."""
+    """Writes the tables and ``scores.json``."""
     save_json(out / SCORES_FILE, scores)
     rows = [[t, *(each[key] for key in COLUMNS.values())] for t, each in scores.items()]
     write_markdown(out / TEXT_TABLE_FILE, ['seeds', *COLUMNS], rows)
@@ -222,14 +225,14 @@ def _report(out: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None
 
 
 def _ground_truth(dataset: COCO14) -> tuple[CocoAP, dict[str, int]]:
-    """The instances in the images of a data set, and the number of each image by id."""
+    """The instances in the images of a data set, and COCO's number of each image by id."""
     content = load_instances(instances_file(dataset.root, dataset.split), _slim)
     number = {Path(i['file_name']).stem: i['id'] for i in content['images']}
     return CocoAP(content, [number[name] for name in dataset.ids]), number
 
 
 def _slim(item: dict[str, Any]) -> dict[str, Any]:
-    """Turns polygons into arrays while the file is still being read, and drops boxes."""
+    """Turns polygons into arrays and drops boxes while the file is read, to save memory."""
     segments = item.get('segmentation')
     if isinstance(segments, list):
         item['segmentation'] = [np.asarray(p, np.float64) for p in segments]

@@ -1,4 +1,4 @@
-"""A folder that was made elsewhere, in place of the stage that would make it."""
+"""A stage that stands for a folder of seeds or label maps from outside the pipeline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SUFFIXES = {SEEDS: '.npz', LABELS: '.png'}
 
 @STAGES.register_module()
 class FolderStage(Stage):
-    """Stands for a folder of seeds or of label maps that was made elsewhere.
+    """Imports a folder of seeds or label maps that another program made.
 
-    To refine seeds of one's own, this config is enough for ``tools/run_pipeline.py``::
+    The following config for ``tools/run_pipeline.py`` refines one's own seeds::
 
         images = dict(type=FolderWSSS, data_root='mine', split='all', classes=[...])
         pipeline = [
@@ -28,18 +28,19 @@ class FolderStage(Stage):
                  refiners=[dict(type=ConstantBackground), dict(type=DenseCRF)]),
         ]
 
-    After a change of the files the stage runs again, and with it those that read it.
+    If the files change, the stage runs again, and so do the stages that read it.
 
     Args:
         name: Name of the stage.
-        path: The folder, absolute or below the current one. Seeds are ``<id>.npz`` with
-            ``scores`` ``(K, H, W)`` and ``classes`` ``(K,)``, see :class:`Seed`; label
-            maps are indexed ``<id>.png``.
-        holds: What it holds, 'seeds' or 'labels'.
+        path: Path of the folder, absolute or relative to the current directory. Seeds are
+            ``<id>.npz`` with ``scores`` ``(K, H, W)`` and ``classes`` ``(K,)``, see
+            :class:`Seed`; label maps are indexed ``<id>.png``.
+        holds: Kind of the files, 'seeds' or 'labels'.
 
     Raises:
         ConfigError: ``holds`` is neither 'seeds' nor 'labels'.
-        DataError: The folder does not exist, or holds no such files.
+        DataError: The folder does not exist, or holds no ``.npz`` (seeds) or ``.png``
+            (labels).
     """
 
     def __init__(self, name: str, path: str | Path, holds: str = 'seeds') -> None:
@@ -58,7 +59,7 @@ class FolderStage(Stage):
             )
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Links to the folder, from where a stage keeps its own seeds or label maps."""
+        """Makes a link to the folder where other stages write their seeds or label maps."""
         link = out / self.holds
         if rank() == 0:
             link.unlink(missing_ok=True)
@@ -71,5 +72,5 @@ class FolderStage(Stage):
         return {str(self.path): sorted(self.path.rglob(f'*{SUFFIXES[self.holds]}'))}
 
     def measured(self) -> Measured:
-        """The folder."""
+        """Declares the folder from which the files come."""
         return Measured(made_elsewhere=self.path, details={self.holds: str(self.path)})

@@ -1,4 +1,4 @@
-"""Photos of a data set as stages take them: batches of one size, and tensors."""
+"""Groups photos of a data set into batches of one size, and turns them into tensors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wsss_plugins.errors import DataError
 
 
 def batches_of_one_size(dataset: WSSSDataset, batch_size: int) -> Iterator[list[int]]:
-    """Groups neighbouring images of one size, so that a batch needs no padding.
+    """Groups images of equal size into batches, which then need no padding.
 
     Args:
         dataset: The images.
-        batch_size: The most images of a batch.
+        batch_size: Largest number of images in a batch.
 
     Yields:
-        Indices of the images of a batch. Images whose size cannot be read share batches
-        and fail when they are read.
+        Indices of the images of a batch. Images whose size cannot be read form batches of
+        their own; reading them raises an error.
     """
     waiting: dict[tuple[int, int] | None, list[int]] = defaultdict(list)
     for index in range(len(dataset)):
@@ -44,7 +44,7 @@ def batches_of_one_size(dataset: WSSSDataset, batch_size: int) -> Iterator[list[
 
 
 def as_image(pixels: np.ndarray) -> Tensor:
-    """An image ``(H, W, 3)`` uint8 as refiners take it, ``(3, H, W)`` uint8."""
+    """Turns pixels ``(H, W, 3)`` uint8 into a tensor ``(3, H, W)`` uint8 for refiners."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
@@ -53,13 +53,13 @@ def as_input(
     photos: Sequence[np.ndarray],
     size: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """Photos as a classifier takes them.
+    """Resizes and normalises photos for a classifier.
 
     Args:
         model: The classifier.
         photos: ``(H, W, 3)`` uint8 each, all of one size.
-        size: Height and width to resize to; by default the sides are rounded to whole
-            patches.
+        size: Height and width to resize to; by default the size of the photos, rounded
+            to multiples of the backbone's stride.
 
     Returns:
         ``(N, 3, H', W')``, normalised, on this worker's device.

@@ -1,4 +1,4 @@
-"""Seeds and label maps of other projects, in place of the stage that would make them."""
+"""Stages that import seeds and label maps of other projects, and export seeds to them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from wsss_plugins.structures.layout import SEEDS, label_path, seed_path
 from wsss_plugins.structures.measured import Measured
 
 EXPORTED = 'maps'
-"""Folder of an export stage with the files for another project."""
+"""Name of the folder of exported files, in that of the stage."""
 
 
 class _ImportStage(Stage):
-    """What the import stages share: a folder, a data set, and a loop over its images.
+    """Base class of import stages: a folder, a data set, and a loop over its images.
 
-    They go on without an image whose file is missing, broken or refused; the metric
-    ``failed`` counts them. A photo without any tag needs no seed. After a change of the
-    files the stage runs again, and those that read it.
+    Images whose file is missing, damaged or refused are left out; the metric ``failed``
+    is their number. A photo without image-level labels needs no seed. If the files change,
+    the stage runs again, and so do the stages that read it.
     """
 
     needs_every_image = False
@@ -48,7 +48,7 @@ class _ImportStage(Stage):
         self.dataset = dict(dataset, require_images=False)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Reads the files of the images that are missing."""
+        """Imports the files of all images that have not been imported yet."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         ids = dataset.ids
         mine = share_of(range(len(ids)))
@@ -71,33 +71,40 @@ class _ImportStage(Stage):
         return {str(self.path): files}
 
     def _target(self, out: Path, name: str) -> Path:
-        """The file to write of image ``name``."""
+        """Path of the file to write for image ``name``."""
         raise NotImplementedError
 
     def _convert(
         self, dataset: WSSSDataset, index: int, name: str, target: Path
     ) -> None:
-        """Reads the file of image ``name`` and writes ``target``."""
+        """Reads the other project's file of image ``name`` and writes ``target``."""
         raise NotImplementedError
 
 
 @STAGES.register_module()
 class ImportSeedStage(_ImportStage):
-    """Writes ``seeds/<id>.npz`` from ``<id>.npy`` of another project, in the photo's size.
+    """Imports seeds of another project: writes ``seeds/<id>.npz`` from ``<id>.npy``.
 
-    Pickled files are read without running what is in them.
+    Maps are resized to the size of the photo. Pickled files are parsed; no code in them
+    is run.
 
     Args:
         name: Name of the stage.
-        path: The folder of their files, absolute or below the current one.
+        path: Folder of the other project's files, absolute or relative to the current
+            directory.
         dataset: Config of the images.
-        format: How they keep them, a name in :data:`SEED_FORMATS`: 'irn', 'psa', 'seam',
+        format: Format of the files, a name in :data:`SEED_FORMATS`: 'irn', 'psa', 'seam',
             'mctformer', 'acr' or 'wsss'.
-        with_background: Whether id 0 in the files is the background, see
+        with_background: True if id 0 in the files is the background, see
             :func:`load_seed`.
-        normalise: Whether to scale every class to [0, 1]; None does so where a value
-            exceeds 1.
-        only_tagged: Whether to leave out classes that the image-level labels do not name.
+        normalise: True to scale the map of every class to [0, 1]; None does so only if a
+            value exceeds 1.
+        only_tagged: True to leave out classes that are not image-level labels of the
+            image.
+
+    Raises:
+        ConfigError: ``format`` is not in :data:`SEED_FORMATS`.
+        DataError: The folder ``path`` does not exist.
     """
 
     def __init__(
@@ -118,7 +125,7 @@ class ImportSeedStage(_ImportStage):
         self.only_tagged = only_tagged
 
     def measured(self) -> Measured:
-        """The folder and what was done to its maps."""
+        """Declares the folder, the format, and how maps were normalised."""
         scaled = 'where a value exceeds 1' if self.normalise is None else self.normalise
         return Measured(
             images=self.dataset,
@@ -136,7 +143,7 @@ class ImportSeedStage(_ImportStage):
         tagged = np.flatnonzero(dataset.labels(index)).tolist()
         source = self.path / f'{name}{self.suffix}'
         size = dataset.image_size(index)
-        if not tagged and not source.is_file():  # nothing to show, so nothing is there
+        if not tagged and not source.is_file():  # other projects write no file here
             Seed(torch.zeros(0, *size), torch.zeros(0, dtype=torch.int64)).save(target)
             return
         seed = load_seed(
@@ -153,17 +160,21 @@ class ImportSeedStage(_ImportStage):
 
 @STAGES.register_module()
 class ImportLabelStage(_ImportStage):
-    """Writes ``labels/<id>.png`` from ``<id>.png`` or ``<id>.npy`` of another project.
+    """Imports label maps of another project: ``labels/<id>.png`` from ``.png`` or ``.npy``.
 
-    Indexed and grey images, images in the colours of Pascal VOC and integer arrays are
-    read; 255 is not counted. A label map must have the size of its photo.
+    Indexed and grey images, images in the colours of Pascal VOC, and integer arrays are
+    accepted. The value 255 means ignored. A label map must have the size of its photo.
 
     Args:
         name: Name of the stage.
-        path: The folder of their files, absolute or below the current one.
-        dataset: Config of the images; no masks.
-        values: Our label for each of theirs where they differ, such as ``{0: 255}``;
-            label c + 1 is class c.
+        path: Folder of the other project's files, absolute or relative to the current
+            directory.
+        dataset: Config of the images; masks are not read.
+        values: Replacements of labels, as a dict from the value in the files to the label
+            here, such as ``{0: 255}``. Label 0 is the background, label c + 1 is class c.
+
+    Raises:
+        DataError: The folder ``path`` does not exist.
     """
 
     def __init__(
@@ -179,7 +190,7 @@ class ImportLabelStage(_ImportStage):
         }
 
     def measured(self) -> Measured:
-        """The folder, and which labels were renamed."""
+        """Declares the folder, and which labels were replaced."""
         renamed = ', '.join(f'{a} as {b}' for a, b in self.values.items())
         return Measured(
             images=self.dataset,
@@ -214,18 +225,19 @@ class ImportLabelStage(_ImportStage):
 
 @STAGES.register_module()
 class ExportSeedStage(Stage):
-    """Writes ``maps/<id>.npy`` for another project from the seeds of a stage.
+    """Exports the seeds of a stage to another project: writes ``maps/<id>.npy``.
 
     Args:
         name: Name of the stage.
-        seeds: Stage that made the seeds.
-        format: How they keep them, a name in :data:`SEED_FORMATS`: 'irn', 'psa', 'seam',
-            'mctformer' or 'acr'.
-        with_background: Whether to write the background as id 0 and class c as c + 1;
-            the seeds must have one.
+        seeds: Name of the stage that made the seeds.
+        format: Format of the other project, a name in :data:`SEED_FORMATS`: 'irn', 'psa',
+            'seam', 'mctformer', 'acr' or 'wsss'.
+        with_background: True to write the background as id 0 and class c as id c + 1. The
+            seeds must then have a background.
 
     Raises:
-        ConfigError: An unknown format, or one that holds no background.
+        ConfigError: ``format`` is not in :data:`SEED_FORMATS`, or ``with_background`` is
+            set for 'irn' or 'wsss', which have no id for the background.
     """
 
     def __init__(
@@ -249,7 +261,7 @@ class ExportSeedStage(Stage):
         self.with_background = with_background
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Writes the files that are missing."""
+        """Exports the seeds that have not been exported yet."""
         seeds = inputs[self.seeds] / SEEDS
         names = sorted(_names(seeds))
         if not names:
@@ -266,7 +278,7 @@ class ExportSeedStage(Stage):
         return dict(files=len(names))
 
     def measured(self) -> Measured:
-        """The format."""
+        """Declares the format of the exported files."""
         background = ' with background' if self.with_background else ''
         return Measured(details=dict(format=self.format + background))
 
@@ -275,7 +287,7 @@ class ExportSeedStage(Stage):
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """Ids of the seeds in a folder and those below it."""
+    """Ids of the seeds in a folder and its subfolders."""
     for path in folder.rglob('*.npz'):
         if not path.name.startswith('.'):
             yield path.relative_to(folder).with_suffix('').as_posix()

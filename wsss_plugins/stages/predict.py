@@ -1,4 +1,4 @@
-"""Predictions of a trained segmentor."""
+"""A stage that predicts label maps with a trained segmentor."""
 
 from __future__ import annotations
 
@@ -34,31 +34,34 @@ MERGES = ('mean', 'max')
 class PredictStage(Stage):
     """Writes ``labels/<id>.png``, the prediction of a segmentor, for every image.
 
-    Class probabilities of all scales and of the mirrored image are merged, one after the
-    other: memory does not grow with their number. No label of any kind is read.
+    The class probabilities of all scales and of the mirrored images are merged one by
+    one, so that memory does not grow with their number. The stage reads no labels.
 
     Args:
         name: Name of the stage.
-        model: Stage that trained the segmentor.
+        model: Name of the stage that trained the segmentor.
         dataset: Config of the images.
-        scales: Factors of the image's sides.
-        flip: Whether to add the mirrored image.
-        merge: ``'mean'`` of the probabilities, or their ``'max'``, as the released
-            segmentor of MCTformer (2022) has it.
-        refiners: Applied to the probabilities, e.g. a dense CRF, on the GPU if there is
-            one. The stages whose models they need are read too.
-        refine_above: Objects whose probability is nowhere above it are left out of the
-            refinement, and so of the result: a dense CRF over all 81 classes of COCO takes
-            long. 0 leaves nothing out, as published.
-        max_side: For large photos: the longest side of the copy that the model and the
-            refiners see, in pixels; probabilities are enlarged to the photo's size.
-        tile: Likewise: the longest side of a tile of it. Probabilities of overlapping
-            tiles are blended; without refiners, memory depends on a row of tiles alone.
-        overlap: By how many pixels tiles overlap at least.
+        scales: Scale factors of the image.
+        flip: True to also use the mirrored image at every scale.
+        merge: ``'mean'`` of the probabilities, or ``'max'``, as in the released segmentor
+            of MCTformer (2022).
+        refiners: Configs of refiners of the probabilities, such as a dense CRF; they run
+            on the GPU if there is one. Stages whose models they need are read too.
+        refine_above: Classes whose probability exceeds this value at no pixel are left
+            out of the refinement and of the result, since a dense CRF over all 81 classes
+            of COCO is slow. With 0, as in the published methods, all classes are kept.
+        max_side: For large photos: the longest side, in pixels, of the reduced copy on
+            which the model and the refiners run. Probabilities are enlarged to the size
+            of the photo.
+        tile: For large photos: the longest side, in pixels, of the tiles on which the
+            model runs. Probabilities of overlapping tiles are blended. Without refiners,
+            only one row of tiles is in memory at a time.
+        overlap: Smallest overlap of neighbouring tiles, in pixels.
 
     Raises:
-        ConfigError: No scale, one that is not positive, another merge, or a size out of
-            range.
+        ConfigError: ``scales`` is empty or has a value of 0 or less, ``merge`` is neither
+            'mean' nor 'max', or ``max_side``, ``tile`` or ``overlap`` is out of range
+            (see :class:`~wsss_plugins.structures.tiles.LargeImages`).
     """
 
     reads_masks = False
@@ -98,21 +101,21 @@ class PredictStage(Stage):
         self.inputs = tuple(dict.fromkeys((model, *self.refiners.stages)))
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Predicts the images that have no prediction yet."""
+        """Predicts the images that have no label map yet."""
         model = load_trained(inputs[self.model], BaseSegmentor)
         needed = self.refiners.stages
         self.refiners.bind({s: load_trained(inputs[s], nn.Module) for s in needed})
         return self.predict(model, out)
 
     def predict(self, model: BaseSegmentor, out: Path) -> dict[str, Any]:
-        """Predicts the images that have no prediction in ``out`` yet.
+        """Predicts the images that have no label map in ``out`` yet.
 
         Args:
             model: The segmentor, in evaluation mode, on this worker's device.
             out: Folder to write to.
 
         Returns:
-            The metrics.
+            The metric ``images``, the number of all images.
 
         Raises:
             DataError: The model was trained for other classes than the data set has.
@@ -132,11 +135,11 @@ class PredictStage(Stage):
         return dict(images=len(names))
 
     def parts(self) -> tuple[RefinerChain]:
-        """The refiners."""
+        """The refiners of the probabilities."""
         return (self.refiners,)
 
     def measured(self) -> Measured:
-        """The split, the views and what came after; no labels."""
+        """Declares the images, the views and the refiners, and that no labels are read."""
         return Measured(
             images=self.dataset,
             scales=tuple(map(float, self.scales)),
@@ -151,7 +154,7 @@ class PredictStage(Stage):
         )
 
     def _label(self, model: BaseSegmentor, image: Tensor) -> Tensor:
-        """The prediction ``(H, W)`` uint8 for an image ``(3, H, W)`` uint8 RGB."""
+        """Label map ``(H, W)`` uint8 of an image ``(3, H, W)`` uint8 RGB."""
         copy = self.large.copy_of(image)
         size = (image.shape[1], image.shape[2])
         whole = copy.shape == image.shape and not self.refiners.refiners
@@ -170,7 +173,7 @@ class PredictStage(Stage):
 
     @torch.no_grad()
     def _refined(self, image: Tensor, shares: Tensor) -> Tensor:
-        """What the refiners make of probabilities ``(classes, H, W)``; the same shape."""
+        """Refines probabilities ``(classes, H, W)``; the result has the same shape."""
         kept = (shares[1:].amax((1, 2)) > self.refine_above).nonzero()[:, 0]
         seed = Seed(shares[1:][kept], kept, shares[0]).to(device())
         refined = self.refiners(image.to(device()), seed).probabilities().cpu()
@@ -195,11 +198,11 @@ class PredictStage(Stage):
             else:
                 merged += found
             count += 1
-            del found  # two maps at once, not three
+            del found  # keeps two maps in memory, not three
         return merged if self.merge == 'max' else merged / count
 
     def _views(self, pixels: Tensor) -> Iterator[tuple[Tensor, bool]]:
-        """The image at every scale, and whether it is mirrored."""
+        """Yields the image at every scale, with whether it is mirrored."""
         for scale in self.scales:
             sides = [max(1, round(side * scale)) for side in pixels.shape[2:]]
             view = F.interpolate(
@@ -216,7 +219,7 @@ def _winner(probabilities: Tensor) -> Tensor:
 
 
 def _normalised(model: BaseSegmentor, image: Tensor) -> Tensor:
-    """The image as the model's preprocessor would hand it over, ``(1, 3, H, W)``."""
+    """Normalises an image as the model's preprocessor does, ``(1, 3, H, W)``."""
     prepare = model.data_preprocessor
     pixels = image[None].to(device(), torch.float32)
     if getattr(prepare, '_channel_conversion', False):
@@ -227,7 +230,7 @@ def _normalised(model: BaseSegmentor, image: Tensor) -> Tensor:
 
 
 def _predict(model: BaseSegmentor, view: Tensor, size: tuple[int, int]) -> Tensor:
-    """Probabilities ``(classes, H, W)`` of one view, at ``size``."""
+    """Probabilities ``(classes, H, W)`` of one view, resized to ``size``."""
     shape = tuple(view.shape[-2:])
     metas = [dict(img_shape=shape, ori_shape=shape)]
     if dict(getattr(model, 'test_cfg', None) or {}).get('mode') == 'slide':

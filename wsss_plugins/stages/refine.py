@@ -1,4 +1,4 @@
-"""From seeds to pseudo labels."""
+"""A stage that refines seeds into pseudo labels."""
 
 from __future__ import annotations
 
@@ -32,45 +32,50 @@ from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.measured import Measured
 
 ANY_THRESHOLD = 0.5
-"""For trying whether a background policy takes a threshold that is not known yet."""
+"""Placeholder to build a background policy whose threshold is found at run time."""
 
 
 @STAGES.register_module()
 class RefineStage(Stage):
     """Writes ``labels/<id>.png``, the pseudo label of every image.
 
-    It goes on without an image whose photo or seed is missing, broken, of another size
-    or of an unknown class; the metric ``failed`` counts them. What was written is not
-    made again, and the files are the same to the last byte however many workers make
-    them and wherever an earlier run was killed. For seeds that were made elsewhere put a
-    :class:`FolderStage` before.
+    Images whose photo or seed is missing or damaged, whose sizes differ, or whose seed
+    has an unknown class are left out; the metric ``failed`` is their number. Existing
+    files are not written again. The files are equal to the last byte for any number of
+    workers, also after interruptions. A :class:`FolderStage` provides seeds that another
+    program made.
 
     Args:
         name: Name of the stage.
-        seeds: Stage that made the seeds.
-        dataset: Config of the images; no masks.
-        refiners: Configs of the refiners, in order; one of them gives the background,
-            mostly the first. The stages whose models they need are read too.
+        seeds: Name of the stage that made the seeds.
+        dataset: Config of the images; masks are not read.
+        refiners: Configs of the refiners, in order. One of them, usually the first, is a
+            background policy. Stages whose models they need are read too.
         threshold: The ``threshold`` of the first background policy: a number; a criterion
-            of :func:`label_free_threshold` such as 'otsu', applied to all seeds; or the
-            name of an evaluation stage whose best threshold is taken. None leaves the
-            policy's own.
-        threshold_factor: Factor of a threshold that is no number here. A dense CRF takes
-            away from objects, so that its best threshold lies below that of the seeds.
-        foreground_share: See :func:`label_free_threshold`.
-        soft: Write the refined scores too, as ``seeds/<id>.npz``, so that other stages
-            can read this one in place of a seed stage.
-        workers: Processes on CPUs, one thread each. By default one per core; with a GPU,
-            this process and its GPU.
-        batch_size: The most images, of one size, to refine at once. Rounding may depend
-            on it.
+            of :func:`label_free_threshold`, such as 'otsu', which is applied to all
+            seeds; or the name of an evaluation stage, whose best threshold is used. None
+            keeps the threshold in the policy's config.
+        threshold_factor: Factor of a threshold that is given by a criterion or a stage. A
+            dense CRF shrinks objects, so that the best threshold before it is lower than
+            that of the seeds alone.
+        foreground_share: Argument of :func:`label_free_threshold`.
+        soft: True to write the refined scores too, as ``seeds/<id>.npz``, so that other
+            stages can read this stage in place of a seed stage.
+        workers: Number of processes on CPUs, of one thread each. By default one per core;
+            if there is a GPU, only this process, which uses it.
+        batch_size: Largest number of images, of equal size, that are refined at once. The
+            last digits of scores may depend on it.
+
+    Raises:
+        ConfigError: ``refiners`` is empty or one of them cannot be built, or ``workers``
+            or ``batch_size`` is below 1.
     """
 
     needs_every_image = False
     reads_masks = False
     arguments_of_speed = frozenset({'workers'})
     tasks_at_once: ClassVar[int] = 1
-    """How many tasks share the processes."""
+    """Number of tasks that run at the same time and share the processes."""
 
     def __init__(
         self,
@@ -100,8 +105,8 @@ class RefineStage(Stage):
         self.threshold_factor = threshold_factor
         self.foreground_share = foreground_share
         self.dataset = dict(dataset, require_images=False)
-        # A threshold that is found at run time may be any number: a policy that takes
-        # none is refused here, before work.
+        # Building the chain with a placeholder refuses, before any stage runs, a policy
+        # that takes no threshold.
         number = ANY_THRESHOLD if isinstance(threshold, str) else threshold
         self.refiners = [dict(cfg) for cfg in refiners]
         self.chain = RefinerChain(self.refiners_with(number))
@@ -115,7 +120,7 @@ class RefineStage(Stage):
         self.batch_size = batch_size
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Refines the seeds whose pseudo label is missing."""
+        """Refines the seeds of all images that have no pseudo label yet."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         task = RefineTask(
             refiners=self.refiners,
@@ -136,10 +141,11 @@ class RefineStage(Stage):
         )
 
     def refiners_with(self, threshold: float | None) -> list[dict[str, Any]]:
-        """Configs of the refiners, the first background policy with ``threshold``.
+        """Copies the configs of the refiners and sets the background's threshold.
 
         Args:
-            threshold: The score of the background; None leaves the policy's own.
+            threshold: The threshold of the first background policy; None keeps the one in
+                its config.
         """
         refiners = [dict(cfg) for cfg in self.refiners]
         if threshold is not None:
@@ -147,11 +153,11 @@ class RefineStage(Stage):
         return refiners
 
     def parts(self) -> tuple[RefinerChain]:
-        """The refiners."""
+        """The chain of refiners."""
         return (self.chain,)
 
     def measured(self) -> Measured:
-        """Where the background comes from."""
+        """Declares the images, and where the threshold of the background comes from."""
         chain = self.chain.refiners
         policies = (part for part in chain if isinstance(part, BackgroundPolicy))
         found = [own_threshold(self.name, policy) for policy in policies]
@@ -171,7 +177,7 @@ class RefineStage(Stage):
     def _threshold(
         self, task: RefineTask, ids: list[str], inputs: dict[str, Path]
     ) -> float | None:
-        """The threshold that the config gives or names; None leaves the policy's own."""
+        """The threshold that the config gives or names; None keeps that of the policy."""
         name = self.threshold
         if not isinstance(name, str):
             return name
@@ -184,7 +190,7 @@ class RefineStage(Stage):
         return round(self.threshold_factor * found, 4)
 
     def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
-        """Does this worker's share of the task; the number of images that failed."""
+        """Refines the images of this worker; returns how many failed on all workers."""
         # Batches are formed before workers share them: rounding depends on the batch.
         batches: list[Batch] = [
             [(ids[i], dataset.image_path(i)) for i in indices]
@@ -204,7 +210,11 @@ class RefineStage(Stage):
     def _results(
         self, task: RefineTask, batches: Sequence[Batch]
     ) -> Iterator[tuple[Batch, dict[str, str]]]:
-        """Refines with a GPU, in this process or in several."""
+        """Refines batches on a GPU, in this process, or in several processes.
+
+        Yields:
+            Each batch, and the reason for each of its images that failed.
+        """
         if self.workers is None and device().type == 'cuda':
             return refine_here(task, batches, device())
         workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
@@ -223,7 +233,12 @@ def _policy_of(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def own_threshold(stage: str, policy: BackgroundPolicy) -> Threshold:
-    """Where the background of a policy comes from that nobody gave a threshold."""
+    """The source of a policy's background if its stage sets no threshold.
+
+    Args:
+        stage: Name of the stage.
+        policy: The background policy.
+    """
     if policy.label_free:
         return Threshold(stage, Source.LABEL_FREE, type(policy).__name__)
     number = getattr(policy, 'threshold', None)

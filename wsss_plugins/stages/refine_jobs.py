@@ -1,4 +1,4 @@
-"""Refining batches of images, in this process or in several: the same bytes either way."""
+"""Refines batches of images in one or several processes, with equal results."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from wsss_plugins.structures import Seed, save_label_map
 from wsss_plugins.structures.layout import label_path, seed_path
 
 Batch = Sequence[tuple[str, Path]]
-"""Id and photo of images of one size that are refined together."""
+"""Ids and photos of images of equal size that are refined together."""
 
 
 @dataclass(frozen=True)
 class RefineTask:
-    """What a process must know to refine.
+    """All settings that a process needs to refine images.
 
     Attributes:
         refiners: Configs of the refiners, in order.
-        models: Folders of trained models, by the stage that the refiners name.
+        models: Folder of each trained model, by name of the stage that trained it.
         seeds: Folder of the stage that made the seeds.
-        num_classes: How many foreground classes there are.
-        out: Folder of the stage that writes.
-        soft: Whether to keep the refined scores.
-        modules: Modules of the models' types, which a process of a pool imports first.
+        num_classes: Number of foreground classes.
+        out: Folder to write to.
+        soft: True to write the refined scores too.
+        modules: Modules that define the models' types; a process imports them first.
     """
 
     refiners: Sequence[dict[str, Any]]
@@ -53,7 +53,7 @@ class RefineTask:
     modules: tuple[str, ...] = ()
 
     def is_done(self, batch: Batch) -> bool:
-        """Whether there is nothing left to write."""
+        """Whether all files of a batch have been written."""
         return all(
             label_path(self.out, name).is_file()
             and (not self.soft or seed_path(self.out, name).is_file())
@@ -61,11 +61,11 @@ class RefineTask:
         )
 
     def load_seed(self, name: str) -> Seed:
-        """The seed of image ``name``.
+        """Loads the seed of image ``name``.
 
         Raises:
-            DataError: The seed is missing, damaged, or has an unknown class; the
-                message names the file.
+            DataError: The seed is missing or damaged, or has a class id below 0 or not
+                below ``num_classes``; the message names the file.
         """
         path = seed_path(self.seeds, name)
         seed = Seed.load(path)
@@ -78,7 +78,7 @@ class RefineTask:
         return seed
 
     def load(self, name: str, photo: Path) -> tuple[Tensor, Seed]:
-        """The image ``(3, H, W)`` uint8 and its seed.
+        """Loads an image ``(3, H, W)`` uint8 and its seed.
 
         Raises:
             DataError: The image or its seed is missing or damaged, or their sizes
@@ -96,11 +96,11 @@ class RefineTask:
 
 
 class RefineWorker:
-    """Does a task in one process.
+    """Refines the images of a task in one process.
 
     Args:
         task: The task.
-        place: Device to refine on.
+        place: Device on which to refine.
     """
 
     def __init__(self, task: RefineTask, place: torch.device) -> None:
@@ -121,7 +121,7 @@ class RefineWorker:
         """Refines the images of a batch and writes the results.
 
         Returns:
-            Why, for each image that failed.
+            The reason for each image that failed, by id.
         """
         failed: dict[str, str] = {}
         loaded: dict[str, tuple[Tensor, Seed]] = {}
@@ -139,7 +139,7 @@ class RefineWorker:
         return failed
 
     def _refine(self, loaded: dict[str, tuple[Tensor, Seed]]) -> dict[str, Seed | str]:
-        """The refined seed of each image, or why there is none."""
+        """The refined seed of each image, or the reason why refining it failed."""
         if not loaded:
             return {}
         images, seeds = zip(*loaded.values(), strict=True)
@@ -149,7 +149,7 @@ class RefineWorker:
                 if not seed.probabilities().isfinite().all():
                     raise DataError('its refined scores are not finite')
         except DataError as error:
-            if len(loaded) > 1:  # which of them is it?
+            if len(loaded) > 1:  # finds out which image fails
                 alone = [self._refine({name: pair}) for name, pair in loaded.items()]
                 return {name: one for each in alone for name, one in each.items()}
             return {
@@ -167,10 +167,10 @@ class RefineWorker:
 def refine_here(
     task: RefineTask, batches: Iterable[Batch], place: torch.device
 ) -> Iterator[tuple[Batch, dict[str, str]]]:
-    """Refines in this process, with one thread.
+    """Refines batches in this process, with one thread.
 
     Yields:
-        Each batch, and why images of it failed.
+        Each batch, and the reason for each of its images that failed.
     """
     worker = RefineWorker(task, place)
     for batch in batches:
@@ -182,15 +182,15 @@ def refine_here(
 def refine_in_pool(
     task: RefineTask, batches: Sequence[Batch], workers: int
 ) -> Iterator[tuple[Batch, dict[str, str]]]:
-    """Refines in ``workers`` processes with one thread each, on CPUs.
+    """Refines batches in ``workers`` processes with one thread each, on CPUs.
 
     Yields:
-        Each batch, in order, and why images of it failed.
+        Each batch, in order, and the reason for each of its images that failed.
 
     Raises:
-        UserError: A process died.
+        UserError: A process ended unexpectedly, for example for lack of memory.
     """
-    if task.models:  # a mistake shows here, where it can be said
+    if task.models:  # raises errors of loading here, where their message is kept
         RefineWorker(task, torch.device('cpu'))
     task = replace(task, refiners=plain(task.refiners))
     pool = ProcessPoolExecutor(
@@ -208,11 +208,11 @@ def refine_in_pool(
 
 
 _WORKER: RefineWorker
-"""Of this process of the pool."""
+"""The worker of this process of the pool; set by :func:`_prepare`."""
 
 
 def _prepare(task: RefineTask) -> None:
-    """Prepares a process of the pool: one thread, no GPU; it dies with its parent."""
+    """Prepares a process of the pool: it uses one thread and no GPU, and ends with its parent."""
     global _WORKER
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     torch.set_num_threads(1)
@@ -221,7 +221,7 @@ def _prepare(task: RefineTask) -> None:
 
 
 def _leave_with_parent() -> None:
-    """Ends this process when its parent was killed; the pool alone would wait for ever."""
+    """Ends this process if its parent is killed; without this it would wait forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Seeds of every image of a data set."""
+"""A stage that makes the seeds of a data set with a seed head."""
 
 from __future__ import annotations
 
@@ -32,35 +32,38 @@ from wsss_plugins.structures.tiles import LargeImages
 
 @STAGES.register_module()
 class SeedStage(Stage):
-    """Writes ``seeds/<id>.npz`` for every image: the maps of its labels, in [0, 1].
+    """Writes ``seeds/<id>.npz`` for every image: maps of its labels, scaled to [0, 1].
 
-    It goes on without photos that are missing or broken; the metric ``failed`` counts them.
+    Photos that are missing or damaged are left out; the metric ``failed`` is their number.
 
     Args:
         name: Name of the stage.
-        model: Stage that trained the classifier.
+        model: Name of the stage that trained the classifier.
         head: Config of a :class:`SeedHead`.
         dataset: Config of the images and their image-level labels.
-        scales: See :class:`MultiScaleFlip`.
-        flip: Likewise.
-        align_corners: Likewise.
-        input_size: ``(H, W)`` every image is resized to; by default its own size,
-            rounded to the backbone's stride.
-        batch_size: Images in one forward pass.
-        min_probability: Make maps of the classes that the model gives at least this
-            probability, for images whose labels are not known; seeds then hold the
-            probabilities as :attr:`Seed.confidence`. By default of the labels.
-        max_side: For large photos: the longest side of the copy that the model sees, in
-            pixels; maps are enlarged to the photo's size.
-        tile: Likewise: the longest side of a tile of it. Maps of overlapping tiles are
-            blended, so that memory depends on the tile and the maps alone;
-            ``batch_size`` counts tiles.
-        overlap: By how many pixels tiles overlap at least.
-        half: Keep scores in half precision; the files are less than half as large.
+        scales: Scale factors of the image, see :class:`MultiScaleFlip`.
+        flip: True to also use the mirrored image, see :class:`MultiScaleFlip`.
+        align_corners: How maps are resized, see :class:`MultiScaleFlip`.
+        input_size: ``(H, W)`` to which every image is resized; by default its own size,
+            rounded to multiples of the backbone's stride.
+        batch_size: Number of images in one forward pass.
+        min_probability: For images without known labels: maps are made of the classes to
+            which the model assigns at least this probability, and seeds hold the
+            probabilities as :attr:`Seed.confidence`. By default maps are made of the
+            image-level labels.
+        max_side: For large photos: the longest side, in pixels, of the reduced copy on
+            which the model runs. Maps are enlarged to the size of the photo.
+        tile: For large photos: the longest side, in pixels, of the tiles on which the
+            model runs. Maps of overlapping tiles are blended. Memory then depends on the
+            size of a tile and of the maps, and ``batch_size`` counts tiles.
+        overlap: Smallest overlap of neighbouring tiles, in pixels.
+        half: True to store scores in half precision; the files are then less than half
+            as large.
 
     Raises:
-        ConfigError: ``min_probability`` is no probability, or a size is out of range or
-            does not go with ``input_size``.
+        ConfigError: ``min_probability`` is not in (0, 1]; ``max_side`` or ``tile`` is
+            given together with ``input_size``; or ``max_side``, ``tile`` or ``overlap``
+            is out of range (see :class:`~wsss_plugins.structures.tiles.LargeImages`).
     """
 
     needs_every_image = False
@@ -108,7 +111,7 @@ class SeedStage(Stage):
         self.half = half
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Makes the seeds that are missing."""
+        """Makes the seeds of all images that have none yet."""
         model = load_trained(inputs[self.model], WSSSClassifier)
         cfg = dict(self.dataset, require_images=False)
         dataset = build_as(DATASETS, cfg, WSSSDataset)
@@ -137,11 +140,11 @@ class SeedStage(Stage):
         return dict(images=len(ids), failed=failed)
 
     def parts(self) -> tuple[SeedHead]:
-        """The head."""
+        """The seed head."""
         return (self.head,)
 
     def measured(self) -> Measured:
-        """The views, and the labels that were used."""
+        """Declares the images, the views and the image-level labels that are used."""
         least = self.min_probability
         return Measured(
             images=self.dataset,
@@ -159,7 +162,16 @@ class SeedStage(Stage):
         photos: Sequence[np.ndarray],
         image_labels: Sequence[np.ndarray],
     ) -> Iterator[Seed]:
-        """The seeds of photos ``(H, W, 3)`` of one size, with labels ``(C,)`` each."""
+        """Makes the seeds of photos ``(H, W, 3)`` of equal size.
+
+        Args:
+            model: The classifier.
+            photos: ``(H, W, 3)`` uint8 each.
+            image_labels: ``(C,)`` in {0, 1} for each photo.
+
+        Yields:
+            The seed of each photo, in order.
+        """
         if not photos:
             return
         if self.large:
@@ -186,7 +198,7 @@ class SeedStage(Stage):
     def _seed_of_large(
         self, model: WSSSClassifier, photo: np.ndarray, image_labels: np.ndarray
     ) -> Seed:
-        """The seed of a photo ``(H, W, 3)`` that is not taken as a whole."""
+        """Makes the seed of a photo ``(H, W, 3)`` that is reduced or divided into tiles."""
         copy = self.large.copy_of(as_image(photo))
         labels, sure = torch.from_numpy(image_labels), None
         if self.min_probability is not None:
@@ -195,7 +207,8 @@ class SeedStage(Stage):
                     as_input(model, _photos(c[None])) for c in self.large.crops(copy)
                 )
                 scores = [model.head.scores(model.backbone(view))[0] for view in views]
-            sure = torch.stack(scores).amax(0).cpu()  # it is seen in one tile at least
+            # The highest over all tiles, since an object may be in one tile alone.
+            sure = torch.stack(scores).amax(0).cpu()
             labels = (sure >= self.min_probability).float()
         classes = labels.nonzero()[:, 0]
 
@@ -203,8 +216,8 @@ class SeedStage(Stage):
             """Maps ``(N, K, h, w)`` of the labelled classes for crops ``(N, 3, h, w)``."""
             images = as_input(model, _photos(crops))
             size = (crops.shape[2], crops.shape[3])
-            shown = labels.to(images).expand(len(crops), -1)
-            return self.maps(model, images, shown, size)[:, classes.to(images.device)]
+            every = labels.to(images).expand(len(crops), -1)
+            return self.maps(model, images, every, size)[:, classes.to(images.device)]
 
         found = torch.zeros(0, *copy.shape[1:])
         if len(classes):
@@ -215,5 +228,5 @@ class SeedStage(Stage):
 
 
 def _photos(crops: Tensor) -> list[np.ndarray]:
-    """Crops ``(N, 3, H, W)`` uint8 as photos ``(H, W, 3)``."""
+    """Turns crops ``(N, 3, H, W)`` uint8 into photos ``(H, W, 3)`` uint8."""
     return list(crops.permute(0, 2, 3, 1).numpy())

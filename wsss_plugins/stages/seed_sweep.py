@@ -1,4 +1,4 @@
-"""How seeds change with one argument of their head: a table and a picture."""
+"""A stage that measures seeds for several values of one argument of their head."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MEASURES = dict(
     mean_false_positive_rate='FP',
     mean_false_negative_rate='FN',
 )
-"""What is drawn, all at the best threshold, and the names of figure 8."""
+"""The measures at the best threshold that are drawn, with their names in figure 8."""
 
 LINES = ('o-', 's-', '^--')
 COLOURS = ('#1f4e9c', '#c0392b', '#1e8449')
@@ -42,30 +42,32 @@ COLOURS = ('#1f4e9c', '#c0392b', '#1e8449')
 
 @STAGES.register_module()
 class SeedSweepStage(Stage):
-    """MIoU, false positives and false negatives of seeds over one argument of their head.
+    """Measures mIoU, false positives and false negatives of seeds over one argument.
 
-    Each value has its own best threshold, as in :class:`EvaluateSeedStage`; no seed is
-    kept. Every value that is done leaves a file in ``values/``, so that a run that was
-    killed goes on with the next one; workers share the values. Writes ``table.md``,
-    ``scores.json`` and ``figure.png``.
+    Each value of the argument has its own best threshold, as in
+    :class:`EvaluateSeedStage`; the seeds are not written. The stage writes ``table.md``,
+    ``scores.json`` and ``figure.png``. Each measured value has a file in ``values/``, so
+    that a run that was killed continues with the next one. Workers share the values.
 
     Source: Yu et al., eX-ViT, 2022, figure 8 (blocks that are fused), and Sun et al.,
     All-pairs Consistency Learning for WSSS, 2023, figure 8 (first block that is read).
 
     Args:
         name: Name of the stage.
-        model: Stage that trained the classifier.
+        model: Name of the stage that trained the classifier.
         head: Config of a :class:`SeedHead` without the argument.
-        argument: Its name.
-        values: What it takes, in the order of the table.
+        argument: Name of the argument.
+        values: Values of the argument, in the order of the table.
         dataset: Config of the images with ``label_maps``.
-        thresholds: See :class:`EvaluateSeedStage`.
-        convention: Likewise. Figure 8 of eX-ViT shows the error rates of 'seam'.
-        maps: How the seeds are made, as for :class:`SeedStage` (``scales``, ``flip``,
+        thresholds: Thresholds in ascending order, see :class:`EvaluateSeedStage`.
+        convention: How the mIoU is computed, see :class:`EvaluateSeedStage`. Figure 8 of
+            eX-ViT shows the error rates of the convention 'seam'.
+        maps: Further arguments of :class:`SeedStage` (``scales``, ``flip``,
             ``input_size``, ``batch_size`` ...).
 
     Raises:
-        ConfigError: No value, one that comes twice, or one that the head refuses.
+        ConfigError: ``values`` is empty or has a value twice, the head refuses a value,
+            or ``convention`` is not in :data:`CONVENTIONS`.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class SeedSweepStage(Stage):
         ]
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Measures the values that are missing, then draws."""
+        """Measures the values that have not been measured yet, then draws all."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         model = load_trained(inputs[self.model], WSSSClassifier)
         refuse_other_class_names(model, dataset)
@@ -125,11 +127,11 @@ class SeedSweepStage(Stage):
         }
 
     def parts(self) -> tuple[object, ...]:
-        """The head with each of the values."""
+        """The seed head with each of the values."""
         return tuple(maker.head for maker in self.makers)
 
     def measured(self) -> Measured:
-        """The views and labels, the best threshold, and how means are taken."""
+        """Declares views, labels, the best thresholds found on masks, and the convention."""
         own = self.makers[0].measured()
         chosen = dict(argument=self.argument, values=self.values)
         return replace(
@@ -147,7 +149,7 @@ class SeedSweepStage(Stage):
         dataset: WSSSDataset,
         bar: ProgressBar,
     ) -> dict[str, Any]:
-        """The sweep of thresholds for one value."""
+        """Measures the seeds of one value at every threshold."""
         sweep = SeedIoU(len(dataset.foreground_classes), self.thresholds)
         for batch in batches_of_one_size(dataset, maker.batch_size):
             photos = [dataset.load_image(i) for i in batch]
@@ -159,7 +161,7 @@ class SeedSweepStage(Stage):
         return sweep.compute(self.convention).to_dict()
 
     def _report(self, out: Path, scores: Sequence[dict[str, Any]]) -> None:
-        """Writes the numbers, the table and the picture."""
+        """Writes ``scores.json``, the table and the figure."""
         content = dict(argument=self.argument, values=self.values, scores=scores)
         save_json(out / SCORES_FILE, content)
         columns = [[each['best'][key] for each in scores] for key in MEASURES]
@@ -175,15 +177,15 @@ class SeedSweepStage(Stage):
 def sweep_picture(
     argument: str, values: Sequence[Any], columns: Sequence[Sequence[float | None]]
 ) -> Figure:
-    """MIoU on the left, the two kinds of errors on the right.
+    """Draws the mIoU on the left, and false positives and false negatives on the right.
 
     Args:
-        argument: Name of the axis.
-        values: What it takes, evenly spaced.
-        columns: Percent of each of :data:`MEASURES`, one for each value.
+        argument: Name of the argument, for the horizontal axis.
+        values: Values of the argument, drawn at equal distances.
+        columns: For each of :data:`MEASURES`, its percentage at each value.
 
     Returns:
-        The picture; it belongs to no window.
+        The figure; it is not shown in a window.
     """
     from matplotlib.figure import Figure  # slow to import
 
@@ -210,5 +212,5 @@ def _classes(scores: Mapping[str, Any]) -> int:
 
 
 def _done(out: Path, index: int) -> Path:
-    """Where the scores of a value are."""
+    """Path of the file with the scores of a value."""
     return out / 'values' / f'{index:03}.json'

@@ -1,8 +1,8 @@
-"""The archive that the test server of Pascal VOC takes, written and checked.
+"""Writes and checks the archive that the test server of Pascal VOC accepts.
 
-The server is the only place where VOC's test images are scored. Its devkit (Everingham
-et al., VOC2012 Development Kit, section 5) asks for one indexed PNG per image, in
-``results/VOC2012/Segmentation/comp6_test_cls/<id>.png``.
+The masks of VOC's test images are not public; only the server can score predictions of
+them. The devkit (Everingham et al., VOC2012 Development Kit, section 5) requires one
+indexed PNG per image, in ``results/VOC2012/Segmentation/comp6_test_cls/<id>.png``.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ COMPETITIONS = {
 
 ARCHIVE = 'submission.tar.gz'
 VOC_TEST_IDS = '7d323bb3448fa174b9194953e01dfd168c9890adb30dd2491a66536edbeca0aa'
-"""SHA-256 of the official test ids, sorted, a line each."""
+"""SHA-256 of the official test ids, sorted, one per line."""
 
 MOST_BYTES = 2**24
-"""More than any label map needs; what lies behind is not read."""
+"""Number of bytes to read of a file in an archive; every label map is smaller."""
 
 _MEMBER = re.compile(
     r'results/VOC2012/Segmentation/comp(?P<comp>[56])_test_cls/(?P<id>[^/]+)\.png'
@@ -61,13 +61,13 @@ class SubmissionStage(Stage):
 
     Args:
         name: Name of the stage.
-        labels: Stage that predicted ``labels/<id>.png``.
+        labels: Name of the stage that predicted ``labels/<id>.png``.
         dataset: Config of the test images, ``dict(type=VOC12, split='test',
             labels=None, ...)``.
-        competition: A key of :data:`COMPETITIONS`.
+        competition: Number of the competition, a key of :data:`COMPETITIONS`.
 
     Raises:
-        ConfigError: Another competition.
+        ConfigError: ``competition`` is neither 5 nor 6.
     """
 
     reads_masks = False
@@ -92,13 +92,13 @@ class SubmissionStage(Stage):
         return dict(images=len(dataset), megabytes=round(size / 1e6, 3))
 
     def measured(self) -> Measured:
-        """The split and the competition."""
+        """Declares the test images and the competition."""
         words = f'comp{self.competition}: {COMPETITIONS[self.competition]}'
         return Measured(images=self.dataset, details=dict(competition=words))
 
 
 def folder_of(competition: int) -> str:
-    """The folder of the archive that holds the PNG.
+    """Folder of the PNG files in the archive of a competition.
 
     Raises:
         ConfigError: ``competition`` is neither 5 nor 6.
@@ -115,10 +115,11 @@ def folder_of(competition: int) -> str:
 
 
 def photo_sizes(dataset: WSSSDataset) -> dict[str, tuple[int, int]]:
-    """``(H, W)`` of every image of a data set that is to be submitted.
+    """``(H, W)`` of every test image, by id.
 
     Raises:
-        DataError: With the classes of VOC, the ids are not those of its test list.
+        DataError: The data set has the classes of VOC, and its ids are not those of the
+            official test list.
     """
     ids = dataset.ids
     if dataset.foreground_classes == VOC_CLASSES:
@@ -135,17 +136,19 @@ def photo_sizes(dataset: WSSSDataset) -> dict[str, tuple[int, int]]:
 def write_archive(
     path: Path, labels: Path, dataset: WSSSDataset, competition: int
 ) -> None:
-    """Writes the archive, whole or not at all; the same labels give the same bytes.
+    """Writes the archive; equal label maps give equal bytes.
+
+    The file is complete or not written.
 
     Args:
         path: The ``.tar.gz`` to write.
         labels: Folder of the stage with ``labels/<id>.png``.
         dataset: The test images.
-        competition: A key of :data:`COMPETITIONS`.
+        competition: Number of the competition, a key of :data:`COMPETITIONS`.
 
     Raises:
-        DataError: A label map is missing, of another size than its photo, in colour, or
-            has a value that is no class.
+        DataError: A label map is missing, in colour, not of the size of its photo, or has
+            a value that is no class.
     """
     folder = folder_of(competition)
     sizes = photo_sizes(dataset)
@@ -172,7 +175,7 @@ def write_archive(
 
 
 def _palette_png(path: Path) -> bytes:
-    """The file's bytes; a grey label map becomes one with a palette."""
+    """Bytes of a label map as a palette PNG; a grey PNG is converted."""
     label = load_label_map(path)
     with Image.open(path) as image:
         if image.format == 'PNG' and image.mode == 'P':
@@ -184,15 +187,15 @@ def _palette_png(path: Path) -> bytes:
 
 
 def check_archive(path: Path, sizes: Sizes, num_classes: int) -> int:
-    """Checks an archive as the server would have it.
+    """Checks whether the server would accept an archive.
 
     Args:
         path: A ``.tar.gz``.
-        sizes: See :data:`Sizes`.
-        num_classes: Labels, background counted; 21 for VOC.
+        sizes: ``(H, W)`` of the photo of every id that the archive must hold.
+        num_classes: Number of labels, including the background; 21 for VOC.
 
     Returns:
-        The competition it is for.
+        Number of the competition, 5 or 6.
 
     Raises:
         DataError: The archive is damaged; or a file in it is missing, superfluous,
@@ -209,14 +212,14 @@ def check_archive(path: Path, sizes: Sizes, num_classes: int) -> int:
             )
         name = named['id']
         if name in found:
-            raise DataError(f"{path} holds the image '{name}' twice: write it anew")
+            raise DataError(f"{path} holds the image '{name}' twice: write it again")
         check_png(content, f'{path}: {member}', sizes[name], num_classes)
         found[name] = int(named['comp'])
     missing = [name for name in sizes if name not in found]
     if missing:
         raise DataError(
             f"{path} holds {len(found)} of {len(sizes)} test images: '{missing[0]}' is "
-            'missing; predict it and write the archive anew'
+            'missing; predict it and write the archive again'
         )
     if len(set(found.values())) > 1:
         raise DataError(f'{path} holds images of both comp5 and comp6: keep one folder')
@@ -224,7 +227,7 @@ def check_archive(path: Path, sizes: Sizes, num_classes: int) -> int:
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file of an archive; folders on the way are passed over."""
+    """Name and content of every file of an archive; folders are skipped."""
     try:
         with (
             gzip.open(path) as stream,
@@ -238,7 +241,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if file is None:
                     raise DataError(f'{path} holds {name}, which is no plain file')
                 yield name, file.read(MOST_BYTES)
-            while stream.read(2**20):  # to the checksum behind the last file
+            while stream.read(2**20):  # reads on to gzip's checksum
                 pass
     except FileNotFoundError as error:
         raise DataError(f'archive {path} does not exist') from error
@@ -252,13 +255,14 @@ def check_png(
     """Checks one PNG of an archive.
 
     Args:
-        content: The file's bytes.
-        where: Its name, for messages.
-        size: ``(H, W)`` that it must have.
-        num_classes: Labels, background counted.
+        content: Bytes of the file.
+        where: Name of the file, for messages.
+        size: ``(H, W)`` that the image must have.
+        num_classes: Number of labels, including the background.
 
     Raises:
-        DataError: No palette PNG, another size, or a value that is no class.
+        DataError: ``content`` is no palette PNG, its size is not ``size``, or it has a
+            value of ``num_classes`` or more.
     """
     try:
         with Image.open(io.BytesIO(content), formats=('PNG',)) as image:

@@ -1,4 +1,4 @@
-"""The threshold of a background policy, where it is no number in the config."""
+"""Thresholds of background policies that are found at run time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from wsss_plugins.structures.layout import THRESHOLD_FILE
 
 
 def best_threshold(stage: Path) -> float:
-    """The best threshold that an evaluation stage found.
+    """Reads the best threshold that an evaluation stage found.
 
     Raises:
-        DataError: The stage has none.
+        DataError: The folder ``stage`` has no record with the metric ``best_threshold``.
     """
     record = StageRecord.load(stage)
     if record is None or 'best_threshold' not in record.metrics:
@@ -40,23 +40,24 @@ def threshold_of_seeds(
     foreground_share: float,
     normalise: bool,
 ) -> float:
-    """A threshold from all seeds of a task, without any mask; the same for every worker.
+    """Computes a threshold from the scores of all seeds, without masks.
 
-    It is kept in ``threshold.json``, so that a run that goes on takes the same one even
-    when broken seeds were mended in between.
+    Every worker gets the same threshold. It is stored in ``threshold.json``, so that a
+    run that continues after an interruption uses the same one even if damaged seeds were
+    repaired in between.
 
     Args:
-        task: What is to be refined.
-        ids: Ids of the images. A seed that is missing or broken does not count.
-        criterion: See :func:`label_free_threshold`.
-        foreground_share: Likewise.
-        normalise: Whether to scale the scores of every class to [0, 1] first.
+        task: The task, which names the seeds.
+        ids: Ids of the images. Missing and damaged seeds are skipped.
+        criterion: Name of the criterion, see :func:`label_free_threshold`.
+        foreground_share: Argument of :func:`label_free_threshold`.
+        normalise: True to scale the scores of every class to [0, 1] first.
 
     Returns:
-        In (0, 1).
+        The threshold, in (0, 1).
 
     Raises:
-        DataError: The seeds score the same everywhere, or all are broken.
+        DataError: All scores are equal, or all seeds are missing or damaged.
     """
     path = task.out / THRESHOLD_FILE
     if path.is_file():
@@ -68,11 +69,11 @@ def threshold_of_seeds(
         try:
             seed = task.load_seed(name)
         except DataError:
-            continue  # it fails, and is named, when it is refined
+            continue  # refining it fails, with a message that names it
         total += score_histogram((seed.normalised() if normalise else seed).scores)
     histogram = np.sum(gather(total), axis=0)
     if not histogram.any():
-        task.load_seed(ids[0])  # says what is wrong with it and all the others
+        task.load_seed(ids[0])  # raises an error that names the fault
     threshold = label_free_threshold(histogram, criterion, foreground_share)
     if rank() == 0:
         save_json(path, dict(threshold=threshold, criterion=criterion))

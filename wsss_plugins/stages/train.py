@@ -1,4 +1,4 @@
-"""Training one model, and finding a trained one again."""
+"""Trains one model, and loads a trained one."""
 
 from __future__ import annotations
 
@@ -70,26 +70,27 @@ WEIGHTS_KEYS = ('pretrained', 'load_from', 'checkpoint')
 def build_runner(
     cfg: Config, work_dir: Path, seed: int, description: str
 ) -> WSSSRunner:
-    """A Runner of a training config, see :func:`runner_config`."""
+    """Builds the Runner of a training config; arguments as in :func:`runner_config`."""
     return WSSSRunner.from_cfg(runner_config(cfg, work_dir, seed, description))
 
 
 def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> Config:
-    """What a Runner is made from, with the hooks that make it resume exactly.
+    """Completes a training config to a config of a Runner whose training resumes exactly.
 
     Args:
         cfg: ``model``, ``train_dataloader``, ``optim_wrapper``, ``train_cfg`` ... as
-            mmengine's Runner takes them; unchanged.
-        work_dir: Where checkpoints and logs go. A resume point there is continued.
+            mmengine's Runner takes them. The config is not changed.
+        work_dir: Folder of checkpoints and logs. Training resumes from ``resume.pth`` if
+            the folder has it.
         seed: Random seed.
-        description: For the progress bar.
+        description: Text of the progress bar.
 
     Returns:
-        A whole config of mmengine's Runner.
+        A complete config of mmengine's Runner.
 
     Raises:
-        ConfigError: Training by iterations, which cannot resume exactly, or hooks that
-            are no list.
+        ConfigError: ``train_cfg`` counts iterations, with which a training cannot resume
+            exactly, or ``custom_hooks`` is no list.
     """
     cfg = copy.deepcopy(fill_num_classes(cfg))
     train_cfg = cfg.get('train_cfg')
@@ -109,7 +110,7 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
     if cfg.get('train_dataloader') is not None:
         dataset = cfg.train_dataloader.dataset
         cfg.train_dataloader.dataset = dict(type=SeededSamples, dataset=dataset)
-    # mmengine keeps a logger by name and second: stages would share one.
+    # mmengine names loggers by the second, so that stages would share one without a name.
     cfg.setdefault('experiment_name', work_dir.name)
     hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
     more = [
@@ -139,17 +140,17 @@ def train_model(
     description: str,
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Trains a model, or goes on from its last epoch; then validates.
+    """Trains a model, or resumes its training, and validates it.
 
     Args:
-        cfg: See :func:`runner_config`; likewise the others.
-        work_dir: Where the weights go, and beside them what they are the weights of.
+        cfg: A training config, see :func:`runner_config`.
+        work_dir: Folder of the weights; the config of the model is written beside them.
         seed: Random seed.
-        description: For the progress bar.
-        metadata: Texts for the header of the file of weights.
+        description: Text of the progress bar.
+        metadata: Texts for the header of the weight file.
 
     Returns:
-        What the validation measured.
+        The metrics of the validation; empty if the config has no ``val_dataloader``.
     """
     cfg = fill_num_classes(cfg)
     runner = build_runner(cfg, work_dir, seed, description)
@@ -166,18 +167,19 @@ def train_model(
 
 
 def load_trained(folder: Path, kind: type[M]) -> M:
-    """The model that a training stage left in ``folder``, ready to predict.
+    """Loads the model that a training stage wrote to ``folder``; no code in it is run.
 
     Args:
         folder: Folder of the stage.
-        kind: The class that it must have.
+        kind: Class that the model must have.
 
     Returns:
         The model, in evaluation mode, on this worker's device.
 
     Raises:
-        CheckpointError: No finished training there, or a model of another kind, or one
-            whose types are not registered; nothing in the folder is run.
+        CheckpointError: ``folder`` has no finished training, the model's config names a
+            type that is not registered, or the weights do not fit the model.
+        ConfigError: The model is no ``kind``.
     """
     weights = folder / WEIGHTS_FILE
     if not (has_model_config(folder) and weights.is_file()):
@@ -199,14 +201,16 @@ class TrainStage(Stage):
 
     Args:
         name: Name of the stage.
-        config: A training config: its file, relative to the pipeline's, or its content.
-        options: Dotted overrides of that file, as ``--cfg-options`` takes them.
-        label_maps: Stage whose label maps are trained on. Images that it went on
-            without are left out, and counted as the metric ``left_out``.
-        backbone: Stage whose trained model the backbone begins with.
+        config: A training config: the path of its file, relative to the pipeline's file,
+            or its content.
+        options: Overrides of that file, as a dict from dotted keys to values.
+        label_maps: Name of the stage on whose label maps the model is trained. Images on
+            which that stage failed are left out; the metric ``left_out`` is their number.
+        backbone: Name of the stage whose trained model initialises the backbone.
 
     Raises:
-        ConfigError: What the config declares of its weights is no kind of supervision.
+        ConfigError: The text under ``pretrained_supervision`` in the config is no known
+            kind of supervision.
     """
 
     def __init__(
@@ -219,13 +223,13 @@ class TrainStage(Stage):
     ) -> None:
         super().__init__(name)
         self.cfg = Config(dict(config))
-        declared_supervision(self.cfg)  # a mistake shows before work
+        declared_supervision(self.cfg)  # refuses a wrong text before any stage runs
         self.label_maps = label_maps
         self.backbone = backbone
         self.inputs = tuple(stage for stage in (label_maps, backbone) if stage)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Trains, or goes on from the last epoch; then validates."""
+        """Trains the model, or resumes its training, and validates it."""
         cfg = copy.deepcopy(self.cfg)
         left_out = 0
         if self.label_maps:
@@ -249,12 +253,15 @@ class TrainStage(Stage):
         return {name: [Path(name)] for name in given if Path(name).is_file()}
 
     def _option_of_weights(self, name: str) -> str:
-        """What to type to give a file in place of timm's weights of that name."""
+        """The command-line option that gives a file in place of timm's weights ``name``."""
         key = _weights_key(self.cfg, name)
         return f"""--cfg-options "pipeline.{self.name}.options={{'{key}': 'FILE'}}\""""
 
     def measured(self) -> Measured:
-        """The network, and whole validation images, one view each, without labels."""
+        """Declares the network, its training data, and the images of the validation.
+
+        The validation takes one view of each image and no image-level labels.
+        """
         loader = self.cfg.train_dataloader
         backbone = self.cfg.model.get('backbone', {})
         weights = self.cfg.get('pretrained') or backbone.get('pretrained')
@@ -285,7 +292,7 @@ class TrainStage(Stage):
         )
 
     def provenance(self) -> dict[str, Any]:
-        """Data, epochs, batch size and initial weights; nothing of the validation."""
+        """Data, epochs, batch size and initial weights of the training, for the record."""
         return dict(self.measured().details)
 
 
@@ -302,22 +309,22 @@ def _weights_files(node: Any, named: bool = False) -> Iterator[str]:
 
 
 def _weights_key(cfg: Config, name: str) -> str:
-    """The dotted key that takes a file in place of the weights of timm's ``name``."""
+    """The dotted key of a config that takes a file in place of timm's weights ``name``."""
     return option_of_weights(cfg.get('model'), name) or 'model.backbone.pretrained'
 
 
 def train_alone(
     cfg: Config, work_dir: Path, seed: int
 ) -> tuple[dict[str, Any], SupervisionCard | None]:
-    """Trains a model outside of a pipeline; its metrics and their card are written too.
+    """Trains a model outside of a pipeline, and writes its metrics and their card.
 
     Args:
         cfg: A training config.
-        work_dir: Where the weights go, and ``metrics.json``.
+        work_dir: Folder of the weights and of ``metrics.json``.
         seed: Random seed.
 
     Returns:
-        The metrics and, on the first worker, their card.
+        The metrics, and their card, which is None on all workers but the first.
     """
     config = cfg.to_dict()
     stage = TrainStage('train', config)

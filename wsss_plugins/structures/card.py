@@ -1,6 +1,6 @@
-"""The supervision card: how a number was made, in a form that can be compared.
+"""Supervision cards: records of how a number was made, which can be compared.
 
-What a card says is found by :mod:`wsss_plugins.provenance` while a stage runs.
+:mod:`wsss_plugins.provenance` makes the card of a stage's results while the stage runs.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class SupervisionCard:
     the card of its first input; :meth:`after` joins the cards.
 
     Attributes:
-        split: The images that were measured.
-        networks: Every network on the way, in order.
-        thresholds: Every threshold on the way.
+        split: The images on which the number was measured.
+        networks: Every network that the number depends on, in order of the stages.
+        thresholds: Every threshold that the number depends on.
         labels: Image-level labels that the last inference used.
-        scales: Factors of the images' sides at the last inference.
-        flip: Whether the mirrored image was added there.
-        crf: Every dense CRF on the way.
-        methods: Seed heads and refiners.
-        protocol: How the measuring stage counts: conventions of means and the like.
+        scales: Scale factors of the images at the last inference.
+        flip: True if the last inference also used the mirrored image.
+        crf: Every dense CRF that the number depends on.
+        methods: Seed heads and refiners of every stage that the number depends on.
+        protocol: Conventions of the stage that measured, such as how means are taken.
         seeds: Random seeds of the runs.
-        runs: How many runs the number is the mean of.
-        commits: Of the source of every stage on the way; likewise the rest.
-        versions: Such as 'torch 2.12.1'.
-        devices: Where it ran.
-        workers: How many there were.
-        code: Remarks on stages whose code is not today's, or was never recorded; empty
-            where every stage ran the code that its record names.
+        runs: Number of runs of which the number is the mean.
+        commits: Commits of the source code that the stages ran.
+        versions: Versions of libraries, such as 'torch 2.12.1'.
+        devices: Names of the GPUs or CPUs on which the stages ran.
+        workers: Numbers of worker processes.
+        code: Remarks on stages whose code changed after they ran, or was not recorded.
+            Empty if every stage ran the code that its record names.
     """
 
     split: Split | None = None
@@ -75,13 +75,14 @@ class SupervisionCard:
     code: tuple[Code, ...] = ()
 
     def after(self, inputs: Mapping[str, SupervisionCard]) -> SupervisionCard:
-        """This stage's own card, joined to the cards of the stages it read.
+        """Joins this card of a stage with the cards of the stages that it read.
 
         Args:
-            inputs: Card by stage; the first is of what it turns into something else.
+            inputs: Card of each stage that was read, by name. Fields that are None in
+                this card are taken from the first of them.
 
         Returns:
-            The card of its results.
+            The card of the stage's results.
         """
         cards = list(inputs.values())
         first = cards[0] if cards else SupervisionCard()
@@ -117,7 +118,7 @@ class SupervisionCard:
         return own
 
     def also_by(self, other: SupervisionCard) -> SupervisionCard:
-        """The card with the seeds, commits, versions and machines of another one too."""
+        """This card with the seeds, commits, versions and machines of ``other`` added."""
         joined: dict[str, Any] = {
             name: tuple(sorted({*getattr(self, name), *getattr(other, name)}))
             for name in SESSION
@@ -126,7 +127,7 @@ class SupervisionCard:
 
     @property
     def pixels(self) -> tuple[str, ...]:
-        """Where ground-truth pixels had a say, other than in measuring."""
+        """Uses of ground-truth pixels other than to measure, a text for each."""
         learnt = [(n.learnt_from.kind, n.stage) for n in self.networks]
         uses = [f'training of {name}' for kind, name in learnt if kind is Learnt.PIXELS]
         uses += [
@@ -149,10 +150,10 @@ class SupervisionCard:
         return _joined([uses])
 
     def key(self) -> dict[str, Any]:
-        """What must be equal in the rows of one table, by its name.
+        """The properties, by name, that must be equal for all rows of one table.
 
-        Seed heads, refiners, the CRF of pseudo labels, the value of a threshold, versions
-        and machines are not among it: they are what is compared, or do not matter.
+        Seed heads, refiners, the CRF of pseudo labels and values of thresholds are left
+        out, since tables compare them; versions and machines, since they do not matter.
         """
         measured = self.split or Split('', '', 0, '')
         passed_on = (Learnt.LABEL_MAPS, Learnt.NOTHING)
@@ -179,7 +180,7 @@ class SupervisionCard:
         }
 
     def source_of(self, threshold: Threshold) -> str:
-        """The source of a threshold; 'these masks' are of the split that is measured."""
+        """Text of a threshold's source; 'these masks' are those of the measured split."""
         if threshold.source is not Source.MASKS:
             return threshold.source.value
         found, measured = threshold.split, self.split
@@ -191,28 +192,29 @@ class SupervisionCard:
         return 'these masks' if same else 'other masks'
 
     def unlike(self, other: SupervisionCard) -> list[str]:
-        """Names of :meth:`key` in which two cards differ; none if rows may be compared."""
+        """Names in :meth:`key` that differ; empty if one table may hold both numbers."""
         mine, theirs = self.key(), other.key()
         return [name for name in mine if mine[name] != theirs[name]]
 
     def differences(self, other: SupervisionCard) -> list[str]:
-        """Names of all fields in which two cards differ."""
+        """Names of all fields that differ between the two cards."""
         names = [f.name for f in fields(self)]
         return [n for n in names if getattr(self, n) != getattr(other, n)]
 
 
 SESSION = ('seeds', 'commits', 'versions', 'devices', 'workers')
-"""Who ran it where; runs that differ in nothing else are of one experiment."""
+"""Fields on seeds, code and machines; runs that differ only in these can be averaged."""
 
 
 def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
-    """One card for runs that differ in seed, machine, commit and code alone.
+    """Merges the cards of runs that differ only in seed, machine, versions and code.
 
     Args:
-        cards: At least one.
+        cards: The card of each run; at least one.
 
     Raises:
-        UserError: The cards differ in more than seed, machine and commit.
+        UserError: The cards differ in something other than seeds, workers, devices,
+            versions, commits, remarks on code and values of thresholds.
     """
     nobody: dict[str, Any] = dict.fromkeys(SESSION, ())
     bare = [
@@ -242,7 +244,7 @@ def merge_runs(cards: Sequence[SupervisionCard]) -> SupervisionCard:
 
 
 def history(card: SupervisionCard) -> SupervisionCard:
-    """What of a card goes with trained weights: not who measured them where and how."""
+    """The part of a card that trained weights carry: not how and where they were measured."""
     return SupervisionCard(
         networks=card.networks,
         thresholds=_unknown(card),
@@ -253,7 +255,7 @@ def history(card: SupervisionCard) -> SupervisionCard:
 
 
 def begun(networks: Iterable[Network]) -> tuple[Network, ...]:
-    """Networks in order; one that begins with another's weights takes its supervision."""
+    """Adds to each network the supervision of the network whose weights it starts from."""
     found: dict[Network, None] = {}
     for network in networks:
         first = [n for n in found if n.stage == network.begins_with]
@@ -273,5 +275,5 @@ def _unknown(card: SupervisionCard) -> tuple[Threshold, ...]:
 
 
 def _joined(groups: Iterable[Iterable[T]]) -> tuple[T, ...]:
-    """All items of all groups, each once."""
+    """The items of all groups in order, without repetitions."""
     return tuple(dict.fromkeys(item for group in groups for item in group))

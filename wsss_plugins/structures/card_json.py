@@ -1,4 +1,4 @@
-"""Supervision cards as JSON: in records, beside metrics and in the headers of weights."""
+"""Supervision cards as JSON, for records, files of metrics and headers of weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsss_plugins.structures.card_text import short_form
 
 
 def card_to_json(card: SupervisionCard) -> dict[str, Any]:
-    """The card as JSON knows it; with the short form and the uses of pixels to read."""
+    """Turns a card into JSON; the short form and the uses of pixels are added to read."""
     content = _plain(SupervisionCard, card)
     if not card.code:
         del content['code']
@@ -22,10 +22,10 @@ def card_to_json(card: SupervisionCard) -> dict[str, Any]:
 
 
 def card_from_json(content: Any) -> SupervisionCard:
-    """The card that :func:`card_to_json` wrote, in this version or an earlier one.
+    """Reads a card that this version or an earlier one wrote by :func:`card_to_json`.
 
     Raises:
-        DataError: The content is no supervision card.
+        DataError: ``content`` is no dict, lacks a field, or has a value of a wrong type.
     """
     try:
         known = {k: v for k, v in {**content}.items() if k in _hints(SupervisionCard)}
@@ -42,7 +42,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _plain(kind: Any, value: Any) -> Any:
-    """``value`` of type ``kind`` as JSON."""
+    """Turns ``value`` of type ``kind`` into JSON."""
     origin, inner = get_origin(kind), get_args(kind)
     if value is None:
         return None
@@ -61,7 +61,7 @@ def _plain(kind: Any, value: Any) -> Any:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """The value of type ``kind`` of which :func:`_plain` made ``value``."""
+    """Turns JSON of :func:`_plain` back into a value of type ``kind``."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return None if value is None else _typed(inner[0], value)

@@ -1,4 +1,4 @@
-"""What a supervision card is made of: typed values, each of which can say itself."""
+"""The typed values of which a supervision card consists, and their texts."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ W = TypeVar('W', bound='Words')
 
 
 class Words(Enum):
-    """Kinds of facts; a value is the text of its kind, with a place ``{}`` for a detail."""
+    """Kinds of facts; each value is a text, in which ``{}`` stands for a detail."""
 
     def __call__(self: W, detail: str = '') -> Said[W]:
-        """The fact of this kind, with its detail."""
+        """Makes a fact of this kind with the given detail."""
         return Said(self, detail)
 
 
 @dataclass(frozen=True)
 class Said(Generic[W]):
-    """A fact: its kind and perhaps a detail, such as the name of a stage."""
+    """A fact of a certain kind, perhaps with a detail such as the name of a stage."""
 
     kind: W
     detail: str = ''
 
     def __str__(self) -> str:
-        """The text of the fact, as cards show and files keep it."""
+        """Text of the fact, as cards show it and files hold it."""
         return str(self.kind.value).format(self.detail)
 
 
 def read(kinds: type[W], text: str) -> Said[W]:
-    """The fact that wrote ``text``.
+    """Reads a fact from its text.
 
     Raises:
-        ValueError: No kind has such a text.
+        ValueError: ``text`` matches the text of no kind in ``kinds``.
     """
     for kind in kinds:
         pattern = re.escape(kind.value).replace(r'\{\}', '(.*)')
@@ -58,7 +58,7 @@ class Learnt(Words):
 
 
 class Taught(Words):
-    """What weights had been trained on before."""
+    """The kind of annotation that initial weights were trained on."""
 
     NOTHING = 'none'
     SELF = 'self-supervised'
@@ -71,7 +71,7 @@ class Taught(Words):
 
 
 class Tags(Words):
-    """Image-level labels that an inference was told."""
+    """The image-level labels that an inference used."""
 
     NONE = 'none'
     TRUE = 'image-level ground truth'
@@ -91,7 +91,7 @@ class Source(Enum):
 
 
 class AppliedTo(Enum):
-    """What a dense CRF refines: what a network predicts, or labels made of seeds."""
+    """What a dense CRF refines: predictions of a network, or labels made from seeds."""
 
     PREDICTIONS = 'predictions'
     LABELS = 'labels'
@@ -105,20 +105,20 @@ class TagSource(Enum):
 
 
 class CodeState(Enum):
-    """What is known of the code that made a result, where it is not today's."""
+    """Why the code that made a result may differ from the present code."""
 
     ACCEPTED = 'accepted'
     """The code changed afterwards; the user kept the result with ``--accept-code``."""
 
     UNRECORDED = 'unrecorded'
-    """The result is of a version that did not record the code it ran."""
+    """The result was made by a version that did not record the code it ran."""
 
     UNKNOWN = 'unknown'
-    """The source of a plug-in could not be found, so a change of it goes unnoticed."""
+    """The source of a plug-in was not found, so changes of it cannot be detected."""
 
 
 class KnownBy(Words):
-    """How it is known what weights had been trained on."""
+    """The source from which it is known what initial weights were trained on."""
 
     DECLARED = 'declared in the config'
     NOT_DECLARED = 'not declared'
@@ -130,31 +130,31 @@ class KnownBy(Words):
 
 
 Supervision = frozenset[Said[Taught]]
-"""All that some weights had been trained on."""
+"""The kinds of annotations that initial weights were trained on."""
 
 
 def supervision_in(text: str) -> Supervision:
-    """The supervision of which :func:`in_words` made ``text``."""
+    """Reads a supervision from the text that :func:`in_words` makes."""
     return frozenset(read(Taught, kind) for kind in text.split(' + ') if kind)
 
 
 def in_words(supervision: Supervision) -> str:
-    """Supervision as a text, such as 'COCO pixels + ImageNet-1k labels'."""
+    """Text of a supervision, such as 'COCO pixels + ImageNet-1k labels'."""
     return ' + '.join(sorted(map(str, supervision)))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, and what is known of them.
+    """The images of a result.
 
     Attributes:
-        data: Kind of the data set, such as 'VOC12'.
-        name: Which split of it.
-        images: How many, without those that were left out.
-        checksum: Of ids, image-level labels and classes, 16 hexadecimal digits.
-        masks: Of the pixels of their ground-truth masks, where these were read.
-        left_out: Images of the split that are not among them, since they failed.
-        tags: Where their image-level labels are from.
+        data: Class of the data set, such as 'VOC12'.
+        name: Name of the split, such as 'train'.
+        images: Number of images, without those that were left out.
+        checksum: Checksum of ids, image-level labels and classes, 16 hexadecimal digits.
+        masks: Checksum of the pixels of the ground-truth masks; None if none was read.
+        left_out: Number of images of the split that were left out because they failed.
+        tags: Where the image-level labels are from.
     """
 
     data: str
@@ -173,17 +173,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Network:
-    """A network on the way, or files that some network made elsewhere.
+    """A network that a result depends on, or an unknown one that made imported files.
 
     Attributes:
-        stage: Stage that trained it, or that brought it in.
-        model: Its class.
-        weights: What it began with.
-        supervision: What *those* weights were learnt from.
-        known_by: How that is known.
-        learnt_from: What it was trained on here.
-        split: The images of that training.
-        begins_with: Stage whose trained weights it began with, if it did.
+        stage: Name of the stage that trained or imported the network.
+        model: Name of the model's class.
+        weights: Names of the initial weights.
+        supervision: Annotations that the initial weights were trained on.
+        known_by: Source of that knowledge.
+        learnt_from: Annotations that the stage trained the network on.
+        split: The images of the stage's training.
+        begins_with: Stage whose trained weights are the initial weights; '' for none.
     """
 
     stage: str
@@ -201,13 +201,13 @@ class Threshold:
     """A threshold between background and objects.
 
     Attributes:
-        stage: The stage that used it.
-        source: Where it comes from.
-        detail: The criterion, or the stage that was asked.
-        factor: What the found one was multiplied by.
-        values: What came out, one for each merged run.
-        split: The images on whose masks it was found.
-        of: Stage that found it on masks, where that is another one.
+        stage: Name of the stage that used the threshold.
+        source: Where the threshold comes from.
+        detail: Name of the criterion, or of the stage that found the threshold.
+        factor: Factor by which the found threshold was multiplied.
+        values: Value of the threshold in each merged run.
+        split: The images on whose masks the threshold was found.
+        of: Name of the stage that found the threshold on masks, if another one did.
     """
 
     stage: str
@@ -221,7 +221,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class CRF:
-    """A dense CRF: the stage that applied it, to what, its preset and what was changed."""
+    """A dense CRF: its stage, what it was applied to, its preset and changed settings."""
 
     stage: str
     on: AppliedTo
@@ -231,7 +231,7 @@ class CRF:
 
 @dataclass(frozen=True)
 class Method:
-    """What a stage did: seed heads and refiners by name. Methods are there to differ."""
+    """Names of the seed heads and refiners of a stage; rows of a table may differ in it."""
 
     stage: str
     what: str

@@ -1,4 +1,4 @@
-"""Supervision cards in few words."""
+"""Supervision cards as text: a line of abbreviations, and a list of all facts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEGEND: Mapping[str, str] = MappingProxyType(
         'I': 'networks learnt from image-level labels',
         'I from masks': 'these labels were derived from ground-truth masks',
         'F': 'a network learnt from ground-truth masks',
-        '?': 'nobody knows what a network, or files made elsewhere, learnt from',
+        '?': 'it is not known what a network, or imported files, were trained on',
         'scratch': 'a network began with random weights',
         'IN-1k, IN-21k': 'a network began with weights from labels of ImageNet',
         'SSL': 'a network began with weights that were learnt without labels',
@@ -82,7 +82,7 @@ SHORT_TAGS: Mapping[Tags, str] = MappingProxyType(
 
 
 def short_form(card: SupervisionCard) -> str:
-    """One line, in the abbreviations of :data:`LEGEND`."""
+    """The card in one line, with the abbreviations that :data:`LEGEND` explains."""
     seeds = min(len(card.seeds), card.runs)
     predicts = {c.on is AppliedTo.PREDICTIONS: None for c in card.crf}
     taught = {k: None for n in card.networks for k in n.supervision}
@@ -104,7 +104,7 @@ def short_form(card: SupervisionCard) -> str:
 
 
 def _each(texts: Iterable[str], between: str) -> str:
-    """The texts that say something, each once."""
+    """Joins the texts that are not empty, each once."""
     return between.join(dict.fromkeys(filter(None, texts)))
 
 
@@ -132,7 +132,7 @@ def _views(scales: tuple[float, ...] | None, flip: bool | None) -> str:
 
 
 def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
-    """Everything a card says, a title and a text for each part of it."""
+    """All facts of a card, as pairs of a title and a text."""
     split = card.split
     rows = [('images measured', _split(split) if split else 'none')]
     if split is not None:

@@ -1,4 +1,4 @@
-"""What a stage declares of its results: the part of a card that nobody else can know."""
+"""What a stage declares about its results, for their supervision card."""
 
 from __future__ import annotations
 
@@ -13,31 +13,37 @@ from wsss_plugins.structures.card_parts import Network, Said, Source, Tags, Thre
 
 @dataclass(frozen=True)
 class Measured:
-    """What a stage declares of its results; a field that is None is as in its first input.
+    """What a stage declares about its results.
 
-    Seed heads, refiners and CRFs come from the stage's ``parts()``; checksums, failed
-    images and masks that data sets load are observed while it runs.
+    ``labels``, ``scales`` and ``flip`` are inherited from the card of the stage's first
+    input where they are None. The card learns the rest without a declaration: the stage's
+    ``parts()`` are its seed heads, refiners and CRFs; checksums, failed images and the
+    masks that data sets load are observed while the stage runs.
 
     Attributes:
-        images: Config of the data set whose images the results are of. None for the
-            first data set that the stage's config names, ``{}`` for none.
-        masks: Whether the masks of all these images count as read, even where an earlier,
-            interrupted run read them. Otherwise those do that a data set is seen to load.
-        mask_files: Files with ground-truth pixels that it reads, other than label maps.
-        without_failed: Whether images on which it, or a stage it reads, failed are left
-            out of the results.
-        made_elsewhere: Folder of files that it takes over from outside.
-        networks: Networks that it trains or brings in.
-        training: Config of the data that they are trained on.
-        begun_with: Card of each file of weights that these begin with.
-        thresholds: Thresholds between background and objects that it uses or finds.
-        threshold_metric: Its metric that holds the value of these thresholds.
-        labels: Image-level labels that its inference is told; likewise the views.
-        scales: Factors of the images' sides.
-        flip: Whether the mirrored image is added.
-        protocol: How it counts, such as ``dict(convention='acr')``; numbers of another
-            protocol may not stand in one table.
-        details: What else people want to read; no part of the card.
+        images: Config of the data set that the results are about. None means the first
+            data set that the stage's config names, ``{}`` means no data set.
+        masks: True if the masks of all these images count as read, because an earlier,
+            interrupted run may have read them. If False, only the masks count that a data
+            set loads during this run.
+        mask_files: Files with ground-truth pixels, other than label maps, that the stage
+            reads.
+        without_failed: True if images are left out of the results when this stage, or a
+            stage that it reads, failed on them.
+        made_elsewhere: Folder of files from outside the pipeline that the stage imports.
+        networks: Networks that the stage trains or imports.
+        training: Config of the data that these networks are trained on.
+        begun_with: Supervision card of each weight file that these networks start from,
+            by name of the file.
+        thresholds: Thresholds between background and objects that the stage uses or
+            finds.
+        threshold_metric: Name of the metric that holds the value of these thresholds.
+        labels: Image-level labels that the stage's inference uses.
+        scales: Scale factors of the images at the stage's inference.
+        flip: True if the inference also uses the mirrored image.
+        protocol: Conventions of the metrics, such as ``dict(convention='acr')``. Numbers
+            of different protocols may not stand in one table.
+        details: Further facts for people to read, which are not part of the card.
     """
 
     images: Mapping[str, Any] | None = None
@@ -57,7 +63,7 @@ class Measured:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def words(self) -> dict[str, Any]:
-        """All of it for people, as plain JSON."""
+        """The declaration as plain JSON for people to read."""
         said: dict[str, Any] = {}
         if self.images:
             places = (self.images.get('data_root'), self.images.get('split'))
@@ -77,7 +83,7 @@ class Measured:
 
 
 def _threshold(threshold: Threshold) -> str:
-    """A threshold that is applied, in words."""
+    """Text of an applied threshold, such as '0.8 times the best on ground truth (cam)'."""
     detail = threshold.of or threshold.detail
     source = threshold.source.value
     if threshold.source is Source.MASKS:

@@ -1,4 +1,4 @@
-"""The road of ACR, from image-level labels to segmentation.
+"""The stages of ACR's pipeline, from image-level labels to a segmentor.
 
 PSA's AffinityNet learns from the maps without affinity refinement (ACR*), which have fewer
 false positives, and refines the maps with it.

@@ -1,4 +1,4 @@
-"""The road of eX-ViT, from image-level labels to segmentation.
+"""The stages of eX-ViT's pipeline, from image-level labels to a segmentor.
 
 Maps, PSA's AffinityNet and random walk, dense CRF, DeepLab-LargeFOV with ResNet38 (the
 paper says DeepLabV2 and ResNet38) and, not in the paper, DeepLabV2 with ResNet-101.

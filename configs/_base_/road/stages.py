@@ -1,4 +1,4 @@
-"""The stages of the road, each with what nearly every pipeline gives it."""
+"""Stages from a classifier to a segmentor, with the arguments that most pipelines use."""
 
 from wsss_plugins import stages
 from wsss_plugins.report import ReportStage

@@ -1,4 +1,7 @@
-"""A matrix: classifiers x seed heads x refiners x random seeds, in one table."""
+"""Runs a grid of classifiers, seed heads, refiners and random seeds into one table.
+
+The key of the grid in configs is ``matrix``.
+"""
 
 from wsss_plugins.experiment.matrix.plan import Cell, Choice, Plan
 from wsss_plugins.experiment.matrix.results import Entry, Table

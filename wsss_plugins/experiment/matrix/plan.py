@@ -1,4 +1,4 @@
-"""The stages that a matrix comes down to."""
+"""Turns a grid of classifiers, seed heads and refiners into the stages of a pipeline."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a number of the table comes from.
+    """The stages that give one number of the table.
 
     Attributes:
-        stages: The stages on the way, in order.
-        score: The last of them, which measures.
-        metric: Which of its metrics.
+        stages: Names of all stages that the number depends on, in order.
+        score: Name of the last of them, which measures.
+        metric: Name of its metric that is the number.
     """
 
     stages: tuple[str, ...]
@@ -43,11 +43,12 @@ class Cell:
 
 
 class Plan:
-    """The stages of a matrix, each once: cells that need an equal one share it.
+    """The stages of a grid; cells that need equal stages share one.
 
     Attributes:
-        matrix: What was asked for.
-        cells: By row and column; a column is :data:`BEST` or the name of a refiner.
+        matrix: The grid.
+        cells: The cells by row and column; a column is :data:`BEST` or the name of a
+            list of refiners.
         maps: Name of the stage that makes the maps of each row.
     """
 
@@ -72,11 +73,11 @@ class Plan:
         return [BEST, *self.matrix.refiners]
 
     def configs(self, without: Collection[str] = ()) -> list[dict[str, Any]]:
-        """Configs of the stages, in an order in which they can run.
+        """Configs of the stages, each after the stages that it reads.
 
         Args:
-            without: Stages to leave out, and with them those that read them, and the
-                classifiers that nothing else reads.
+            without: Names of stages to leave out. Stages that read them are left out too,
+                and classifiers that no remaining stage reads.
         """
         left, gone = [], set(without)
         for name in self._configs:
@@ -94,12 +95,13 @@ class Plan:
     def config(
         self, filename: str, seed: int = 0, without: Collection[str] = ()
     ) -> Config:
-        """The same as the config of a pipeline.
+        """Makes the config of a pipeline of the stages.
 
         Args:
-            filename: The matrix's; training configs are named relative to it.
+            filename: Path of the grid's config; paths of training configs are relative to
+                it.
             seed: Random seed.
-            without: See :meth:`configs`.
+            without: Names of stages to leave out, see :meth:`configs`.
         """
         content = dict(pipeline=self.configs(without), seed=seed)
         return Config(content, filename=str(filename))
@@ -161,7 +163,7 @@ class Plan:
         self.cells[choice, refiner] = Cell((*before, labels, score), score, 'miou')
 
     def _add(self, name: str, reads: Iterable[str], **config: Any) -> str:
-        """The stage's name: that of an equal one where there is one already."""
+        """Adds a stage unless an equal one exists; returns the name of the stage."""
         content = _mutable(config)
         key = json.dumps(plain(content), sort_keys=True, default=str)
         if key not in self._names:
@@ -172,7 +174,7 @@ class Plan:
 
 
 def _training(name: str, given: Any) -> dict[str, Any]:
-    """The arguments of a :class:`TrainStage` that the matrix gives for a classifier."""
+    """The arguments of a :class:`TrainStage` that the grid gives for a classifier."""
     training = dict(given) if isinstance(given, Mapping) else dict(config=given)
     right = isinstance(training.get('config'), str | Mapping)
     if not right or not training.keys() <= {'config', 'options'}:
@@ -185,7 +187,7 @@ def _training(name: str, given: Any) -> dict[str, Any]:
 
 
 def _mutable(node: Any) -> Any:
-    """A copy of a config in which nothing is shared."""
+    """Copies nested dicts and lists, so that no container is shared."""
     if isinstance(node, Mapping):
         return {key: _mutable(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

@@ -1,4 +1,4 @@
-"""The numbers of a matrix: mean and spread of each cell, and why others have none."""
+"""Collects the numbers of a grid: mean and spread of each cell, and reasons for gaps."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one cell.
+    """The content of one cell of the table.
 
     Attributes:
-        runs: Percent mIoU by random seed; empty where there is no number.
-        card: How they were made; None without a number, or without a card of each.
-        seconds: Mean time of the stages that are its own: maps and sweep, or labels and
-            score; None without a number.
-        refused: Why the seed head says nothing of the classifier.
-        failed: Why there is no number, by random seed.
+        runs: mIoU in percent by random seed; empty if no run is done.
+        card: Supervision card of the mean; None if no run is done or a run has no card.
+        seconds: Mean duration of the cell's last two stages, which make maps and measure
+            them, or refine and measure labels; None if no run is done.
+        refused: Why the seed head refuses the classifier; '' if it accepts it.
+        failed: Why a run failed, by random seed.
     """
 
     runs: Mapping[int, float] = field(default_factory=dict)
@@ -42,29 +42,30 @@ class Entry:
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that are there."""
+        """Mean over the random seeds that are done; None if none is."""
         return statistics.mean(self.runs.values()) if self.runs else None
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation; None of fewer than two."""
+        """Sample standard deviation; None for fewer than two runs."""
         return statistics.stdev(self.runs.values()) if len(self.runs) > 1 else None
 
 
 class Table:
-    """All entries of a matrix.
+    """The table of a grid.
 
     Args:
-        plan: The matrix.
-        records: Of each random seed, the records of the stages that are done.
-        refused: Why stages of maps cannot be, by name.
-        failed: Why stages have failed, by random seed and name.
+        plan: The stages of the grid.
+        records: Records of the stages that are done, by random seed and name.
+        refused: Why a stage of maps was left out, by name.
+        failed: Why a stage failed, by random seed and name.
 
     Attributes:
-        entries: By row and column, in order.
+        entries: The cells by row and column, in order.
 
     Raises:
-        UserError: Runs of one cell that differ in more than the seed.
+        UserError: The cards of the runs of one cell differ in more than seed, machine,
+            versions and code.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Table:
 
     @property
     def seeds(self) -> list[int]:
-        """The random seeds that were asked for."""
+        """The random seeds of the grid."""
         return list(self.plan.matrix.seeds)
 
     @property
@@ -91,7 +92,7 @@ class Table:
 
     @property
     def missing(self) -> int:
-        """How many numbers are not there yet, though nothing speaks against them."""
+        """Number of runs of cells that are not done, and were neither refused nor failed."""
         return sum(
             seed not in entry.runs and seed not in entry.failed
             for entry in self.entries.values()
@@ -100,13 +101,13 @@ class Table:
         )
 
     def mean_seconds(self) -> float:
-        """Time of all stages of a seed, mean over the seeds with any."""
+        """Duration of all stages of a random seed, as the mean over seeds with records."""
         sums = [sum(r.seconds for r in of.values()) for of in self.records.values()]
         sums = [total for total in sums if total]
         return statistics.mean(sums) if sums else 0.0
 
     def trained(self, classifier: str) -> tuple[str, dict[int, float]]:
-        """What the training of a classifier measured: the metric, and it by random seed."""
+        """Metric of a classifier's training: its name, and its value by random seed."""
         stages = {
             c.stages[0]
             for (o, _), c in self.plan.cells.items()
@@ -120,7 +121,7 @@ class Table:
         return HEADLINES.get(key.rsplit('/', 1)[-1], key), runs
 
     def is_best(self, choice: Choice, column: str) -> bool:
-        """Whether no other head of the classifier has a higher mean in the column."""
+        """Whether the mean is the highest of the classifier's heads in the column."""
         rivals = [
             entry.mean
             for (other, name), entry in self.entries.items()
@@ -132,7 +133,7 @@ class Table:
         return mean is not None and len(rivals) > 1 and mean == max(rivals)
 
     def best_of(self, classifier: str) -> tuple[Choice, str] | None:
-        """The row and the refiner of the highest mean; the best threshold is no refiner."""
+        """Row and refiner with the highest mean of pseudo labels; None if there is none."""
         found = {
             key: entry.mean
             for key, entry in self.entries.items()
@@ -143,17 +144,18 @@ class Table:
         return max(found, key=lambda key: found[key], default=None)
 
     def refuse_unlike(self) -> None:
-        """Refuses a column whose numbers were not made alike.
+        """Refuses a column whose numbers cannot be compared.
 
         Raises:
-            UserError: Names the first that is unlike most, and why.
+            UserError: The card of a number differs from most others of its column in
+                :meth:`SupervisionCard.key`; the message names the first and why.
         """
         for column in self.plan.columns:
             refuse_unlike(self._rows(column), REMEDY)
 
     @cached_property
     def marks(self) -> dict[tuple[Choice, str], str]:
-        """What each number that is unlike most of its column is unlike in."""
+        """Differences of numbers that cannot be compared with most of their column."""
         found: dict[tuple[Choice, str], str] = {}
         for column in self.plan.columns:
             keys = self._filled(column)
@@ -164,7 +166,7 @@ class Table:
 
     @cached_property
     def signs(self) -> dict[str, str]:
-        """A sign for each text of :attr:`marks`."""
+        """Footnote sign for each text in :attr:`marks`."""
         texts = dict.fromkeys(self.marks.values())
         return {
             text: SIGNS[k % len(SIGNS)] * (1 + k // len(SIGNS))
@@ -172,7 +174,7 @@ class Table:
         }
 
     def cards(self, column: str) -> list[SupervisionCard | None]:
-        """The different cards of a column by their short form, most like the others first."""
+        """Cards of a column with different short forms; cards of marked numbers come last."""
         found: dict[str | None, SupervisionCard | None] = {}
         for key in sorted(self._filled(column), key=lambda key: key in self.marks):
             card = self.entries[key].card
@@ -180,7 +182,11 @@ class Table:
         return list(found.values())
 
     def absent(self) -> list[tuple[str, str]]:
-        """Rows that cannot be and stages that have failed, with why of one or several."""
+        """Rows that were refused and stages that failed, grouped by reason.
+
+        Returns:
+            Pairs of the names of rows or stages and their common reason.
+        """
         found = [
             (f'{choice.classifier}, {choice.head}', self.refused[name])
             for choice, name in self.plan.maps.items()

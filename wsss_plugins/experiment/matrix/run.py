@@ -1,4 +1,4 @@
-"""Running a matrix: one pipeline for each random seed."""
+"""Runs a grid as one pipeline for each random seed."""
 
 from __future__ import annotations
 
@@ -26,33 +26,34 @@ from wsss_plugins.stages.train import TrainStage
 from wsss_plugins.structures import atomic_path
 
 ERRORS = '.errors'
-"""Folder of tracebacks, in that of a seed."""
+"""Name of the folder of tracebacks, in the folder of a random seed."""
 
 
 class MatrixRun:
-    """The stages of a matrix, run where they are not done.
+    """Runs the stages of a grid that are not done.
 
-    Each random seed is an ordinary pipeline in a folder ``seed_N``, so stages are skipped,
-    run again and resumed as those of pipelines are. A stage that fails takes with it what
-    reads it, and nothing else.
+    Each random seed is an ordinary pipeline in a folder ``seed_N``: its stages are
+    skipped, run again and resumed like those of any pipeline. If a stage fails, only the
+    stages that read it are left out.
 
     Args:
-        matrix: What to run.
-        filename: Its config; training configs are named relative to it.
-        work_dir: Where the folders of the seeds go.
-        data_root: Replaces every ``data_root`` of the configs.
-        strict: A stage that went on without some images has failed.
-        say: Takes lines on what is done.
-        accept_code: See :class:`Pipeline`.
-        redo: Stages to do again in every random seed, by name.
+        matrix: The grid.
+        filename: Path of the grid's config; paths of training configs are relative to it.
+        work_dir: Folder in which the folders of the random seeds are made.
+        data_root: Folder that replaces every ``data_root`` of the configs.
+        strict: True to count a stage as failed if it left images out.
+        say: Function that is called with each line on the progress.
+        accept_code: True to keep results whose code has changed, see :class:`Pipeline`.
+        redo: Names of stages to run again for every random seed.
 
     Attributes:
-        plan: The stages.
-        refused: Why stages of maps cannot be, by name.
-        failed: Why stages have failed, by random seed and name.
+        plan: The stages of the grid.
+        refused: Why a stage of maps was left out, by name.
+        failed: Why a stage failed, by random seed and name.
 
     Raises:
-        UserError: A mistake in the matrix or in the data.
+        UserError: A config is wrong, a data set cannot be read, or a training cannot be
+            built.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class MatrixRun:
         self.filename, self.work_dir = filename, Path(work_dir)
         self.data_root, self.strict, self.say = data_root, strict, say
         self.seeds = list(matrix.seeds)
-        self._digests = DataDigests()  # the data are looked at once for all seeds
+        self._digests = DataDigests()  # data sets are read once for all random seeds
         self._sources = CodeDigests()
         self.accept_code, self.redo = accept_code, list(redo)
         whole = self._pipeline(self.seeds[0], ())
@@ -81,10 +82,11 @@ class MatrixRun:
         self._pipelines = {s: self._pipeline(s, self.refused) for s in self.seeds}
 
     def refuse_unlike(self) -> None:
-        """Refuses classifiers that were not begun and trained alike, before any work.
+        """Refuses classifiers whose results cannot be compared, before any stage runs.
 
         Raises:
-            UserError: Names the first that is unlike most, and why.
+            UserError: The initial weights or the training data of a classifier differ
+                from most others; the message names the first and why.
         """
         pipeline = self._pipelines[self.seeds[0]]
         stages = [step.stage for step in pipeline.steps] if pipeline else []
@@ -94,25 +96,25 @@ class MatrixRun:
         refuse_unlike(rows, REMEDY)
 
     def folder(self, seed: int) -> Path:
-        """Where the stages of a random seed are."""
+        """Folder of the stages of a random seed."""
         return self.work_dir / f'seed_{seed}'
 
     def states(self, seed: int) -> dict[str, str]:
-        """State of every stage that can be, see :meth:`Pipeline.state`."""
+        """State of every stage that was not refused, see :meth:`Pipeline.state`."""
         return {name: found.state for name, found in self.examine(seed).items()}
 
     def examine(self, seed: int) -> dict[str, Found]:
-        """What there is of every stage that can be, see :meth:`Pipeline.examine`."""
+        """State and changes of every stage that was not refused, by name."""
         pipeline = self._pipelines[seed]
         return pipeline.examine(self.folder(seed)) if pipeline else {}
 
     def run(self, seed: int) -> None:
-        """Runs what is not done of a random seed.
+        """Runs the stages of a random seed that are not done.
 
-        With several workers the first error ends it, since the others wait.
+        With several workers the first error ends the run, since the other workers wait.
 
         Raises:
-            UserError: The work dir is another experiment's.
+            UserError: The work dir belongs to another experiment.
         """
         claim(self.work_dir, experiment_name(Path(self.filename)))
         failed = self.failed[seed]
@@ -128,7 +130,7 @@ class MatrixRun:
         whole.redo = ()
 
     def table(self) -> Table:
-        """The numbers that are there."""
+        """Makes the table of the numbers that are done."""
         records = {}
         for seed in self.seeds:
             states, folder = self.states(seed), self.folder(seed)
@@ -138,7 +140,7 @@ class MatrixRun:
         return Table(self.plan, records, self.refused, self.failed)
 
     def _pipeline(self, seed: int, without: Collection[str]) -> Pipeline | None:
-        """The pipeline of what is left; None where nothing is."""
+        """The pipeline without some stages; None if no stage is left."""
         cfg = self.plan.config(self.filename, seed, without)
         if not cfg.pipeline:
             return None
@@ -154,10 +156,11 @@ class MatrixRun:
         )
 
     def _refuse_redo(self, whole: Pipeline) -> None:
-        """Refuses to do a stage again that is not there or cannot be.
+        """Refuses names of ``--redo`` that are no stages, or stages that were refused.
 
         Raises:
-            ConfigError: Names it, and near names.
+            ConfigError: A name is no stage of the grid that can run; the message lists
+                similar names.
         """
         names = [name for name in whole.names if name not in self.refused]
         for name in self.redo:
@@ -167,7 +170,7 @@ class MatrixRun:
                 )
 
     def _run(self, pipeline: Pipeline, seed: int) -> str | None:
-        """Runs stage after stage; the name of one that failed, which ends it."""
+        """Runs the stages in order; returns the name of the first that failed, or None."""
         folder = self.folder(seed)
         for i, step in enumerate(pipeline.steps, 1):
             name = step.stage.name
@@ -188,7 +191,7 @@ class MatrixRun:
         return None
 
     def _reason(self, error: Exception, step: Step, folder: Path) -> str:
-        """An error in one line; what is no mistake of the user's leaves a traceback."""
+        """Text of an error in one line; the traceback of an unexpected one is written."""
         text = ' '.join(str(error).split())
         if isinstance(error, UserError):
             return text
@@ -203,7 +206,7 @@ def _trace_path(folder: Path, step: Step) -> Path:
 
 
 def _ends_all(error: BaseException) -> bool:
-    """Whether the next stage would meet the same: the disk is full."""
+    """Whether an error would occur in every stage, since the disk is full."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:

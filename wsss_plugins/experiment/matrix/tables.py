@@ -1,4 +1,4 @@
-"""The table of a matrix as Markdown, CSV and a page of HTML."""
+"""Writes the table of a grid as Markdown, CSV and an HTML page."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ HEADER = (
 
 
 def write_tables(table: Table, out: Path, command: str = '') -> list[Path]:
-    """Writes ``out.md``, ``out.csv`` and, where there is a number, ``out.html``.
+    """Writes ``out.md``, ``out.csv`` and, if any stage is done, ``out.html``.
 
     Args:
-        table: The numbers.
-        out: The files' common name, without a suffix.
-        command: What to type for it.
+        table: The table.
+        out: Path of the files without a suffix.
+        command: Command line that makes the table, for the text above it.
 
     Returns:
-        The files.
+        Paths of the files.
     """
     paths = [out.with_name(out.name + suffix) for suffix in SUFFIXES]
     with atomic_path(paths[0]) as part:
@@ -55,7 +55,7 @@ def write_tables(table: Table, out: Path, command: str = '') -> list[Path]:
 
 
 def as_markdown(table: Table, command: str = '') -> str:
-    """A row for each classifier and seed head, a column for each refiner, and what they are."""
+    """Markdown with a row for each classifier and seed head, a column for each refiner."""
     columns = table.plan.columns
     rows: list[list[Cell]] = []
     before = ''
@@ -87,7 +87,7 @@ def _list(title: str, lines: list[str]) -> list[str]:
 
 
 def _made(table: Table) -> list[str]:
-    """The cards of each column in short."""
+    """Lines with the short forms of the cards of each column."""
     lines = []
     for column in table.plan.columns:
         for card in table.cards(column):
@@ -109,7 +109,7 @@ def _markdown_cell(table: Table, choice: Choice, column: str) -> str:
 
 
 def csv_rows(table: Table) -> list[list[Cell]]:
-    """A row for each cell, under :data:`HEADER`, with the numbers in full."""
+    """Rows of the CSV file, one for each cell, in the columns of :data:`HEADER`."""
     rows: list[list[Cell]] = []
     for (choice, column), entry in table.entries.items():
         failed = '; '.join(f'seed {s}: {why}' for s, why in entry.failed.items())
@@ -137,7 +137,7 @@ def _short(entry: Entry) -> str:
 
 
 def as_html(table: Table, command: str = '') -> str:
-    """One page without any external resource; at least one stage is done."""
+    """An HTML page without external resources; at least one stage must be done."""
     matrix = table.plan.matrix
     best = _html_list('Best pseudo labels', best_of_each(table))
     trained = _html_list('Classifiers', classifiers(table))
@@ -161,7 +161,7 @@ def as_html(table: Table, command: str = '') -> str:
 
 
 def _grid(table: Table, classifier: str) -> str:
-    """The rows of one classifier, coloured by their place in the whole matrix."""
+    """Table of one classifier; colours show the place of a number in the whole grid."""
     means = [e.mean for e in table.entries.values() if e.mean is not None]
     low, high = (min(means), max(means)) if means else (0.0, 0.0)
     columns = table.plan.columns

@@ -1,4 +1,4 @@
-"""What a matrix asks for: the dict ``matrix`` of a config, checked."""
+"""Reads and checks the dict ``matrix`` of a config, which defines a grid."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ from wsss_plugins.experiment.names import with_datasets
 from wsss_plugins.registry import check_arguments
 
 BEST = 'best_threshold'
-"""The column of the maps at their best threshold; no refiner may be called so."""
+"""Name of the column of maps at their best threshold; no refiner may have it."""
 
 OWN = frozenset({'name', 'model', 'head', 'dataset', 'seeds', 'labels', 'refiners'})
-"""Arguments of stages that the matrix gives itself."""
+"""Arguments of stages that the grid sets; ``maps``, ``refine``, ``score`` may not."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What is crossed with what, as the dict ``matrix`` of a config says it.
+    """A grid of classifiers, seed heads and refiners, as a config's ``matrix`` gives it.
 
     Attributes:
-        classifiers: Name -> training config: its file, relative to this one's, or a dict
-            of ``config`` and ``options`` as :class:`TrainStage` takes them.
-        heads: Name -> config of a :class:`SeedHead`.
-        refiners: Name -> configs of the refiners, in order, the first a background policy.
-        images: Config of the images that maps are made of, with their image-level labels;
-            a name is one of the config's ``datasets``, likewise for ``masks``.
-        masks: Config of the same images with ``label_maps``, to measure.
+        classifiers: Training config by name: the path of its file, relative to this
+            config's, or a dict of ``config`` and ``options`` as for :class:`TrainStage`.
+        heads: Config of a :class:`SeedHead` by name.
+        refiners: List of configs of refiners by name; the first refiner of a list is a
+            background policy.
+        images: Config of the images with their image-level labels, of which maps are
+            made; or its name in the config's ``datasets``.
+        masks: Config of the same images with ``label_maps``, to measure; or its name in
+            the config's ``datasets``.
         seeds: Random seeds.
-        maps: More arguments of :class:`SeedStage`, the same for all.
-        refine: Likewise of :class:`RefineStage`; ``threshold='best'`` takes the best
-            threshold on ``masks`` of the maps in question.
-        score: Likewise of the two evaluation stages.
-        title: Of the page.
-        notes: What a reader should know; an empty line begins a paragraph.
+        maps: Further arguments of all :class:`SeedStage`.
+        refine: Further arguments of all :class:`RefineStage`. ``threshold='best'`` uses
+            the best threshold of the row's maps on ``masks``.
+        score: Further arguments of all evaluation stages.
+        title: Title of the HTML page.
+        notes: Text above the table; an empty line separates paragraphs.
 
     Raises:
-        ConfigError: Nothing to cross, or a name that cannot be.
+        ConfigError: ``classifiers``, ``heads`` or ``refiners`` is empty or has a name
+            that is not allowed, a value is of a wrong type, or a random seed is below 0
+            or listed twice.
     """
 
     classifiers: Mapping[str, Any]
@@ -56,10 +60,10 @@ class Matrix:
     notes: str = ''
 
     def __post_init__(self) -> None:
-        """Refuses names, refiners and seeds that make no table.
+        """Checks the names, the refiners, the types of the values and the random seeds.
 
         Raises:
-            ConfigError: A value is wrong; the message names its key.
+            ConfigError: A value is not allowed; the message names its key.
         """
         for kind in ('classifiers', 'heads', 'refiners'):
             _check_names(kind, getattr(self, kind))
@@ -83,11 +87,11 @@ class Matrix:
 
     @classmethod
     def of(cls, cfg: Config) -> Matrix:
-        """The matrix of a config.
+        """Reads the grid of a config.
 
         Raises:
-            ConfigError: The config has no dictionary ``matrix``, or its keys are
-                incomplete or misspelt.
+            ConfigError: The config has no dict ``matrix``, or the dict lacks a key or has
+                an unknown one.
         """
         found = cfg.to_dict().get('matrix')
         if not isinstance(found, Mapping):
@@ -108,10 +112,11 @@ class Matrix:
         refiners: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> Matrix:
-        """A part of it, in the order given; None for all of a kind.
+        """A part of the grid, in the order of the arguments; None keeps all of a kind.
 
         Raises:
-            ConfigError: An unknown name, a random seed below 0, or one that comes twice.
+            ConfigError: A name is not in the grid or given twice, or a random seed is
+                below 0 or given twice.
         """
         if seeds is not None:
             _check_seeds(seeds, '--seeds')

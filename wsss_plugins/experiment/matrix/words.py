@@ -1,4 +1,4 @@
-"""What the tables of a matrix say besides its numbers."""
+"""Texts of the tables of a grid, other than its numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def title_of(column: str) -> str:
 
 
 def number_of(entry: Entry, count: int) -> str:
-    """Mean, spread, and how many of ``count`` seeds are there if not all."""
+    """Text of a cell: mean, spread, and the number of runs if it is not ``count``."""
     if entry.mean is None:
         return REFUSED if entry.refused else FAILED if entry.failed else WAITING
     text = f'{entry.mean:.1f}'
@@ -31,7 +31,7 @@ def number_of(entry: Entry, count: int) -> str:
 
 
 def made_by(table: Table, command: str) -> str:
-    """Command, day, place and commits."""
+    """Sentence with the command, the date, the machine and the commits."""
     records = table.all_records
     text = f'`{command}`' if command else 'Made'
     text += f' on {date.today().isoformat()}'
@@ -46,7 +46,7 @@ def made_by(table: Table, command: str) -> str:
 
 
 def reading(table: Table) -> list[str]:
-    """How to read the table, a sentence each."""
+    """Sentences that explain how to read the table."""
     seeds, matrix = table.seeds, table.plan.matrix
     several = len(seeds) > 1
     how = f'mean ± sample standard deviation of {len(seeds)} random seeds'
@@ -76,7 +76,7 @@ def _name(refiner: Any) -> str:
 
 
 def _threshold(table: Table) -> str:
-    """Where the backgrounds of pseudo labels begin."""
+    """Sentence on the threshold of the background of pseudo labels."""
     refine = table.plan.matrix.refine or {}
     given, factor = refine.get('threshold'), refine.get('threshold_factor', 1.0)
     part = '' if factor == 1 else f'{factor:g} times '
@@ -96,7 +96,7 @@ def _threshold(table: Table) -> str:
 
 
 def best_of_each(table: Table) -> list[str]:
-    """The best pseudo labels of each classifier."""
+    """Lines that name the best pseudo labels of each classifier."""
     lines = []
     for classifier in table.plan.matrix.classifiers:
         found = table.best_of(classifier)
@@ -109,7 +109,7 @@ def best_of_each(table: Table) -> list[str]:
 
 
 def classifiers(table: Table) -> list[str]:
-    """What the training of each classifier measured."""
+    """Lines with the metric of each classifier's training."""
     lines = []
     for classifier in table.plan.matrix.classifiers:
         what, runs = table.trained(classifier)

@@ -1,4 +1,4 @@
-"""Tests of explanations: segmentation, perturbation, insertion and deletion."""
+"""Stages that test explanations: segmentation, perturbation, insertion and deletion."""
 
 from wsss_plugins.stages.explanations.insertion_deletion import (
     InsertionDeletionTestStage,

@@ -1,4 +1,4 @@
-"""A classifier that is explained, and the maps that seed heads make of it."""
+"""Loads the classifier that is explained, and computes maps of it with seed heads."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from wsss_plugins.stages.train import load_trained
 def load_classifier(
     model: str | Mapping[str, Any], inputs: Mapping[str, Path]
 ) -> WSSSClassifier:
-    """The classifier that a stage explains.
+    """Loads the classifier that a stage explains.
 
     Args:
-        model: Stage that trained it, or its config.
-        inputs: Folder of each stage that is read.
+        model: Name of the stage that trained the classifier, or the config of one with
+            pretrained weights.
+        inputs: Folder of each stage that is read, by name.
 
     Returns:
-        It, in evaluation mode, on this worker's device.
+        The classifier, in evaluation mode, on this worker's device.
 
     Raises:
-        CheckpointError: No such weights, or some that are not finite.
-        ConfigError: A config of another kind.
+        CheckpointError: The weights are missing, or have values that are not finite.
+        ConfigError: The model is no :class:`WSSSClassifier`.
     """
     if isinstance(model, str):
         classifier = load_trained(inputs[model], WSSSClassifier)
@@ -50,7 +51,8 @@ def refuse_nan_weights(model: nn.Module) -> None:
     """Refuses a model with weights that are infinite or NaN.
 
     Raises:
-        CheckpointError: Names the first such tensor and counts the others.
+        CheckpointError: A weight is infinite or NaN; the message names the first such
+            tensor and the number of others.
     """
     wrong = [
         name
@@ -89,14 +91,15 @@ def class_logits(model: WSSSClassifier, images: Tensor) -> Tensor:
 
 
 def target_classes(logits: Tensor, labels: Tensor) -> Tensor:
-    """The class of each image's label; of several, the one the classifier is surest of.
+    """The class of each image to explain, chosen among its labels.
 
     Args:
         logits: ``(N, C)``.
         labels: ``(N, C)`` in {0, 1}.
 
     Returns:
-        ``(N,)``; for an image without labels the predicted class.
+        ``(N,)``, the label with the highest logit; for an image without labels the
+        predicted class.
     """
     unlabelled = labels.sum(1, keepdim=True) == 0
     return logits.masked_fill((labels == 0) & ~unlabelled, -torch.inf).argmax(1)
@@ -105,17 +108,18 @@ def target_classes(logits: Tensor, labels: Tensor) -> Tensor:
 def relevance_maps(
     head: SeedHead, model: WSSSClassifier, images: Tensor, classes: Tensor
 ) -> Tensor:
-    """Maps of one or several classes of each image, at the size of the images.
+    """Computes maps of one or several classes of each image, at the size of the images.
 
     Args:
-        head: The method.
+        head: The seed head whose maps are tested.
         model: The classifier.
         images: ``(N, 3, H, W)`` in [0, 1].
-        classes: ``(K, N)``, classes to explain; the same one may come twice.
+        classes: ``(K, N)``, K class ids for each image; an image may have the same class
+            several times.
 
     Returns:
-        ``(K, N, H, W)``, signed; maps of patches are resized bilinear. A map with values
-        that are not finite is 0 everywhere.
+        ``(K, N, H, W)``, signed; maps on the patch grid are resized bilinearly. A map with
+        values that are not finite is replaced by 0.
     """
     maps = head.maps_of(model, model.normalise(images * 255), classes)
     if maps.shape[-2:] != images.shape[-2:]:

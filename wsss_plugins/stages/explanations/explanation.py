@@ -1,4 +1,4 @@
-"""What tests of explanations share: one classifier, many methods, results by image."""
+"""The base class of stages that test explanations of one classifier by several methods."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ M = TypeVar('M', bound=PerImage)
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos of one size with what the data set knows of them.
+    """Photos of equal size with their labels and masks.
 
     Attributes:
         images: ``(N, 3, H, W)`` RGB in [0, 1].
-        labels: ``(N, C)`` in {0, 1}.
-        masks: Label maps ``(N, H, W)`` uint8, where the stage asks for them.
+        labels: ``(N, C)`` in {0, 1}, the image-level labels.
+        masks: Label maps ``(N, H, W)`` uint8; None if the stage does not need them.
     """
 
     images: Tensor
@@ -49,31 +49,32 @@ class Batch:
 
 
 class ExplanationStage(Stage, Generic[M]):
-    """Measures a list of methods on one classifier, image by image.
+    """Measures several methods on one classifier, image by image.
 
-    Every batch leaves its results in ``parts/``, so that a run that was killed goes on
-    with the next one; the batches are the same for any number of workers. It goes on
-    without photos and masks that are missing or broken; the metric ``failed`` counts
-    them. At the end the first worker writes ``table.md``, ``table.csv`` and
-    ``scores.json``. A subclass says what to measure in a batch and how to report it.
+    The results of every batch are written to ``parts/``, so that a run that was killed
+    continues with the next batch. The batches are the same for any number of workers.
+    Photos and masks that are missing or damaged are left out; the metric ``failed`` is
+    their number. At the end the first worker writes ``table.md``, ``table.csv`` and
+    ``scores.json``. A subclass defines what is measured in a batch and how it is reported.
 
     Args:
         name: Name of the stage.
-        model: Stage that trained the classifier, or the config of one that needs no
-            training.
-        methods: Config of a :class:`SeedHead` by the name it has in the tables.
+        model: Name of the stage that trained the classifier, or the config of a
+            classifier with pretrained weights.
+        methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
         dataset: Config of the images.
-        input_size: ``(H, W)`` photos are resized to, bilinear with antialiasing and
-            whatever their aspect; masks to the nearest pixel.
-        batch_size: Images that are explained together.
+        input_size: ``(H, W)`` to which photos are resized without keeping their aspect
+            ratio, bilinearly with antialiasing; masks with nearest neighbours.
+        batch_size: Number of images that are explained at once.
 
     Raises:
-        ConfigError: No method, or one of another kind.
+        ConfigError: ``methods`` is empty, a method is no :class:`SeedHead`, or
+            ``batch_size`` is below 1.
     """
 
     needs_every_image = False
     needs_masks: ClassVar[bool] = False
-    """Whether it measures on ground-truth masks."""
+    """True if the stage reads ground-truth masks."""
     reads_masks: ClassVar[bool] = False
 
     def __init__(
@@ -104,21 +105,25 @@ class ExplanationStage(Stage, Generic[M]):
 
     @abstractmethod
     def measures(self) -> dict[str, M]:
-        """An empty accumulator for everything that is measured, by name."""
+        """Makes an empty accumulator for each measure, by name."""
 
     @abstractmethod
     def measure(self, model: WSSSClassifier, batch: Batch, into: dict[str, M]) -> None:
-        """Adds a batch to the accumulators of :meth:`measures`."""
+        """Measures a batch and adds the results to the accumulators ``into``."""
 
     @abstractmethod
     def report(self, out: Path, total: dict[str, M]) -> tuple[Any, dict[str, float]]:
-        """Writes the tables; returns the content of ``scores.json`` and the metrics."""
+        """Writes the tables from the accumulators of all images.
+
+        Returns:
+            The content of ``scores.json``, and the metrics of the stage.
+        """
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
-        """Refuses a data set that does not fit the classifier, before any work."""
+        """Refuses a data set that does not fit the classifier, before any measurement."""
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Measures the batches that are missing, then sums up."""
+        """Measures the batches that have not been measured yet, then writes the tables."""
         model = load_classifier(self.model, inputs)
         cfg = dict(self.dataset, require_images=False)
         dataset = build_as(DATASETS, cfg, WSSSDataset)
@@ -140,11 +145,11 @@ class ExplanationStage(Stage, Generic[M]):
         return dict(images=len(ids), failed=failed) | gather(numbers)[0]
 
     def parts(self) -> tuple[SeedHead, ...]:
-        """The methods."""
+        """The seed heads of all methods."""
         return tuple(self.methods.values())
 
     def measured(self) -> Measured:
-        """Perhaps a classifier trained elsewhere; one view of the size that is asked for."""
+        """Declares the images, one view of each, and a classifier that is not a stage's."""
         own, name = Measured(), self.model
         if not isinstance(name, str):
             network, cards = begun_network(self.name, dict(model=name))
@@ -169,7 +174,7 @@ class ExplanationStage(Stage, Generic[M]):
         out: Path,
         failures: Failures,
     ) -> None:
-        """Measures one batch and writes its part, named otherwise where images failed."""
+        """Measures one batch and writes its file; the name tells if an image failed."""
         _part(out, indices, whole=False).unlink(missing_ok=True)
         loaded: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
         for index in indices:
@@ -189,7 +194,7 @@ class ExplanationStage(Stage, Generic[M]):
     def _load(
         self, dataset: WSSSDataset, index: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The photo ``(H, W, 3)`` and, where asked for, the mask ``(H, W)``, resized."""
+        """Loads and resizes a photo ``(H, W, 3)`` and, if needed, its mask ``(H, W)``."""
         photo = dataset.load_image(index)
         mask = dataset.load_mask(index) if self.needs_masks else None
         if mask is not None and mask.shape != photo.shape[:2]:
@@ -220,7 +225,7 @@ class ExplanationStage(Stage, Generic[M]):
 
 
 def _part(out: Path, indices: Sequence[int], whole: bool = True) -> Path:
-    """Where the results of a batch are; a batch that is not whole is tried again."""
+    """Path of the results of a batch; a batch with failed images is measured again."""
     ending = '' if whole else '_not_whole'
     return out / PARTS / f'{indices[0]:07}{ending}.npz'
 
@@ -228,7 +233,7 @@ def _part(out: Path, indices: Sequence[int], whole: bool = True) -> Path:
 def _parts(
     out: Path, batches: Sequence[Sequence[int]]
 ) -> Iterator[Mapping[str, np.ndarray]]:
-    """The results of all batches, in order; one without any image has none."""
+    """Yields the results of all batches, in order; a batch without images has none."""
     for indices in batches:
         for path in (_part(out, indices), _part(out, indices, whole=False)):
             if path.is_file():

@@ -1,4 +1,4 @@
-"""Explanations tested by letting pixels appear, and vanish."""
+"""Tests explanations by inserting and deleting pixels in the order of their relevance."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from wsss_plugins.structures.tables import write_csv, write_markdown
 
 @STAGES.register_module()
 class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
-    """How the predicted class's probability rises and falls with its relevant pixels.
+    """Measures how the probability of the predicted class changes with its relevant pixels.
 
-    Insertion restores them in a blurred image, the most relevant first, where a high
-    area under the probability is good; deletion replaces them by the mean colour of the
-    classifier, where a low one is. Needs no labels.
+    Insertion restores pixels in a blurred image, the most relevant first; a high area
+    under the curve of the probability is good. Deletion replaces pixels by the mean
+    colour of the classifier's normalisation, the most relevant first; a low area is good.
+    The stage needs no labels.
 
     Source: Petsiuk et al., RISE, 2018, section 4.2.
 
     Args:
-        name: See :class:`ExplanationStage`.
-        model: Likewise.
-        methods: Likewise.
-        dataset: Likewise.
-        steps: Each exchanges 1/steps of the pixels.
-        forward_batch_size: Images in one forward pass.
-        kwargs: See :class:`ExplanationStage`.
+        name: Name of the stage.
+        model: Name of the stage that trained the classifier, or its config.
+        methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
+        dataset: Config of the images.
+        steps: Number of steps; each exchanges 1/steps of the pixels.
+        forward_batch_size: Number of images in one forward pass.
+        kwargs: ``input_size`` and ``batch_size``, see :class:`ExplanationStage`.
     """
 
     def __init__(
@@ -51,18 +52,18 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         self.forward_batch_size = forward_batch_size
 
     def measured(self) -> Measured:
-        """How many steps there are."""
+        """Declares what :class:`ExplanationStage` does, and the number of steps."""
         own, steps = super().measured(), dict(steps=str(self.steps))
         return replace(own, protocol={**own.protocol, **steps})
 
     def measures(self) -> dict[str, InsertionDeletion]:
-        """An accumulator for every method."""
+        """Makes an empty accumulator for every method."""
         return {title: InsertionDeletion(self.steps) for title in self.methods}
 
     def measure(
         self, model: WSSSClassifier, batch: Batch, into: dict[str, InsertionDeletion]
     ) -> None:
-        """Follows the probabilities of a batch by the maps of every method."""
+        """Measures the curves of the probability for the maps of every method."""
         classes = class_logits(model, batch.images).argmax(1)
         for title, head in self.methods.items():
             found = insertion_deletion_probabilities(
@@ -80,7 +81,7 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
     def report(
         self, out: Path, total: dict[str, InsertionDeletion]
     ) -> tuple[Any, dict[str, float]]:
-        """Writes a row for each method; the curves are in ``scores.json``."""
+        """Writes a row for each method; the curves go to ``scores.json``."""
         scores = {title: m.compute().to_dict() for title, m in total.items()}
         areas = ['insertion_auc', 'deletion_auc']
         rows = [[t, *(100 * s[area] for area in areas)] for t, s in scores.items()]

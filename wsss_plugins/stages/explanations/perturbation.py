@@ -1,4 +1,4 @@
-"""Explanations tested by taking pixels away."""
+"""Tests explanations by removing pixels in the order of their relevance."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ SIGNS = ('negative', 'positive')
 
 @STAGES.register_module()
 class PerturbationTestStage(ExplanationStage[Perturbation]):
-    """How the accuracy falls as pixels are removed in the order of their relevance.
+    """Measures how the accuracy falls when pixels are removed by their relevance.
 
-    Positive perturbation removes the most relevant pixels first, where a low area under
-    the accuracy is good; negative the least relevant, where a high one is. Maps are those
-    of the predicted class and of the target, the label; of several labels, the one the
-    classifier is surest of. A prediction counts as right when it is the target.
+    Positive perturbation removes the most relevant pixels first; a low area under the
+    curve of the accuracy is good. Negative perturbation removes the least relevant pixels
+    first; a high area is good. Both are measured with maps of the predicted class and of
+    the target class, which is the label with the highest logit. A prediction is correct
+    if it is the target class.
 
     Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
     2021, table 2 and the released evaluation.
 
     Args:
-        name: See :class:`ExplanationStage`.
-        model: Likewise.
-        methods: Likewise.
-        dataset: Likewise.
-        steps: Levels 0, 1/steps ... of the pixels that are removed.
-        forward_batch_size: Perturbed images in one forward pass.
-        kwargs: See :class:`ExplanationStage`.
+        name: Name of the stage.
+        model: Name of the stage that trained the classifier, or its config.
+        methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
+        dataset: Config of the images.
+        steps: Number of levels; the shares of removed pixels are 0, 1/steps, 2/steps ...
+        forward_batch_size: Number of perturbed images in one forward pass.
+        kwargs: ``input_size`` and ``batch_size``, see :class:`ExplanationStage`.
     """
 
     def __init__(
@@ -65,23 +66,23 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         self.forward_batch_size = forward_batch_size
 
     def measured(self) -> Measured:
-        """How many steps there are."""
+        """Declares what :class:`ExplanationStage` does, and the number of steps."""
         own, steps = super().measured(), dict(steps=str(self.steps))
         return replace(own, protocol={**own.protocol, **steps})
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
-        """Refuses labels of other classes than the classifier's."""
+        """Refuses a data set whose number of classes is not the classifier's."""
         refuse_other_classes(model, dataset)
 
     def measures(self) -> dict[str, Perturbation]:
-        """An accumulator for every method and each of the two classes."""
+        """Makes an empty accumulator for every method and each of the two classes."""
         keys = [f'{title}/{which}' for title in self.methods for which in EXPLAINED]
         return {key: Perturbation(self.steps) for key in keys}
 
     def measure(
         self, model: WSSSClassifier, batch: Batch, into: dict[str, Perturbation]
     ) -> None:
-        """Perturbs the images of a batch by the maps of every method."""
+        """Perturbs the images of a batch according to the maps of every method."""
         logits = class_logits(model, batch.images)
         target = target_classes(logits, batch.labels)
         classes = torch.stack([logits.argmax(1), target])
@@ -95,7 +96,7 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
     def report(
         self, out: Path, total: dict[str, Perturbation]
     ) -> tuple[Any, dict[str, float]]:
-        """Writes the areas by method, and every curve to the CSV."""
+        """Writes the areas of each method to ``table.md``, and the curves to ``table.csv``."""
         scores: dict[str, dict[str, Any]] = {title: {} for title in self.methods}
         for key, measure in total.items():
             title, which = key.rsplit('/', 1)
@@ -124,10 +125,13 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
     def _perturb(
         self, model: WSSSClassifier, batch: Batch, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits for the maps ``(2, N, H, W)`` of both classes, each once."""
+        """Logits of the perturbed images for the maps ``(2, N, H, W)`` of both classes.
+
+        Images whose two maps are equal are computed once.
+        """
 
         def logits_of(chosen: Tensor, images: Tensor) -> Tensor:
-            """Logits of images at every level, their pixels removed by the maps given."""
+            """Logits of images at every level of perturbation by the maps ``chosen``."""
             return perturbed_logits(
                 lambda batch: model.class_logits(model.backbone(batch)),
                 images,

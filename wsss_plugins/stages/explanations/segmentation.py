@@ -1,4 +1,4 @@
-"""Explanations as segmentations."""
+"""Tests explanations as segmentations of the object."""
 
 from __future__ import annotations
 
@@ -38,24 +38,26 @@ COLUMNS = {
 
 @STAGES.register_module()
 class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
-    """How well maps cut out the object, for a list of methods.
+    """Measures how well the maps of several methods segment the object.
 
     Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
     2021, table 3 and the released evaluation.
 
     Args:
-        name: See :class:`ExplanationStage`.
-        model: Likewise.
-        methods: Likewise.
+        name: Name of the stage.
+        model: Name of the stage that trained the classifier, or its config.
+        methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
         dataset: Config of the images with ``label_maps``.
-        explained: ``'predicted'``, the classifier's first choice, as in the table, or
-            ``'target'``, the label; of several, the one the classifier is surest of.
-        foreground: ``'any'`` for the pixels of all objects, where an image has one, or
-            ``'class'`` for those of the class that is explained.
-        kwargs: See :class:`ExplanationStage`.
+        explained: Class whose map is tested: ``'predicted'``, the class with the highest
+            logit, as in the paper's table; or ``'target'``, the label with the highest
+            logit.
+        foreground: Pixels that count as foreground: ``'any'``, those of all objects, for
+            images with one object; or ``'class'``, those of the explained class.
+        kwargs: ``input_size`` and ``batch_size``, see :class:`ExplanationStage`.
 
     Raises:
-        ConfigError: An unknown value.
+        ConfigError: ``explained`` is neither 'predicted' nor 'target', or ``foreground``
+            is neither 'any' nor 'class'.
     """
 
     needs_masks = True
@@ -85,19 +87,19 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         self.foreground = foreground
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
-        """Refuses other classes where the data set's are asked for."""
+        """Refuses a data set of other classes, if the classes of its labels are used."""
         if self.explained == 'target' or self.foreground == 'class':
             refuse_other_classes(model, dataset)
 
     def measured(self) -> Measured:
-        """What is explained, and what counts as foreground."""
+        """Declares the explained class, and which pixels count as foreground."""
         own = super().measured()
         counted = dict(explained=self.explained, foreground=self.foreground)
         labels = Tags.TRUE() if self.explained == 'target' else Tags.NONE()
         return replace(own, labels=labels, protocol={**own.protocol, **counted})
 
     def measures(self) -> dict[str, ExplanationSegmentation]:
-        """The protocol's accumulator for every method."""
+        """Makes an empty accumulator for every method."""
         return {title: ExplanationSegmentation() for title in self.methods}
 
     def measure(
@@ -106,7 +108,7 @@ class SegmentationTestStage(ExplanationStage[ExplanationSegmentation]):
         batch: Batch,
         into: dict[str, ExplanationSegmentation],
     ) -> None:
-        """Scores the maps of a batch against its masks."""
+        """Measures the maps of a batch against its masks."""
         logits = class_logits(model, batch.images)
         classes = logits.argmax(1)
         if self.explained == 'target':
