@@ -199,33 +199,28 @@ def capture(
 
     When the forward pass ends, also after an exception, the hooks are removed and fused
     attention is switched on again. The gradient mode is restored when the context ends.
+    Negative indices of blocks count from the end.
 
     Args:
         backbone: The backbone.
         images: ``(N, 3, H, W)``, normalised.
-        keep: Indices ``(N, n)`` of the patches to compute, passed to the backbone; all by
-            default.
-        gradients: Whether gradients can be computed in the ``with`` block; by default
-            as outside of it.
+        keep: Indices ``(N, n)`` of the patches to compute; all by default.
+        gradients: Whether gradients can be computed in the block; by default as outside.
         attention: True to capture the attention of all blocks, False for none, or the
-            indices of the blocks; negative ones count from the end. The other blocks run
-            fused attention. With False the backbone need not have attention.
+            indices of the blocks. The other blocks run fused attention.
         heads: True to keep every head of the captured attention, False to keep the mean
-            over heads, or the indices of the blocks whose heads are kept; negative ones
-            count from the end.
-        graph_from: First block of the autograd graph, negative ones counting from the
-            end; the blocks before it run without gradients. By default, and in a
-            backbone whose ``blocks()`` lists none, the graph covers the whole forward
-            pass.
+            over heads, or the indices of the blocks whose heads are kept.
+        graph_from: First block of the autograd graph; earlier blocks run without
+            gradients. By default, and in a backbone whose ``blocks()`` lists none, the
+            graph covers the whole forward pass.
 
     Yields:
         The trace; its ``attn`` is empty if no attention is captured.
 
     Raises:
-        UserError: The backbone has no attention, or the attention of a block could not
-            be captured.
-        ConfigError: An index in ``attention``, ``heads`` or ``graph_from`` is outside of
-            the backbone's blocks.
+        UserError: The backbone has no attention, or that of a block was not captured.
+        ConfigError: The backbone has no block of an index in ``attention``, ``heads`` or
+            ``graph_from``.
     """
     captured = _captured_blocks(backbone, attention)
     depth = len(backbone.attention_modules())

@@ -1,7 +1,7 @@
-"""What the files hold that a stage reads from outside of its work dir, as hashes.
+"""Hashes of the files that a stage reads from outside of its work dir.
 
-A hash of a file is kept in an index on this machine with the size and the times of the
-file, so that a file which has not changed is not read again.
+An index on this machine stores the hash of each file with its size and times, so that a
+file that has not changed is not read again.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.layout import CONTENTS
 
 CACHE_VARIABLE = 'WSSS_PLUGINS_CACHE'
-"""Environment variable: the folder of the index; by default one in the user's cache."""
+"""Environment variable with the folder of the index; by default one in the user's cache."""
 MISSING, UNREADABLE = 'missing', 'unreadable'
-"""In place of the hash of a file that does not exist, or that cannot be read."""
+"""Stand for the hash of a file that does not exist, and of one that cannot be read."""
 SETTLED_NS = 2_000_000_000
-"""A file younger than this is read again: it may change within a tick of its clock."""
+"""Age in nanoseconds below which the hash of a file is not stored in the index: the file
+may still change without a visible change of its times."""
 MANY = 2000
-"""Files from which on progress is shown."""
+"""Number of files from which on a progress bar is shown."""
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Content:
-    """Files that a stage reads, and what they hold.
+    """Hashes of files of one kind that a stage reads.
 
     Attributes:
-        kind: What they are for people, such as 'photos'.
-        owner: Whose they are: the name of a data set, or a folder.
-        files: Hash of each file, by its path below the folder of all.
+        kind: Kind of the files, such as 'photos'.
+        owner: Name of their data set, or their folder.
+        files: Hash of each file, by its path relative to the common folder.
     """
 
     kind: str
@@ -48,7 +49,7 @@ class Content:
 
     @property
     def digest(self) -> str:
-        """A hash of all names and hashes, 16 hexadecimal digits."""
+        """One hash of all paths and hashes, 16 hexadecimal digits."""
         total = hashlib.sha256()
         for name in sorted(self.files):
             total.update(
@@ -57,13 +58,18 @@ class Content:
         return total.hexdigest()[:16]
 
     def save(self, work_dir: Path) -> None:
-        """Writes the hashes into a work dir, where all its stages share them."""
+        """Writes the hashes into a work dir, in a file that all its stages share."""
         path = work_dir / CONTENTS / f'{self.digest}.json'
         if not path.is_file():
             save_json(path, dict(self.files))
 
     def changes(self, work_dir: Path, digest: str | None) -> str:
-        """In words how the files differ from those that ``digest`` is of."""
+        """Text of the differences to earlier files.
+
+        Args:
+            work_dir: Folder that has the hashes of the earlier files.
+            digest: The value of :attr:`digest` for them; None if there were none.
+        """
         where = f'({self.owner})'
         if digest is None:
             return f'data: {self.kind} were not read {where}'
@@ -88,15 +94,15 @@ class Content:
 
 
 class ContentIndex:
-    """Hashes of files, kept by path, size and times on this machine.
+    """An index of hashes of files by path, size and times, stored on this machine.
 
-    Several processes may use it at once: it is written whole or not at all, and what one
-    overwrites of another is hashed anew the next time. Where it cannot be written, all
-    files are read each time.
+    Several processes may use the index at once. It is replaced as a whole; entries of
+    another process that are lost in this way are computed again the next time. If the
+    index cannot be written, all files are read each time.
 
     Args:
-        folder: Where it is kept; by default that of :data:`CACHE_VARIABLE`, or
-            ``wsss_plugins/contents`` in the user's cache.
+        folder: Folder of the index; by default the one that :data:`CACHE_VARIABLE` names,
+            or ``wsss_plugins/contents`` in the user's cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -106,13 +112,13 @@ class ContentIndex:
     def content(
         self, kind: str, owner: str, root: Path, files: Sequence[Path]
     ) -> Content:
-        """The hashes of some files; every worker calls it, and the first one reads.
+        """Hashes files; every worker calls this method, and only the first one reads.
 
         Args:
-            kind: See :class:`Content`.
-            owner: Likewise.
-            root: Folder of all of them, or of most.
-            files: The files; one that does not exist has the hash :data:`MISSING`.
+            kind: Kind of the files, such as 'photos'.
+            owner: Name of their data set, or their folder.
+            root: Folder of all or most of the files.
+            files: Paths of the files. A file that does not exist gets :data:`MISSING`.
         """
         found = self._hashes(root, files) if rank() == 0 else {}
         return Content(kind, owner, gather(found)[0])
@@ -153,7 +159,7 @@ class ContentIndex:
     def _keep(
         self, index: Path, top: Path, fresh: Mapping[str, tuple[list[int], str]]
     ) -> None:
-        """Enters hashes into the index, but for files that were written just now."""
+        """Stores hashes in the index, except those of files that were just written."""
         settled = time.time_ns() - SETTLED_NS
         lasting = {
             name: [*stamp, digest]
@@ -166,7 +172,7 @@ class ContentIndex:
         try:
             save_json(index, dict(folder=str(top), files=self._entries[top]))
         except (UserError, OSError):
-            return  # the files are then read again the next time
+            return  # the files are read again the next time
 
     def _file(self, top: Path) -> Path:
         name = hashlib.sha256(str(top).encode(errors='surrogateescape')).hexdigest()
@@ -174,7 +180,7 @@ class ContentIndex:
 
 
 def default_folder() -> Path:
-    """Where the index is kept."""
+    """The default folder of the index."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given)
@@ -183,9 +189,10 @@ def default_folder() -> Path:
 
 
 def file_digest(path: Path) -> str:
-    """The BLAKE2b hash of a file, 32 hexadecimal digits, or :data:`UNREADABLE`.
+    """The BLAKE2b hash of a file, 32 hexadecimal digits.
 
-    Whoever needs the file says what is wrong with it.
+    A file that cannot be read gives :data:`UNREADABLE`; the stage that reads it raises an
+    error with the reason.
     """
     total = hashlib.blake2b(digest_size=16)
     try:
@@ -198,7 +205,7 @@ def file_digest(path: Path) -> str:
 
 
 def _stamp(path: Path) -> list[int] | None:
-    """Size and times of a file; None where there is none."""
+    """Size and times of a file; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -214,7 +221,7 @@ def _below(top: Path, path: Path) -> str:
 
 
 def _load(index: Path) -> dict[str, Any]:
-    """The entries of an index; of a damaged one none."""
+    """The entries of an index; empty if it is missing or damaged."""
     try:
         files = load_json(index)['files']
         return {

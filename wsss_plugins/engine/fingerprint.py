@@ -107,14 +107,17 @@ class DataDigests:
         return tuple(zip(names, self(config, images), strict=False))
 
     def contents(self, config: dict[str, Any], stage: Stage) -> dict[str, Content]:
-        """What the files hold that a stage reads from outside, by what they are.
+        """Hashes the files that a stage reads from outside of the work dir.
 
-        Every worker calls it, after the data sets of the config were made. What other
-        stages made is not among them.
+        Files of other stages are left out. Every worker calls this method, after the data
+        sets of the config were built.
 
         Args:
-            config: The config of the stage.
+            config: Config of the stage.
             stage: The stage.
+
+        Returns:
+            The hashes by kind and owner of the files, such as 'photos of VOC12 train'.
         """
         found: dict[str, Content] = {}
         for node in dataset_configs(config):
@@ -127,7 +130,7 @@ class DataDigests:
                 wanted['masks'] = files.masks(str(node['label_maps']))
             for kind, paths in wanted.items():
                 if not paths:
-                    continue  # a stage makes them
+                    continue  # these files are made by a stage
                 where = f'{key} {node.get("label_maps")}', kind
                 if where not in self._contents:
                     self._contents[where] = self._index.content(
@@ -145,10 +148,10 @@ class _Files:
     """The files of a data set.
 
     Attributes:
-        root: Its folder.
-        ids: Of its images.
-        photos: File of each image.
-        label_maps: File of each label map, where the data set was made with them.
+        root: Folder of the data set.
+        ids: Ids of the images.
+        photos: Path of each photo.
+        label_maps: Path of each label map; empty if the data set was built without them.
     """
 
     root: Path
@@ -157,10 +160,10 @@ class _Files:
     label_maps: tuple[Path, ...]
 
     def masks(self, given: str) -> Sequence[Path]:
-        """The label maps in the folder ``given``, below the root or any other.
+        """Paths of the label maps in the folder ``given``.
 
-        Those of a data set that is one file are in that file. A folder that does not
-        exist yet is one that a stage makes: none then.
+        For a data set that is a single file, this file has the label maps. The list is
+        empty if the folder does not exist yet, since a stage then makes it.
         """
         if self.label_maps:
             return self.label_maps
@@ -183,7 +186,7 @@ def _files_of(dataset: WSSSDataset) -> _Files:
 
 
 def _enter(found: dict[str, Content], content: Content) -> None:
-    """Adds what is not there yet; of two data sets of one name each has its own entry."""
+    """Adds hashes under a name; a number is appended if the name is taken by others."""
     name, number = f'{content.kind} of {content.owner}', 1
     key = name
     while key in found and found[key].digest != content.digest:
@@ -193,7 +196,7 @@ def _enter(found: dict[str, Content], content: Content) -> None:
 
 
 def _key(node: Mapping[str, Any], images: bool) -> tuple[dict[str, Any], str]:
-    """The config of a data set before any stage has run, and a key of it."""
+    """The config of a data set without label maps that a stage makes, and a key of it."""
     settings = {} if images else dict(require_images=False)
     bare = config_before_training(node, **settings)
     return bare, json.dumps(plain(bare), sort_keys=True, default=str)

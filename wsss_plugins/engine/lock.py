@@ -1,4 +1,4 @@
-"""One run at a time in a work dir."""
+"""Locks a work dir, so that only one run at a time uses it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from wsss_plugins.errors import UserError, unwritable
 from wsss_plugins.structures.layout import LOCK_FILE
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What a file system without locks answers."""
+"""Errors of a file system that does not support locks."""
 
 
 @contextmanager
 def only_run(work_dir: Path) -> Iterator[None]:
-    """Keeps other runs out of a work dir until the block ends; every worker calls it.
+    """Locks a work dir until the block ends; every worker calls this function.
 
-    A file there names the host and the process of the run that goes on. The lock of a
-    process that has died on this host is taken over.
+    A file in the work dir names the host and the process of the run. If that process has
+    ended on this host, the lock is taken over.
 
     Args:
-        work_dir: The folder, which is made where it does not exist.
+        work_dir: The folder; it is made if it does not exist.
 
     Yields:
         Nothing.
 
     Raises:
-        UserError: Another run is in the folder, or it cannot be written to.
+        UserError: Another run uses ``work_dir``, or the folder cannot be written to.
     """
     handle, why = _take(work_dir / LOCK_FILE) if rank() == 0 else (None, None)
     refused = gather(why)[0]
@@ -56,7 +56,7 @@ _HELD: set[int] = set()
 
 
 def _close_in_child() -> None:
-    """A child process holds no lock: else it would outlive a run that was killed."""
+    """Closes the lock in a child process; it would otherwise outlive a killed run."""
     for handle in list(_HELD):
         with suppress(OSError):
             os.close(handle)
@@ -67,7 +67,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _take(path: Path) -> tuple[int | None, str | None]:
-    """The open lock file of this process, or else why it cannot be had."""
+    """Takes the lock; returns the open file, or a message why it cannot be taken."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -78,7 +78,7 @@ def _take(path: Path) -> tuple[int | None, str | None]:
                 return None, _refusal(path, owner)
             if _is_same(handle, path):
                 break
-            os.close(handle)  # its owner has just finished and removed it
+            os.close(handle)  # the earlier owner has just removed the file
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(_self()).encode(), 0)
     except OSError as error:
@@ -91,7 +91,7 @@ def _take(path: Path) -> tuple[int | None, str | None]:
 
 
 def _lock(handle: int, owner: dict[str, Any]) -> bool:
-    """Locks the file; where files cannot be locked, asks whether its owner lives."""
+    """Locks the file; without support of locks, checks that its owner has ended."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -117,7 +117,7 @@ def _lives(owner: dict[str, Any]) -> bool:
 
 
 def _is_elsewhere(owner: dict[str, Any]) -> bool:
-    """Whether a run of another host has not taken its lock away."""
+    """Whether the lock file names a run on another host."""
     return owner.get('host', socket.gethostname()) != socket.gethostname()
 
 
@@ -138,7 +138,7 @@ def _self() -> dict[str, Any]:
 
 
 def _owner(handle: int) -> dict[str, Any]:
-    """What the file says of who holds it; nothing where it is new or damaged."""
+    """Host and process in the lock file; empty if the file is new or damaged."""
     try:
         said = json.loads(os.pread(handle, 4096, 0))
     except ValueError:

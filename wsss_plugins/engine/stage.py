@@ -38,12 +38,12 @@ class Stage(ABC):
     missing images (see :class:`~wsss_plugins.engine.failures.Failures`), or reads none."""
 
     reads_photos: ClassVar[bool] = True
-    """Whether it reads the photos of its data sets, so that it runs again after a change of
-    one; False where it reads only ids, labels or masks."""
+    """True if the stage reads the photos of its data sets, so that it runs again if one of
+    them changes. False if it reads only ids, labels or masks."""
 
     reads_masks: ClassVar[bool] = True
-    """Whether it reads the masks that its data sets name; False where it leaves them alone,
-    so that a change of a mask does not run it again."""
+    """True if the stage reads the masks of its data sets, so that it runs again if one of
+    them changes. False if it does not read them."""
 
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
     """Names of arguments that change only the speed, such as ``workers``."""
@@ -76,11 +76,11 @@ class Stage(ABC):
         return ()
 
     def files_read(self) -> Mapping[str, Sequence[Path]]:
-        """Files from outside of the work dir that it reads besides its data sets.
+        """Files from outside of the work dir that the stage reads besides its data sets.
 
         Returns:
-            The files by the folder or file that people know them by; after a change of one
-            the stage runs again.
+            Lists of files, by the name of their folder or file in messages. If one of
+            them changes, the stage runs again.
         """
         return {}
 

@@ -78,7 +78,7 @@ class Wanted:
         )
 
     def is_made_by(self, record: StageRecord) -> bool:
-        """Whether the code is what made the result, and that is known."""
+        """Whether the record names the code of its result, and it is the present code."""
         return record.code is not None and settled(record.code) == dict(self.code)
 
     def has_code(self, record: StageRecord) -> bool:
@@ -91,13 +91,13 @@ class Wanted:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Hash of the files that it reads from outside of the work dir, by what they are."""
+        """Hash of the files that are read from outside of the work dir, by kind of file."""
         return {name: content.digest for name, content in self.contents.items()}
 
     def has_data(self, record: StageRecord) -> bool:
-        """Whether the files hold what the result was made from.
+        """Whether the files that the stage reads are those that the result was made from.
 
-        A record of a version that did not record their content counts as unchanged.
+        A record that was written by a version without hashes of files counts as unchanged.
         """
         return record.data is None or record.data == self.digests
 
@@ -127,12 +127,12 @@ class Wanted:
         self.keep_contents(folder.parent)
 
     def keep_contents(self, work_dir: Path) -> None:
-        """Writes the hash of each file that it reads into the work dir, likewise."""
+        """Writes the hash of each file into the work dir, so that later runs name changes."""
         for content in self.contents.values():
             content.save(work_dir)
 
     def _content_changes(self, record: StageRecord, work_dir: Path) -> list[str]:
-        """How the files differ from those that a result was made from, in words."""
+        """Texts of the differences between the present files and those of a result."""
         before, now = record.data, self.digests
         if before is None:
             return []
@@ -221,6 +221,6 @@ def _short(values: Mapping[str, Any], key: str) -> str:
 
 
 def some_of(words: list[str]) -> str:
-    """The first of some words, and how many more there are."""
+    """Text of the first words of a list, with the number of the others."""
     more = len(words) - MOST
     return ', '.join(words[:MOST]) + (f' and {more} more' if more > 0 else '')

@@ -1,4 +1,4 @@
-"""Training one model outside of a pipeline, once for each config, seed, data and code."""
+"""Trains one model outside of a pipeline, and keeps a record of the training."""
 
 from __future__ import annotations
 
@@ -38,22 +38,23 @@ from wsss_plugins.structures.layout import (
 )
 
 STAYS = (PREVIOUS, IDENTITY_FILE, LOCK_FILE, CONTENTS)
-"""What of a work dir is not moved when its training is set aside."""
+"""Files and folders of a work dir that stay when its training is moved aside."""
 
 
 class LoneTraining:
-    """A training config with all that its result follows from.
+    """A training config, and all that the result of the training depends on.
 
-    Its record is kept in the work dir, in a folder of its own. A work dir whose model was
-    trained with another config, seed, data or code is refused, never used.
+    The record of the training is written to a folder in the work dir. A work dir is
+    refused if its model was trained with another config, seed, data or code.
 
     Args:
         cfg: A training config.
-        accept_code: Keep a result that only the code has changed of; its card says so.
+        accept_code: True to keep a model whose code has changed if nothing else has; its
+            card then has a remark.
 
     Raises:
-        ConfigError: A mistake in the config.
-        DataError: A mistake in the data.
+        ConfigError: The config names an unknown plug-in or argument.
+        DataError: A data set of the config cannot be read.
         UserError: The workers have different code.
     """
 
@@ -66,28 +67,31 @@ class LoneTraining:
         digests = DataDigests()
         whole = dict(config=config)
         data = digests.named(whole)
-        says = plain(without_remarks(whole, ()))
-        mark = fingerprint([says, [digest for _, digest in data]], self.seed, {})
+        kept = plain(without_remarks(whole, ()))
+        hashed = fingerprint([kept, [digest for _, digest in data]], self.seed, {})
         code = CodeDigests()(whole, TrainStage)
         files = digests.contents(whole, self.stage)
-        step = Step(self.stage, whole, mark, {}, code, says, data, files)
+        step = Step(self.stage, whole, hashed, {}, code, kept, data, files)
         refuse_unequal_code([step])
         self.wanted = step.wanted({})
 
     def run(
         self, work_dir: Path, redo: bool = False
     ) -> tuple[dict[str, Any], SupervisionCard | None]:
-        """Trains, or goes on, or does nothing where it is done; every worker calls it.
+        """Trains the model, resumes its training, or does nothing if it is done.
+
+        Every worker calls this method.
 
         Args:
-            work_dir: Where the weights go, and ``metrics.json``.
-            redo: Set aside what is there, in ``.previous``, and train anew.
+            work_dir: Folder of the weights and of ``metrics.json``.
+            redo: True to move the files of ``work_dir`` to ``.previous`` and train again
+                from the start.
 
         Returns:
-            The metrics and, on the first worker, their card.
+            The metrics, and their card, which is None on all workers but the first.
 
         Raises:
-            UserError: The work dir holds another training.
+            UserError: ``work_dir`` has a model of another config, seed, data or code.
         """
         found = gather(self._found(work_dir, redo) if rank() == 0 else None)[0]
         if isinstance(found, str):
@@ -107,7 +111,10 @@ class LoneTraining:
         return metrics, card
 
     def _found(self, work_dir: Path, redo: bool) -> StageRecord | str | None:
-        """The record of what is there and stays, or in words why it does not."""
+        """The record of a training to keep or resume, None for a new one.
+
+        Returns a message if the work dir has another training.
+        """
         record = StageRecord.load(work_dir / TRAINING)
         if record is None:
             record = self._of_an_earlier_version(work_dir)
@@ -124,7 +131,7 @@ class LoneTraining:
         )
 
     def _begin(self, work_dir: Path, record: StageRecord | None) -> StageRecord:
-        """Writes the record of a training that begins or goes on."""
+        """Writes the record of a training that starts or resumes."""
         redone = _times_redone(work_dir) if record is None else record.redone
         found = Found(
             state='new' if record is None else 'interrupted',
@@ -145,7 +152,7 @@ class LoneTraining:
     def _finish(
         self, work_dir: Path, record: StageRecord, card: SupervisionCard | None
     ) -> SupervisionCard | None:
-        """Writes the record and the card, as what the config declares now has it."""
+        """Writes the record and the card, with the present declarations of the config."""
         code = dict(self.wanted.code)
         record.accepted = None if self.wanted.is_made_by(record) else code
         if record.data is None:
@@ -163,7 +170,10 @@ class LoneTraining:
         return card
 
     def _of_an_earlier_version(self, work_dir: Path) -> StageRecord | None:
-        """What a version without records left: taken as made by the config, with a word."""
+        """A record for a training of a version without records; prints a note on it.
+
+        The training counts as one of the present config, data and code.
+        """
         done = (work_dir / METRICS_FILE).is_file() and (
             work_dir / WEIGHTS_FILE
         ).is_file()
@@ -205,5 +215,5 @@ def _metrics(work_dir: Path) -> dict[str, Any]:
 
 
 def _times_redone(work_dir: Path) -> int:
-    """How many trainings were set aside in a work dir."""
+    """Number of trainings that were moved aside in a work dir."""
     return len(list((work_dir / PREVIOUS).glob('train-*')))

@@ -192,7 +192,7 @@ class Pipeline:
         return {r.stage: r for r in records if r is not None and r.done}
 
     def _say_what_is_taken(self) -> None:
-        """Tells once of results that earlier versions made without noting the files."""
+        """Prints once which kept results have no record of the files they were made from."""
         stages, self.taken_as_they_are = self.taken_as_they_are, []
         if stages and rank() == 0:
             say(
@@ -278,7 +278,7 @@ class Pipeline:
         renew_code(out, inputs, self.names)
 
     def _note_data(self, record: StageRecord, found: Found, out: Path) -> None:
-        """Notes today's files where a result is kept that does not say which it read."""
+        """Records the present files for a kept result whose record names none."""
         if record.data is not None:
             return
         record.data, record.data_noted = found.wanted.digests, True

@@ -143,7 +143,7 @@ def make_card(
 
 
 def _classes_counted(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Over which share of the classes a mean is, where it is not over all of them."""
+    """The number of classes in a mean, for the card; empty if it is over all classes."""
     absent = metrics.get('absent_classes', 0)
     counted = metrics.get('classes')
     if not absent or counted is None:

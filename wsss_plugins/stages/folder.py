@@ -68,7 +68,7 @@ class FolderStage(Stage):
         return dict(files=len(list(self.path.glob(f'*{SUFFIXES[self.holds]}'))))
 
     def files_read(self) -> dict[str, list[Path]]:
-        """The seeds or label maps, in folders below it too."""
+        """The seeds or label maps of the folder and its subfolders."""
         return {str(self.path): sorted(self.path.rglob(f'*{SUFFIXES[self.holds]}'))}
 
     def measured(self) -> Measured:

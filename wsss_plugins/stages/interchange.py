@@ -65,7 +65,7 @@ class _ImportStage(Stage):
         return dict(images=len(ids), failed=failed)
 
     def files_read(self) -> dict[str, list[Path]]:
-        """All files of the folder."""
+        """All files of the other project's folder and its subfolders."""
         found = self.path.rglob('*')
         files = sorted(f for f in found if f.is_file() and not f.name.startswith('.'))
         return {str(self.path): files}

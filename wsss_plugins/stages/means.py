@@ -1,4 +1,4 @@
-"""Over what the means of an evaluation are taken, and what is said of it."""
+"""Chooses the convention of an evaluation, and reports how many classes its mean covers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from wsss_plugins.registry import find_type
 
 
 def convention_for(dataset: Mapping[str, Any], given: str | None) -> str:
-    """The convention of an evaluation.
+    """Chooses the convention by which an evaluation computes the mIoU.
 
     Args:
         dataset: Config of the images.
-        given: Name of a convention; None for the usual one of the data set.
+        given: Name of a convention; None for the default of the data set.
 
     Returns:
-        ``given``, or else :data:`OWN_CONVENTION` for a data set of one's own, whose masks
-        need not show every class, or else :data:`DEFAULT_CONVENTION`.
+        ``given`` if it is a name. Otherwise :data:`OWN_CONVENTION` for a folder of one's
+        own photos, whose masks need not show every class, and :data:`DEFAULT_CONVENTION`
+        for all other data sets.
 
     Raises:
-        ConfigError: No convention has this name.
+        ConfigError: ``given`` is not in :data:`CONVENTIONS`.
     """
     if given is not None:
         convention_of(given)
@@ -42,18 +43,19 @@ def convention_for(dataset: Mapping[str, Any], given: str | None) -> str:
 
 
 def counted(scores: SegmentationScores, images: int, stage: str) -> dict[str, int]:
-    """Metrics that say over how many classes and images a mean is.
+    """Reports over how many classes and images the mIoU of an evaluation is taken.
 
-    Absent classes that the convention counts as 0 are warned of.
+    A warning is logged if the convention counts absent classes as 0.
 
     Args:
-        scores: The measures.
-        images: How many images were measured.
+        scores: Measures of the evaluation.
+        images: Number of images that were measured.
         stage: Name of the stage, for the warning.
 
     Returns:
-        ``classes`` and ``images``; where classes are absent, ``absent_as_0`` or
-        ``absent_classes``, which counts those that are not in the mean.
+        The metrics ``classes`` and ``images``. If classes are absent from all masks and
+        predictions, their number is ``absent_as_0`` or, if the convention leaves them
+        out of the mean, ``absent_classes``.
     """
     found = dict(classes=scores.averaged_classes, images=images)
     left_out = len(scores.confusion) - scores.averaged_classes

@@ -206,7 +206,7 @@ def sweep_picture(
 
 
 def _classes(scores: Mapping[str, Any]) -> int:
-    """Over how many classes the mean of a value is; of a value measured earlier, of all."""
+    """Number of classes in the mean; all, if an earlier version measured the value."""
     best = scores['best']
     return int(best.get('averaged_classes', len(best['iou'])))
 

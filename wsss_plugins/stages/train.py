@@ -64,7 +64,7 @@ from wsss_plugins.structures.measured import Measured
 M = TypeVar('M', bound=nn.Module)
 
 WEIGHTS_KEYS = ('pretrained', 'load_from', 'checkpoint')
-"""Keys of a training config that may name a file of weights."""
+"""Keys of a training config whose values may name a weight file."""
 
 
 def build_runner(
@@ -248,7 +248,7 @@ class TrainStage(Stage):
         return numbers | (dict(left_out=left_out) if left_out else {})
 
     def files_read(self) -> dict[str, list[Path]]:
-        """The files of weights that the config names."""
+        """The weight files that the config names."""
         given = dict.fromkeys(_weights_files(self.cfg.to_dict()))
         return {name: [Path(name)] for name in given if Path(name).is_file()}
 
@@ -297,7 +297,7 @@ class TrainStage(Stage):
 
 
 def _weights_files(node: Any, named: bool = False) -> Iterator[str]:
-    """Every text at or below a key of a config that names a file of weights."""
+    """Yields every text at or below a key in ``WEIGHTS_KEYS``."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from _weights_files(value, named or key in WEIGHTS_KEYS)
