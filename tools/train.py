@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Trains the model of one config: tools/train.py configs/acr/synthetic.py.
 
-A training that was interrupted goes on, and one that is done is left as it is. A work dir
-whose model was trained with another config, seed, data or code is refused.
+A training that was interrupted is resumed, and nothing is done if the training is finished. A
+work dir whose model was trained with another config, seed, data or code is refused.
 """
 
 from __future__ import annotations

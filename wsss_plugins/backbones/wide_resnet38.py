@@ -113,7 +113,7 @@ class WideResNet38(BaseModule):
             same as ``pretrained=FILE``.
 
     Raises:
-        ConfigError: ``frozen_stages`` is out of range.
+        ConfigError: ``frozen_stages`` is below -1 or above the number of stages.
         CheckpointError: The weights cannot be read or do not fit.
     """
 

@@ -224,7 +224,8 @@ class AttributeHead(TokenHead):
             losses only.
 
     Raises:
-        ConfigError: ``meet`` or ``classify`` is unknown, or a number is out of range.
+        ConfigError: ``meet`` or ``classify`` is unknown, ``channels`` or ``attributes`` is
+            below 1, or ``channels`` is no multiple of ``attributes``.
     """
 
     def __init__(

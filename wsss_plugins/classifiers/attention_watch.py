@@ -133,7 +133,8 @@ class AttentionEntropyHook(Hook):
         patience: Share of the iterations, in [0, 1].
 
     Raises:
-        ConfigError: An argument is out of range.
+        ConfigError: ``interval`` or ``images`` is below 1, ``threshold`` is not in (0, 1),
+            or ``patience`` is not in [0, 1].
     """
 
     priority = 'LOW'

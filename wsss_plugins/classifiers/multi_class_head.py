@@ -56,7 +56,8 @@ class ConvHead(TokenHead):
         pool_fraction: See :func:`pool_top`.
 
     Raises:
-        ConfigError: A source or ``pool`` is unknown, or a number is out of range.
+        ConfigError: A source or ``pool`` is unknown, ``kernel_size`` is even, or ``decay``
+            is not in (0, 1].
     """
 
     class_alone: ClassVar[bool] = False  # whether it may read class tokens alone

@@ -28,7 +28,7 @@ class ClassContrastLoss(nn.Module):
         temperature: Divisor of the cosines, > 0.
 
     Raises:
-        ConfigError: ``weight`` or ``temperature`` is out of range.
+        ConfigError: ``weight`` is below 0, or ``temperature`` is 0 or less.
     """
 
     def __init__(self, weight: float = 1.0, temperature: float = 1.0) -> None:

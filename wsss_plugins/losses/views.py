@@ -169,7 +169,8 @@ class HidePatchesView(View):
         size: Side of a square, in patches of the backbone.
 
     Raises:
-        ConfigError: ``share`` or ``size`` is out of range.
+        ConfigError: ``share`` is not in (0, 1), or ``size`` is no whole number of at least
+            1.
     """
 
     def __init__(self, share: float = 0.5, size: int = 1) -> None:
@@ -275,7 +276,7 @@ def _build_all(given: Sequence[Any]) -> list[View]:
     """Builds every view of a list.
 
     Raises:
-        ConfigError: No list, or an empty one.
+        ConfigError: ``given`` is no list, or an empty one.
     """
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise ConfigError(

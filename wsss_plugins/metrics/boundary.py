@@ -57,7 +57,7 @@ def boundary_counts(
         TP, P and T near the outlines, ``(L,)`` int64 each; TP / union is the IoU.
 
     Raises:
-        DataError: The sizes differ, or a label is out of range.
+        DataError: The sizes differ, or a label is neither 255 nor below ``num_classes``.
         ConfigError: ``dilation_ratio`` is not positive, or there are more than 254
             classes.
     """

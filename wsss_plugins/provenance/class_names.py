@@ -1,7 +1,7 @@
-"""The names of the classes that a trained model learnt, compared with those of data.
+"""Compares the names of the classes of a trained model with those of a data set.
 
-The class ids of a model mean nothing without the names that they had in training. The
-names lie in the header of the weights and in ``model.json`` beside them.
+The class ids of a model have a meaning only with the names that they had in training. The
+names are stored in the header of the weights and in ``model.json`` beside them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from wsss_plugins.provenance.files import header_of
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
 CLASSES_KEY = 'classes'
-"""Entry of the header of weights: the names, as a JSON list."""
+"""Key in the header of a weight file, whose value is a JSON list of the names."""
 
 ATTRIBUTE = 'trained_classes'
 
 
 def classes_metadata(names: Sequence[str]) -> dict[str, str]:
-    """What the header of weights says of the classes; nothing where none are known."""
+    """The entry for the header of a weight file; empty if no names are given."""
     return {CLASSES_KEY: json.dumps(list(names))} if names else {}
 
 
 def classes_of_weights(path: Path) -> tuple[str, ...]:
-    """Names of the foreground classes that a file of weights learnt.
+    """Reads the names of the foreground classes that a model was trained for.
 
     Args:
-        path: Weights of ours, or any other file of weights.
+        path: A weight file of this package or of another project.
 
     Returns:
-        The names in the header of the file, or else in ``model.json`` beside the weights or
-        the resume point of a training; empty where nothing says them.
+        The names in the header of the file; otherwise those in ``model.json`` beside the
+        weights or the checkpoint of a training; empty if neither has names.
 
     Raises:
         CheckpointError: The config beside the weights cannot be read.
@@ -52,12 +52,12 @@ def classes_of_weights(path: Path) -> tuple[str, ...]:
 
 
 def note_trained_classes(model: nn.Module, names: Sequence[str]) -> None:
-    """Keeps the names of the classes that a model learnt with the model."""
+    """Stores the names of the classes that a model was trained for as its attribute."""
     setattr(model, ATTRIBUTE, tuple(names))
 
 
 def trained_classes(model: nn.Module) -> tuple[str, ...]:
-    """What :func:`note_trained_classes` kept; empty for models without names."""
+    """The names that :func:`note_trained_classes` stored; empty if there are none."""
     return tuple(getattr(model, ATTRIBUTE, ()))
 
 
@@ -66,16 +66,16 @@ def refuse_other_names(
 ) -> None:
     """Refuses data whose classes have other names, or another order, than the model's.
 
-    Nothing is refused where the names of either are not known.
+    If the names of the model or of the data set are not known, nothing is refused.
 
     Args:
-        trained: Names of the foreground classes that the model learnt, in order.
-        there: Those of the data set.
-        model: What the model is, for the message.
-        data: Likewise the data set.
+        trained: Names of the foreground classes of the model's training, in order.
+        there: Names of the foreground classes of the data set, in order.
+        model: Name of the model, for the message.
+        data: Name of the data set, for the message.
 
     Raises:
-        DataError: The lists differ; names the first difference.
+        DataError: The two lists differ; the message names the first difference.
     """
     trained, there = tuple(trained), tuple(there)
     if not trained or not there or trained == there:

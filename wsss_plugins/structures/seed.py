@@ -38,7 +38,8 @@ class Seed:
         """Refuses tensors whose shapes do not fit.
 
         Raises:
-            DataError: A shape is wrong; names it.
+            DataError: ``scores`` and ``classes`` are not ``(K, H, W)`` and ``(K,)``, or
+                the background or the confidence does not have their size.
         """
         if (
             self.scores.ndim != 3

@@ -43,7 +43,7 @@ def tiled(
         ``(K, H, W)``, or the results of ``finish``; on the CPU.
 
     Raises:
-        ConfigError: ``tile`` or ``overlap`` is out of range.
+        ConfigError: ``tile`` is below 1, or ``overlap`` is outside 0 to ``tile - 1``.
     """
     check_tiles(tile, overlap)
     if max(image.shape[-2:]) <= tile:
@@ -65,7 +65,8 @@ class LargeImages:
         overlap: Minimum overlap of tiles in pixels.
 
     Raises:
-        ConfigError: A size is out of range.
+        ConfigError: ``max_side`` or ``tile`` is below 1, or ``overlap`` is outside 0 to
+            ``tile - 1``.
     """
 
     max_side: int | None = None
@@ -76,7 +77,8 @@ class LargeImages:
         """Refuses sizes that cover no image.
 
         Raises:
-            ConfigError: A size is out of range.
+            ConfigError: ``max_side`` or ``tile`` is below 1, or ``overlap`` is outside 0
+                to ``tile - 1``.
         """
         if self.max_side is not None and self.max_side < 1:
             raise ConfigError(

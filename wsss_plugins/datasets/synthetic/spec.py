@@ -80,10 +80,11 @@ class SyntheticSpec:
         return ()
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be drawn.
+        """Refuses settings with which no image can be drawn.
 
         Raises:
-            DataError: A size, seed or share is out of range.
+            DataError: A side is not in 32 to 2048, the seed is below 0, or the
+                probabilities of the numbers of objects do not sum to 1.
         """
         if min(self.size) < 32 or max(self.size) > 2048:
             raise DataError(
