@@ -35,7 +35,12 @@ def main() -> None:
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='check the experiment and show which stages would run',
+        help='check the experiment and its data, and show which stages would run',
+    )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='decode all photos and masks before work, not a sample of them',
     )
     add_redo_options(parser)
     run_config_tool(parser, run)
@@ -45,6 +50,7 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     """Runs the pipeline of a config, or shows which stages would run."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment import Pipeline
+    from wsss_plugins.experiment.data_look import refuse_problems
 
     pipeline = Pipeline(
         cfg,
@@ -56,12 +62,22 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     if args.dry_run:
         steps = pipeline.select(args.start, args.stop)
+        looks = pipeline.look(steps, work_dir, args.check)
+        _show_looks(looks)
+        refuse_problems(looks)
         pipeline.refuse_mistakes(steps, work_dir)
         _show_plan(pipeline, work_dir, steps)
         return
-    records = pipeline.run(work_dir, args.start, args.stop)
+    tell = _show_looks if rank() == 0 else lambda looks: None
+    records = pipeline.run(work_dir, args.start, args.stop, args.check, tell)
     if rank() == 0:
         _show_records(records, work_dir)
+
+
+def _show_looks(looks: Any) -> None:
+    for look in looks:
+        for line in look.lines():
+            print(line)
 
 
 def _show_plan(pipeline, work_dir: Path, steps) -> None:

@@ -272,3 +272,18 @@ def test_official_labels_cover_the_lists_and_the_masks(shared: Path) -> None:
     for path in sorted((shared / 'data/voc12_masks').glob('*.png'))[::30]:
         shown = set(np.unique(load_label_map(path, num_classes=21))) - {0, 255}
         assert shown <= {c + 1 for c in label_of[path.stem].nonzero()[0]}
+
+
+def test_photos_of_other_suffixes_and_ids_with_blanks(tmp_path: Path) -> None:
+    root = make_voc(tmp_path / 'voc', {n: ['cat'] for n in ('a', 'b', 'c', 'day 1')})
+    folder = root / 'JPEGImages'
+    for old, new in (('a', 'a.png'), ('b', 'b.JPG'), ('c', 'c.jpeg')):
+        (folder / f'{old}.jpg').rename(folder / new)
+    id_list(root, 'a\nb\nc\nday 1\n')
+    dataset = VOC12(root, 'train')
+    assert dataset.ids == ['a', 'b', 'c', 'day 1']
+    names = [dataset.image_path(i).name for i in range(4)]
+    assert names == ['a.png', 'b.JPG', 'c.jpeg', 'day 1.jpg']
+    (root / 'Annotations/day 2.xml').write_text('<annotation/>')
+    id_list(root, 'a\nb 1\nday_1\n')
+    assert 'near names there are day 1.jpg' in message(root)

@@ -138,7 +138,7 @@ def test_mask_with_a_value_outside_the_classes(
         f'mask {path} has the value 7: allowed are 0 to 6 and 255 (ignored)'
     )
     after = tiny.finish_times(work_dir)
-    assert {n for n in before if after[n] != before[n]} == {'prediction_score'}
+    assert after == {n: t for n, t in before.items() if n != 'prediction_score'}
 
 
 # Checkpoints --------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wsss_plugins.errors import DataError, near_names
@@ -22,14 +23,17 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_id_list(path: Path) -> list[str]:
+def read_id_list(
+    path: Path, is_image: Callable[[str], bool] = lambda line: False
+) -> list[str]:
     """Reads ids, one a line, as ``2007_000032`` or ``/JPEGImages/2007_000032.jpg ...``.
 
     Only the first column counts: the second one of the lists of PSA and IRN
-    names a ground-truth mask.
+    names a ground-truth mask. A line with blanks that is the id of an image is one id.
 
     Args:
         path: A text file.
+        is_image: Whether there is an image of the id that is a whole line.
 
     Returns:
         The ids in the order of the file.
@@ -43,7 +47,10 @@ def read_id_list(path: Path) -> list[str]:
         raise DataError(
             f'id list {path} does not exist: lists there are {lists or "none"}'
         )
-    first = (line.split()[0] for line in read_lines(path))
+    first = (
+        line if ' ' in line and is_image(line) else line.split()[0]
+        for line in read_lines(path)
+    )
     return [Path(word).stem if '/' in word else word for word in first]
 
 
@@ -150,4 +157,7 @@ def require_files(paths: Iterable[Path], what: str, remedy: str) -> None:
             missing.append(path)
     if missing:
         more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
-        raise DataError(f'{what} {missing[0]}{more} does not exist: {remedy}')
+        there = listed[missing[0].parent]
+        near = difflib.get_close_matches(missing[0].name, sorted(there), n=3)
+        hint = f'; near names there are {", ".join(near)}' if near else ''
+        raise DataError(f'{what} {missing[0]}{more} does not exist: {remedy}{hint}')

@@ -81,6 +81,11 @@ def without_photo_suffix(name: str) -> str:
     return stem if stem and f'.{suffix.lower()}' in _suffixes() else name
 
 
+def is_picture(name: str) -> bool:
+    """Whether the suffix of a name is that of a picture format."""
+    return without_photo_suffix(name) != name
+
+
 @cache
 def _suffixes() -> frozenset[str]:
     """Suffixes of all picture formats that Pillow knows, such as '.jpg'."""

@@ -12,6 +12,7 @@ import numpy as np
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_id_list, read_lines
 from wsss_plugins.datasets.listing import Listing
+from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS
 from wsss_plugins.structures import IGNORE, load_label_map, load_npz
@@ -31,7 +32,8 @@ VOC_COUNTS = {'train': 1464, 'train_aug': 10582, 'val': 1449, 'test': 1456}
 class VOC12(WSSSDataset):
     """Pascal VOC 2012 in the devkit layout, also for sets of other classes.
 
-    Reads ``JPEGImages/<id>.jpg``, ``ImageSets/Segmentation/<split>.txt`` and
+    Reads ``JPEGImages/<id>.jpg`` (or another suffix, see :class:`PhotoFiles`),
+    ``ImageSets/Segmentation/<split>.txt`` and
     ``Annotations/<id>.xml`` below ``data_root``. A file ``classes.txt`` there, a
     name a line, replaces the 20 classes of VOC.
 
@@ -86,15 +88,15 @@ class VOC12(WSSSDataset):
             path = self.root / self.split
         else:
             path = self.root / 'ImageSets' / 'Segmentation' / f'{self.split}.txt'
-        ids = read_id_list(path)
+        photos = PhotoFiles(self.root / 'JPEGImages')
+        ids = read_id_list(path, lambda line: bool(photos.candidates(line)))
         expected = VOC_COUNTS.get(path.stem.removesuffix('_id'), len(ids))
         if self.verify_count and len(ids) != expected:
             raise DataError(
                 f'{path} lists {len(ids)} images, the official list {expected}: '
                 'replace it, or set verify_count=False'
             )
-        folder = self.root / 'JPEGImages'
-        images = [folder / f'{name}.jpg' for name in ids]
+        images = [_image(photos, name) for name in ids]
         try:
             labels = self._labels(ids, classes)
         except DataError:
@@ -150,6 +152,12 @@ class VOC12(WSSSDataset):
         path = paths[0] if paths[0].is_file() else paths[1]
         values = np.unique(load_label_map(path, num_classes=1 + len(classes)))
         return {classes[v - 1] for v in values if v not in (0, IGNORE)}
+
+
+def _image(photos: PhotoFiles, name: str) -> Path:
+    """The file of an image: ``<id>.jpg``, or the one of another suffix or case."""
+    found = photos.find(f'{name}.jpg')
+    return photos.folder / (found or f'{name}.jpg')
 
 
 def _labels_from_npz(

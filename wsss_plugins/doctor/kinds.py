@@ -175,15 +175,8 @@ KINDS = {
     ),
     # Tables and other files ---------------------------------------------------------
     'table-broken': Kind('{message}', '{mend}'),
-    'table-twice': Kind(
-        '{n} image{s} {are} twice in {path}, or differ{v} in nothing but the suffix',
-        'keep one row of each, with all its tags; give images names of their own',
-    ),
-    'tag-case': Kind(
-        '{n} tag{s} of {path} {are} spelt in upper and lower case, and count{v} as different '
-        'classes',
-        'write each tag in one way',
-    ),
+    'masks': Kind('{message}', 'correct the masks as the message says'),
+    'doubt': Kind('{message}', '', problem=False),
     'file-broken': Kind('{message}', 'copy or download the file again'),
     'image-broken': Kind(
         '{n} of {total} images of {path} cannot be read (cut off or damaged)',

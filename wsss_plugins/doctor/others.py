@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from wsss_plugins.datasets.folder import FolderWSSS
+from wsss_plugins.datasets.folder import SPLITS, FolderWSSS
 from wsss_plugins.datasets.imagenet_seg import IMAGENET_SEG_COUNT, MAT_FILE, ImageNetSeg
+from wsss_plugins.datasets.look import Look, Looks
 from wsss_plugins.datasets.preparation.sbd import SBD_COUNTS, read_sbd_mask
-from wsss_plugins.doctor.folders import examine_folder, find_photos
-from wsss_plugins.doctor.pictures import Ward, examine_masks, examine_photos, names_in
+from wsss_plugins.doctor.folders import examine_folder
+from wsss_plugins.doctor.pictures import Ward, examine_photos
 from wsss_plugins.errors import DataError
+
+TABLES = 'photos with a table of tags'
 
 
 def examine_imagenet_seg(ward: Ward) -> str:
@@ -79,69 +80,93 @@ def examine_sbd(ward: Ward) -> str:
 
 
 def examine_tables(ward: Ward) -> str:
-    """Reads every table of a folder with ``images/``.
+    """Reads every table of a folder with ``images/``, as training does.
 
     Returns:
         What it is, in a few words.
     """
     root = ward.root
-    masks = [root / name for name in FolderWSSS.ground_truth_folders]
-    examine_folder(ward, [root / 'images', *masks])
-    listed, tags = set[str](), set[str]()
-    for path in sorted(root.glob('*.csv')):
-        rows = _rows(ward, path)
-        listed |= set(rows)
-        tags |= {tag for found in rows.values() for tag in found}
-        ward.facts.append(f'{path.name}: {len(rows):,} images')
-    photos = find_photos(ward, root / 'images', sorted(listed), 'the tables')
-    sizes = examine_photos(ward, photos)
-    for name in names_in(root / 'images'):
-        if (
-            name not in listed
-            and name[:1] != '.'
-            and (root / 'images' / name).is_file()
-        ):
-            ward.findings.add('photo-unlisted', name, folder=root / 'images')
-    for folder in masks:
-        paths = sorted(p for p in folder.glob('*.png') if not p.name.startswith('.'))
-        examine_masks(ward, paths, sizes, 1 + len(tags))
-        ward.facts += [f'{folder.name}: {len(paths):,} masks'] if paths else []
-    ward.facts.append(f'{len(tags):,} classes: {", ".join(sorted(tags)[:12])}')
-    return 'photos with a table of tags'
-
-
-def _rows(ward: Ward, path: Path) -> dict[str, set[str]]:
-    """Image-level labels by file in one table."""
-    mend = 'save it as CSV in UTF-8, divided by commas, with the first line file,tags'
-    try:
-        text = path.read_text('utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
+    folders = [root / name for name in FolderWSSS.ground_truth_folders]
+    examine_folder(ward, [root / 'images', *folders])
+    sets = _folder_sets(ward)
+    if not sets:
+        return TABLES
+    missing: set[str] = set()
+    photos: dict[Path, None] = {}
+    for dataset in sets:
+        for i in range(len(dataset)):
+            path = dataset.image_path(i)
+            if path.exists():
+                photos[path] = None
+            else:
+                missing.add(path.relative_to(dataset.folder).as_posix())
+    total = len(photos) + len(missing)
+    for name in sorted(missing):
         ward.findings.add(
-            'table-broken', message=f'{path} cannot be read ({error})', mend=mend
+            'photo-missing',
+            name,
+            folder=sets[0].folder,
+            path='the tables',
+            total=total,
         )
-        return {}
-    first = text.split('\n', 1)[0].strip()
-    reader = csv.DictReader(io.StringIO(text))
-    if not {'file', 'tags'} <= set(reader.fieldnames or ()):
-        message = f"{path} begins with '{first[:40]}' instead of file,tags"
-        ward.findings.add('table-broken', message=message, mend=mend)
-        return {}
-    rows: dict[str, set[str]] = {}
-    stems: Counter[str] = Counter()
-    for row in reader:
-        name = (row['file'] or '').strip()
-        rows[name] = {
-            t.strip() for t in re.split('[;|]', row['tags'] or '') if t.strip()
-        }
-        stems[Path(name).stem] += 1
-    for stem, count in stems.items():
-        if count > 1:
-            ward.findings.add('table-twice', stem, path=path)
-    spelt: dict[str, set[str]] = {}
-    for found in rows.values():
-        for tag in found:
-            spelt.setdefault(tag.lower(), set()).add(tag)
-    for tags in spelt.values():
-        if len(tags) > 1:
-            ward.findings.add('tag-case', ' and '.join(sorted(tags)), path=path)
-    return rows
+    examine_photos(ward, list(photos))
+    looks = Looks(everything=not ward.quick)
+    for dataset in sets:
+        title = f'{dataset.tables[0].name}, {dataset.split}'
+        if missing:  # a look needs the photos
+            ward.facts.append(f'{title}: {len(dataset):,} images')
+        else:
+            _note(ward, looks(dataset, title))
+    for folder in folders:
+        if folder.is_dir() and not missing:
+            _examine_own_masks(ward, sets, folder, looks)
+    return TABLES
+
+
+def _folder_sets(ward: Ward) -> list[FolderWSSS]:
+    """The data sets of all tables; a table that training refuses becomes a finding."""
+    tables = sorted(ward.root.glob('*.[cC][sS][vV]'))
+    if len(tables) == 1 and tables[0].stem not in SPLITS:
+        wanted = ['all', *SPLITS]
+    else:
+        wanted = [path.stem for path in tables]
+    found: list[FolderWSSS] = []
+    for split in wanted:
+        try:
+            found.append(FolderWSSS(ward.root, split, require_images=False))
+        except DataError as error:
+            if found and wanted[0] == 'all':
+                continue  # the table has no such split
+            ward.findings.add(
+                'table-broken',
+                message=str(error),
+                mend='correct the table as the message says',
+            )
+            if wanted[0] == 'all':
+                break
+    return found
+
+
+def _examine_own_masks(
+    ward: Ward, sets: Sequence[FolderWSSS], folder: Path, looks: Looks
+) -> None:
+    """Masks of one folder, as an evaluation reads them."""
+    masks: dict[str, Any] = dict(
+        label_maps=folder.name, only_with_maps=True, test_mode=True
+    )
+    for each in sets[:1] if sets[0].split == 'all' else sets:
+        try:
+            dataset = FolderWSSS(ward.root, each.split, **masks)
+        except DataError as error:
+            ward.findings.add('masks', message=str(error))
+            continue
+        _note(ward, looks(dataset, f'{folder.name} of {each.split}'))
+
+
+def _note(ward: Ward, look: Look) -> None:
+    """Enters a look into the facts and findings."""
+    ward.facts.append(look.lines()[0])
+    for problem in look.problems:
+        ward.findings.add('masks', message=problem)
+    for doubt in look.doubts:
+        ward.findings.add('doubt', message=doubt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from wsss_plugins.config import (
     plain,
     set_everywhere,
 )
+from wsss_plugins.datasets.look import Look
 from wsss_plugins.engine.code_digests import CodeDigests, settled
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
 from wsss_plugins.engine.lock import only_run
@@ -28,6 +29,7 @@ from wsss_plugins.engine.work_dir import (
 )
 from wsss_plugins.engine.workers import barrier, rank, world_size
 from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.experiment.data_look import look_at_data, refuse_problems
 from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.experiment.step import (
     Found,
@@ -161,20 +163,44 @@ class Pipeline:
         left = [s.stage for s in steps if self.state(s, work_dir) != 'done']
         refuse_mistakes(left)
 
+    def look(
+        self, steps: Sequence[Step], work_dir: Path, everything: bool = False
+    ) -> list[Look]:
+        """Looks at the data of the steps that are not done.
+
+        Args:
+            steps: Those that are to run.
+            work_dir: Folder of the experiment.
+            everything: Whether to decode all photos and masks, not a sample of them.
+
+        Raises:
+            DataError: A data set cannot be made.
+        """
+        left = [s.config for s in steps if self.state(s, work_dir) != 'done']
+        return look_at_data(left, everything)
+
     def run(
-        self, work_dir: Path | str, start: str | None = None, stop: str | None = None
+        self,
+        work_dir: Path | str,
+        start: str | None = None,
+        stop: str | None = None,
+        everything: bool = False,
+        tell: Callable[[Sequence[Look]], None] = lambda looks: None,
     ) -> dict[str, StageRecord]:
-        """Runs the stages that are not done yet.
+        """Runs the stages that are not done yet, after a look at the data.
 
         Args:
             work_dir: Folder of the experiment, with a folder for each stage.
             start: Name of the first stage to run; earlier stages must be done.
             stop: Name of the last stage to run.
+            everything: Whether the look decodes all photos and masks.
+            tell: Called with what the look found, before any stage runs.
 
         Returns:
             The record of every stage that is done, by name.
 
         Raises:
+            DataError: The look found what makes a stage fail.
             UserError: ``work_dir`` belongs to another experiment, a stage before
                 ``start`` is not done, a training cannot be built, a seed head refuses its
                 model, or images failed and the pipeline is strict.
@@ -183,6 +209,9 @@ class Pipeline:
         claim(work_dir, self.experiment)
         selected = self.select(start, stop)
         self._refuse_start(selected, work_dir)
+        looks = self.look(selected, work_dir, everything)
+        tell(looks)
+        refuse_problems(looks)
         self.refuse_mistakes(selected, work_dir)
         with only_run(work_dir), doing_again(work_dir, self.redo):
             self.run_steps(selected, work_dir)
