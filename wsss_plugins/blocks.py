@@ -1,4 +1,4 @@
-"""How every argument that names blocks of an encoder counts them."""
+"""Resolves indices of an encoder's blocks, for all arguments that name blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command-line tools share: options, workers, and how they end when they err.
+"""Functions of all command-line tools: options, workers, and messages of errors.
 
 A tool reads its command line before torch, mmengine or mmseg are imported, so that
 ``--help`` and a misspelt option are answered at once. Whatever imports one of these is

@@ -36,7 +36,7 @@ def check_environment() -> None:
 
 
 def package_problems() -> list[str]:
-    """What is wrong with the installed packages, the worst first.
+    """Problems of the installed packages, the most serious first.
 
     Returns:
         Lines that end with the command that mends them; none when all is well.

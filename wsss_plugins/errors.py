@@ -1,4 +1,4 @@
-"""What users read when something they gave is wrong.
+"""Errors for wrong input of users, and their messages.
 
 A message is one line that says what was given, what is allowed and what to do.
 The command-line tools print it and leave with exit code 2; see

@@ -107,7 +107,7 @@ class CNNBackbone(TokenBackbone):
         return -(-height // self.stride), -(-width // self.stride)
 
     def attention_modules(self) -> list[nn.Module]:
-        """None."""
+        """An empty list, since a CNN has no attention."""
         return []
 
     def init_weights(self) -> None:

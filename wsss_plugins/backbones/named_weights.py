@@ -1,4 +1,4 @@
-"""Which weights a training config names, and what timm's names tell of them."""
+"""Finds the initial weights that a training config names, and their training."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _default(kind: Any) -> Any:
-    """What ``pretrained`` is where a config does not say so."""
+    """The value of ``pretrained`` if a config does not set it."""
     try:
         cls = find_type(kind)
     except ConfigError:
@@ -89,7 +89,7 @@ def weight_files(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def supervision_of_timm(model: str, tag: str) -> Supervision:
-    """What the weights of a timm model were learnt from, by the rules of timm's names.
+    """The annotations that the weights of a timm model were trained on, from its name.
 
     Args:
         model: Such as 'vit_base_patch16_224'.

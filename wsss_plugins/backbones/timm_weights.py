@@ -39,7 +39,7 @@ class UnreachableWeightsError(CheckpointError):
 
 @contextmanager
 def naming_option(option: Callable[[str], str]) -> Iterator[None]:
-    """Says in errors of the block which option takes the file of the weights.
+    """Sets the option that errors in the block name for the file of the weights.
 
     Args:
         option: From the name of a timm model to what a user types, with FILE for the file.
@@ -147,7 +147,7 @@ def answers(url: str, seconds: float = 5.0) -> bool:
 
 
 def _server_of(weights: PretrainedCfg) -> str:
-    """Where weights are fetched from; empty where that is not known."""
+    """The server of the weights; empty if it is not known."""
     if weights.hf_hub_id:
         return '' if constants.HF_HUB_OFFLINE else constants.ENDPOINT
     return _url_of(weights)

@@ -173,7 +173,7 @@ class LoadReport:
     other_shape: tuple[str, ...]
 
     def __str__(self) -> str:
-        """How many keys were loaded, and the first keys that were not, by kind."""
+        """Text with the number of loaded keys, and the first keys of each other kind."""
         parts = [f'{len(self.loaded)} loaded']
         for title in ('missing', 'unexpected', 'other_shape'):
             keys = getattr(self, title)

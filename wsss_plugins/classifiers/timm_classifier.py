@@ -146,7 +146,7 @@ def _from_file(
 
 
 def _classes_of_file(path: str) -> int:
-    """How many classes the head of a checkpoint has."""
+    """Number of classes of the head of a checkpoint."""
     for key, value in read_weights(path).items():
         if re.fullmatch(r'(.*[./])?head[./]bias', key):
             return len(value)

@@ -251,7 +251,7 @@ class WSSSDataset(BaseDataset, ABC):
             require_files(needed, 'image', f'it is listed in {source}')
 
     def label_map_path(self, folder: Path, name: str, image: Path) -> Path:
-        """Where the label map of an image is looked for: ``<folder>/<name>.png``.
+        """Path of the label map of an image: ``<folder>/<name>.png``.
 
         Args:
             folder: The folder of label maps.

@@ -100,7 +100,7 @@ class COCO14(WSSSDataset):
 
 
 def instances_path(data_root: Path | str, split: str) -> Path:
-    """Where the instances file of ``split`` is to be."""
+    """Path of the instances file of ``split``."""
     return Path(data_root) / 'annotations' / f'instances_{split}.json'
 
 

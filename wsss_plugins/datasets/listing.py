@@ -1,4 +1,4 @@
-"""What a data set reads of a split: which images there are and what they show."""
+"""The images of a split and their image-level labels, as a data set reads them."""
 
 from __future__ import annotations
 

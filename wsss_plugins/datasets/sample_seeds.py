@@ -50,7 +50,7 @@ class SeededSamples(Dataset):
         self._epoch.copy_(torch.tensor([seed, epoch]))
 
     def __len__(self) -> int:
-        """How many samples the wrapped data set has."""
+        """Number of samples of the wrapped data set."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:

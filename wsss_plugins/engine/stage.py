@@ -85,7 +85,7 @@ class Stage(ABC):
         return {}
 
     def measured(self) -> Measured | None:
-        """What this stage declares about its results, for their supervision card.
+        """Declares facts about the results of this stage, for their supervision card.
 
         It declares the images, the thresholds, the views and the image-level labels that
         it uses, see :class:`~wsss_plugins.structures.measured.Measured`. By default it

@@ -1,4 +1,4 @@
-"""Which patches of a photo attend to one another."""
+"""Computes which patches of a photo attend to each other."""
 
 from __future__ import annotations
 

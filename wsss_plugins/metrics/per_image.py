@@ -25,7 +25,7 @@ class PerImage:
         self._parts: list[dict[str, np.ndarray]] = []
 
     def __len__(self) -> int:
-        """How many rows, that is images, were added."""
+        """Number of images that were added."""
         return sum(len(next(iter(part.values()))) for part in self._parts)
 
     def state(self) -> dict[str, np.ndarray]:

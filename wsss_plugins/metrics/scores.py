@@ -87,7 +87,7 @@ class SegmentationScores:
 
     @property
     def averaged_classes(self) -> int:
-        """How many classes the mean IoU is over, by the convention."""
+        """Number of classes in the mean IoU, according to the convention."""
         counts, averaged = class_counts(self.confusion), self._rules.averaged
         if averaged == 'all':
             return len(self.confusion)
@@ -96,7 +96,7 @@ class SegmentationScores:
 
     @property
     def absent_classes(self) -> int:
-        """How many classes no pixel of ground truth or prediction has."""
+        """Number of classes with no pixel in either the ground truth or the prediction."""
         return int((class_counts(self.confusion).union == 0).sum())
 
     @property

@@ -58,7 +58,7 @@ class BackgroundPolicy(Refiner):
 
 @REFINERS.register_module()
 class ConstantBackground(BackgroundPolicy):
-    """The same background score at every pixel: the threshold of seed evaluations.
+    """Gives every pixel the same background score, as in evaluations of seeds.
 
     Args:
         threshold: The score, in [0, 1]. The default is MCTformer's (Xu et al. 2022).

@@ -68,7 +68,7 @@ class PermutohedralLattice:
 
     @property
     def num_vertices(self) -> int:
-        """How many lattice vertices exist, those of phantom points counted."""
+        """Number of lattice vertices, including those of phantom points."""
         return len(self.plain.blurs[0].offsets)
 
     def filter(self, values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def card_line(card: SupervisionCard | None) -> str:
 
 
 def legend() -> str:
-    """What the abbreviations mean."""
+    """Explanation of the abbreviations."""
     summary = tag('summary', 'What the lines below the numbers mean')
     return tag('details', summary, _list(LEGEND.items()), class_='legends')
 

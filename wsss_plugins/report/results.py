@@ -128,7 +128,7 @@ class Results:
         return self.work_dir / self.source(evaluation)
 
     def scores(self, evaluation: str) -> dict[str, Any]:
-        """What an evaluation stage wrote; of a sweep, ``best`` holds the measures."""
+        """The measures of an evaluation stage; for a sweep, those at the best threshold."""
         return load_json(self.work_dir / evaluation / SCORES_FILE)
 
     def class_ious(self, evaluation: str) -> dict[str, float | None]:

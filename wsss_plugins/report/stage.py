@@ -83,7 +83,7 @@ class ReportStage(Stage):
         return {}
 
     def measured(self) -> None:
-        """It measures nothing."""
+        """None, since a report measures nothing."""
         return
 
     def _page(self, results: Results) -> str:

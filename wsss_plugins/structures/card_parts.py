@@ -45,7 +45,7 @@ def read(kinds: type[W], text: str) -> Said[W]:
 
 
 class Learnt(Words):
-    """What a network was trained on."""
+    """The kind of annotation that a network was trained on."""
 
     TAGS = 'image-level labels'
     TAGS_FROM_MASKS = 'image-level labels, made from masks'
@@ -83,7 +83,7 @@ class Tags(Words):
 
 
 class Source(Enum):
-    """Where a threshold between background and objects comes from."""
+    """The source of a threshold between background and objects."""
 
     FIXED = 'fixed'
     LABEL_FREE = 'label-free'
@@ -91,7 +91,7 @@ class Source(Enum):
 
 
 class AppliedTo(Enum):
-    """What a dense CRF refines: predictions of a network, or labels made from seeds."""
+    """The input of a dense CRF: predictions of a network, or labels made from seeds."""
 
     PREDICTIONS = 'predictions'
     LABELS = 'labels'

@@ -66,15 +66,15 @@ PARTS = 'parts'
 
 
 def seed_path(stage: Path, name: str) -> Path:
-    """Where a stage, given by its folder, keeps the seed of image ``name``."""
+    """Path of the seed of image ``name`` in the folder of a stage."""
     return stage / SEEDS / f'{name}.npz'
 
 
 def label_path(stage: Path, name: str) -> Path:
-    """Where a stage, given by its folder, keeps the label map of image ``name``."""
+    """Path of the label map of image ``name`` in the folder of a stage."""
     return stage / LABELS / f'{name}.png'
 
 
 def confident_scores_path(stage: Path, name: str) -> Path:
-    """Where a stage, given by its folder, keeps the confident scores of image ``name``."""
+    """Path of the confident scores of image ``name`` in the folder of a stage."""
     return stage / CONFIDENT_SCORES / f'{name}.npz'

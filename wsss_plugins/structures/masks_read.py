@@ -1,4 +1,4 @@
-"""Which ground-truth masks a piece of work really read."""
+"""Records which ground-truth masks are read while a stage runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage declares about its results, for their supervision card."""
+"""The declaration of a stage about its results, for their supervision card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsss_plugins.structures.card_parts import Network, Said, Source, Tags, Thre
 
 @dataclass(frozen=True)
 class Measured:
-    """What a stage declares about its results.
+    """The declaration of a stage about its results.
 
     ``labels``, ``scales`` and ``flip`` are inherited from the card of the stage's first
     input where they are None. The card learns the rest without a declaration: the stage's

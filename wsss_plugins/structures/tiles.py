@@ -55,7 +55,7 @@ def tiled(
 
 @dataclass(frozen=True)
 class LargeImages:
-    """How to process images that are too large to be processed as a whole.
+    """Settings to process images that are too large to be processed as a whole.
 
     Attributes:
         max_side: Longest side of the downscaled copy in pixels; None keeps the size of
@@ -117,7 +117,7 @@ class LargeImages:
                 yield copy[..., top:bottom, left:right]
 
     def provenance(self) -> dict[str, str]:
-        """How photos were taken, in words; empty where they were taken as a whole."""
+        """The settings for the record; empty if photos are processed as a whole."""
         words = {}
         if self.max_side is not None:
             words['working_size'] = f'at most {self.max_side} px'

@@ -166,7 +166,7 @@ class FolderSource(Source):
                 yield Member(name, str(self.path / folder / name), place / name, None)
 
     def sizes(self, wanted: Wanted) -> int:
-        """As the file system says."""
+        """Sizes of the files, from the file system."""
         return sum(
             (self.path / f / n).stat().st_size for f, ns in wanted.items() for n in ns
         )

@@ -240,7 +240,7 @@ class Tree:
         self.put(name, path.read_bytes() if path.is_file() else data)
 
     def put_file(self, name: str, source: Source, folder: str, file: str) -> None:
-        """As :meth:`put`, for a file that is too large to be held in memory."""
+        """Does what :meth:`put` does, for a file that is too large for the memory."""
         path = self.root / name
         content = hashlib.sha256()
         if path.is_file():

@@ -1,4 +1,4 @@
-"""What a synthetic data set is made of: its classes and the parameters of its scenes."""
+"""Classes of the synthetic data set, and the parameters of its scenes."""
 
 from __future__ import annotations
 
