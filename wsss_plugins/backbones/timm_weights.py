@@ -26,7 +26,8 @@ class UnreachableWeightsError(CheckpointError):
 
     Args:
         name: The model of timm.
-        option: What to set to a file of the weights; a tool says what it is called there.
+        option: Option that takes a file of the weights, as the message names it; a tool
+            gives its own.
     """
 
     def __init__(self, name: str, option: str = 'pretrained=FILE') -> None:
@@ -125,10 +126,10 @@ def is_cached(weights: PretrainedCfg) -> bool:
 
 
 def answers(url: str, seconds: float = 5.0) -> bool:
-    """Whether anything answers at an address, whatever it says; proxies are used.
+    """Whether a server responds at an address; proxies are used.
 
     Args:
-        url: The address; an empty one answers, since there is nothing to ask.
+        url: The address; the result for an empty one is True.
         seconds: How long to wait for a connection.
     """
     if not url:

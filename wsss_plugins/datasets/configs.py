@@ -56,8 +56,8 @@ def config_before_training(
     have to write them. Those of a data set with ``test_mode`` are ground truth and stay.
 
     Args:
-        config: See :func:`bare_config`.
-        **settings: Likewise.
+        config: Config of the data set.
+        **settings: Values that replace those of the config, see :func:`bare_config`.
     """
     leave = () if config.get('test_mode') else ('label_maps',)
     return bare_config(config, *leave, **settings)

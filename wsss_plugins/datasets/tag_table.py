@@ -15,11 +15,11 @@ from wsss_plugins.errors import DataError
 FILE, TAGS, SPLIT = 'file', 'tags', 'split'
 YES = frozenset({'1', '1.0', 'x', 'yes', 'y', 'true', 'ja', 'wahr', '+'})
 NO = frozenset({'', '0', '0.0', 'no', 'n', 'false', 'nein', 'falsch', '-'})
-"""What a cell says in a table with one column per class; case does not matter."""
+"""Values of cells in a table with one column per class; upper and lower case are equal."""
 NOTHING = frozenset({'nan', 'none', 'null', 'n/a', '#n/a', '<na>'})
-"""What programs write for an empty cell; case does not matter."""
+"""Texts that programs write for an empty cell; upper and lower case are equal."""
 QUOTES = '[](){}\'"'
-"""What a list of tags begins and ends with where a program wrote it."""
+"""Characters around a list of tags that a program wrote."""
 JOINERS = '\u200c\u200d'
 """Invisible characters that some scripts need within a word."""
 
@@ -29,10 +29,10 @@ class Row:
     """One line of a table.
 
     Attributes:
-        line: Its number in the file, from 1.
-        file: The photo, below the folder of the photos, with '/' between folders.
-        tags: The classes that it shows.
-        split: What the column ``split`` says; empty without one.
+        line: Number of the line in the file, from 1.
+        file: Path of the photo relative to the folder of the photos, with '/'.
+        tags: Classes of the photo.
+        split: Value in the column ``split``; empty if there is no such column.
     """
 
     line: int

@@ -1,7 +1,7 @@
 """The layout of a work dir: names of the files and folders that stages write.
 
-A work dir has ``experiment.json`` and a folder for each stage. Every stage's folder has a
-record; what else is there depends on the stage.
+A work dir has ``experiment.json`` and a folder for each stage. The folder of every stage
+has a record; its other files depend on the stage.
 """
 
 from __future__ import annotations
@@ -9,58 +9,58 @@ from __future__ import annotations
 from pathlib import Path
 
 IDENTITY_FILE = 'experiment.json'
-"""In a work dir: the experiment that it belongs to."""
+"""File of a work dir with the experiment that the work dir belongs to."""
 PREVIOUS = '.previous'
-"""In a work dir: folder with the results that were set aside."""
+"""Folder of a work dir with earlier results that were moved aside."""
 LOCK_FILE = '.lock'
-"""In a work dir: who is at work there, while it lasts."""
+"""File of a work dir that names the run which uses it, for the duration of the run."""
 TRAINING = '.training'
-"""In a work dir of a training outside of a pipeline: folder with its record."""
+"""Folder with the record of a training outside of a pipeline, in its work dir."""
 REDO_FILE = '.redo.json'
-"""In a work dir: what ``--redo`` asked for, while it is being done."""
+"""File of a work dir with the stages of ``--redo`` that have not been run again yet."""
 
 CONTENTS = '.data'
-"""In a work dir: folder with the hash of each file that its stages read from outside."""
+"""Folder of a work dir with the hashes of the files that its stages read from outside."""
 
 RECORD_FILE = 'record.json'
-"""Of every stage: what it ran with, what it measured, and whether it is done."""
+"""File of every stage with its settings, its metrics, and whether the stage is done."""
 CONFIG_FILE = 'config.json'
-"""Of every stage: the config and the data that its result follows from."""
+"""File of every stage with the config and the data that its result depends on."""
 FAILURES_FILE = 'failures.json'
-"""The images that a stage went on without, and why."""
+"""File of a stage with the images on which it failed, and the reasons."""
 
 MODEL_FILE = 'model.json'
-"""Of a training: the config of the trained model."""
+"""File of a training with the config of the trained model."""
 FORMER_MODEL_FILE = 'model.py'
-"""The same as versions before ``model.json`` wrote it; read as text and never run."""
+"""File that earlier versions wrote in place of ``model.json``; it is never run."""
 WEIGHTS_FILE = 'weights.safetensors'
-"""Of a training: the weights of the trained model."""
+"""File of a training with the weights of the trained model."""
 RESUME_FILE = 'resume.pth'
-"""Of a training: the checkpoint from which an interrupted training goes on."""
+"""File of a training with the checkpoint from which an interrupted training resumes."""
 METRICS_FILE = 'metrics.json'
-"""Metrics with their supervision card, of a training or a test outside a pipeline."""
+"""File of a training or a test outside of a pipeline with its metrics and their card."""
 
 SCORES_FILE = 'scores.json'
-"""Of an evaluation: all that it measured."""
+"""File of an evaluation with all its measures."""
 IMAGES_FILE = 'per_image.json'
-"""Of an evaluation of label maps: the mIoU of each image."""
+"""File of an evaluation of label maps with the mIoU of each image."""
 CLASSES_FILE = 'classes.csv'
-"""Of an evaluation: the measures of each class."""
+"""File of an evaluation with the measures of each class."""
 TABLE_FILE = 'table.csv'
-"""Of an evaluation that compares methods: a row for each."""
+"""File of an evaluation of several methods with a row for each method."""
 TEXT_TABLE_FILE = 'table.md'
-"""The same as Markdown."""
+"""File of an evaluation of several methods with a row for each method, as Markdown."""
 FIGURE_FILE = 'figure.png'
-"""Of a sweep: its measures as curves."""
+"""File of a sweep with curves of its measures."""
 THRESHOLD_FILE = 'threshold.json'
-"""Of a refinement: the label-free threshold of its background."""
+"""File of a refinement with the label-free threshold of the background."""
 REPORT_FILE = 'report.html'
-"""The page of a report."""
+"""File of a report."""
 
 SEEDS, LABELS = 'seeds', 'labels'
 """Folders with the seed and the label map of each image."""
 CONFIDENT_SCORES = 'scores'
-"""Folder beside ``labels`` with the scores that AffinityNet learns from."""
+"""Folder beside ``labels`` with the scores on which AffinityNet is trained."""
 PARTS = 'parts'
 """Folder with the intermediate results of a stage that can be interrupted."""
 

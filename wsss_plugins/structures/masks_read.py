@@ -18,13 +18,13 @@ _readers: ContextVar[tuple[MasksRead, ...]] = ContextVar('masks_read', default=(
 
 @contextmanager
 def watch_masks() -> Iterator[MasksRead]:
-    """Lists the masks of data sets that are made, or asked for a mask, in the block.
+    """Records the masks that data sets load in the block.
 
-    A data set keeps the lists that were open when it was made (:func:`open_lists`), so
-    that masks that its threads load are listed too.
+    A data set that is built in the block stores the current records (:func:`open_lists`),
+    so that masks are also recorded if its threads load them.
 
     Yields:
-        A dictionary that is filled while masks are read.
+        A dictionary to which every loaded mask is added.
     """
     read: MasksRead = {}
     token = _readers.set((*_readers.get(), read))
@@ -35,14 +35,14 @@ def watch_masks() -> Iterator[MasksRead]:
 
 
 def open_lists() -> tuple[MasksRead, ...]:
-    """The lists of the :func:`watch_masks` blocks around the caller."""
+    """The records of the :func:`watch_masks` blocks that are active."""
     return _readers.get()
 
 
 def note_mask(
     lists: tuple[MasksRead, ...], folder: Path | str | None, name: str, mask: np.ndarray
 ) -> None:
-    """Enters the mask ``(H, W)`` of image ``name`` into ``lists`` and the open ones."""
+    """Adds the mask ``(H, W)`` of image ``name`` to ``lists`` and to the active records."""
     lists += open_lists()
     if lists:
         checksum = mask_checksum(mask)
@@ -51,6 +51,6 @@ def note_mask(
 
 
 def mask_checksum(mask: np.ndarray) -> str:
-    """Hash of the size and the pixels of a mask ``(H, W)`` uint8, however it is packed."""
+    """Hash of the size and the pixels of a mask ``(H, W)`` uint8."""
     pixels = np.ascontiguousarray(mask)
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
