@@ -16,6 +16,7 @@ from wsss_plugins.metrics import (
     SegmentationScores,
     boundary_counts,
     confusion_matrix,
+    usual_thresholds,
 )
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
@@ -60,7 +61,7 @@ def run(stage, tmp_path: Path, source: str) -> tuple[dict, dict, list[dict]]:
 def test_seeds(tmp_path: Path, dataset: dict, seeds: dict[str, Seed]) -> None:
     stage = EvaluateSeedStage('score', 'cam', dataset, foreground_share=0.4)
     metrics, scores, rows = run(stage, tmp_path, 'cam')
-    sweep = SeedIoU(20)
+    sweep = SeedIoU(20, usual_thresholds('acr'))
     for name, seed in seeds.items():
         sweep.update(seed.scores, seed.classes, MASKS[name])
     result = sweep.compute()

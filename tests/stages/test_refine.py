@@ -22,7 +22,7 @@ from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError, UserError
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, Refiner, RefinerChain
 from wsss_plugins.refiners.threshold import label_free_threshold, score_histogram
-from wsss_plugins.stages import FolderStage
+from wsss_plugins.stages import FolderStage, RefineStage
 from wsss_plugins.stages.refine_jobs import RefineTask, refine_here
 from wsss_plugins.structures import Seed, load_label_map, voc_palette
 from wsss_plugins.structures.layout import seed_path
@@ -36,7 +36,7 @@ def world(tmp_path) -> Path:
 
 def test_writes_labels_in_the_colours_of_voc_and_soft_seeds(world) -> None:
     metrics = run(world, soft=True, threshold=0.6)
-    assert metrics == dict(images=5, failed=0, threshold=0.6)
+    assert dict(images=5, failed=0, threshold=0.6).items() <= metrics.items()
     chain = RefinerChain([ConstantBackground(0.6), DenseCRF(iterations=2)])
     for name, size in zip(IDS, SIZES, strict=True):
         expected = chain(*pair(world, name))
@@ -73,6 +73,7 @@ def test_uses_one_thread_and_gives_them_back(world, monkeypatch) -> None:
         return replace(seed, background=seed.scores.new_zeros(seed.size))
 
     monkeypatch.setattr(ConstantBackground, 'refine', refine)
+    monkeypatch.setattr(RefineStage, 'measures_background', False)
     torch.set_num_threads(2)
     try:
         run(world, refiners=CHAIN[:1])
@@ -158,10 +159,12 @@ def test_threshold_stays_when_a_broken_seed_is_mended(world) -> None:
     shutil.move(path, aside)
     first = run(world, threshold='max_entropy')
     found = label_free_threshold(sum_of_histograms(world, IDS[:4]), 'max_entropy')
-    assert first == dict(images=5, failed=1, threshold=round(found, 4))
+    expected = dict(images=5, failed=1, threshold=round(found, 4))
+    assert expected.items() <= first.items()
     before = files(world / 'pseudo/labels')
     shutil.move(aside, path)
-    assert run(world, threshold='max_entropy') == first | dict(failed=0)
+    again = run(world, threshold='max_entropy')
+    assert (expected | dict(failed=0)).items() <= again.items()
     after = files(world / 'pseudo/labels')
     assert after.pop('image_4.png') and after == before
     again = run(world, 'new', threshold='max_entropy')

@@ -84,7 +84,7 @@ def test_goes_on_without_what_is_broken(world, case, batch_size, capsys) -> None
     place, damage, reason = BROKEN[case]
     damage(world / place)
     metrics = run(world, batch_size=batch_size, soft=True)
-    assert metrics == dict(images=5, failed=1)
+    assert dict(images=5, failed=1).items() <= metrics.items()
     listed = load_json(world / 'pseudo/failures.json')
     assert list(listed) == ['image_2'] and listed['image_2'].startswith(reason)
     said = [x for x in capsys.readouterr().err.splitlines() if 'left out' in x]

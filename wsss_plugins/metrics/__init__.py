@@ -51,7 +51,7 @@ from wsss_plugins.metrics.perturbation import (
     perturbed_logits,
 )
 from wsss_plugins.metrics.scores import MEANS, PER_CLASS, SegmentationScores
-from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult
+from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult, usual_thresholds
 
 __all__ = [
     'CONVENTIONS',
@@ -102,4 +102,5 @@ __all__ = [
     'resize_map',
     'save_confusion',
     'segmentation_ap',
+    'usual_thresholds',
 ]

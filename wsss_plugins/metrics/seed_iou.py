@@ -16,6 +16,28 @@ from wsss_plugins.metrics.conventions import DEFAULT_CONVENTION, convention_of
 from wsss_plugins.metrics.scores import SegmentationScores
 from wsss_plugins.structures import IGNORE
 
+PUBLISHED_THRESHOLDS = tuple(number / 100 for number in range(100))
+"""0.00, 0.01 .. 0.99, which published evaluations try."""
+
+FINE_THRESHOLDS = (0.0005, 0.001, 0.002, 0.005)
+"""Tried too, since maps that end at exact zeros are cut best between 0 and 0.01, and a
+threshold of 0 cannot be scaled."""
+
+
+def usual_thresholds(convention: str) -> tuple[float, ...]:
+    """The thresholds of a sweep whose config gives none.
+
+    Args:
+        convention: Name of the evaluation. One that stops early tries the published
+            thresholds alone, since where it stops depends on the steps.
+
+    Raises:
+        ConfigError: No convention has this name.
+    """
+    if convention_of(convention).stops_early:
+        return PUBLISHED_THRESHOLDS
+    return tuple(sorted(PUBLISHED_THRESHOLDS + FINE_THRESHOLDS))
+
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
@@ -60,11 +82,19 @@ class SweepResult:
 
     @property
     def area_under_curve(self) -> float:
-        """Mean height of the curve of mIoU over the thresholds (trapezoids), percent."""
-        steps = np.diff(self.thresholds)
+        """Mean height of the curve of mIoU over the thresholds (trapezoids), percent.
+
+        :data:`FINE_THRESHOLDS` do not count beside the published thresholds, so that the
+        area is that of a published evaluation.
+        """
+        usual = len(PUBLISHED_THRESHOLDS) + len(FINE_THRESHOLDS)
+        kept = np.ones(len(self.thresholds), bool)
+        if len(kept) == usual:
+            kept = ~np.isin(self.thresholds, FINE_THRESHOLDS)
+        miou, steps = self.miou[kept], np.diff(self.thresholds[kept])
         if not steps.size:
             return self.best_miou
-        heights = (self.miou[1:] + self.miou[:-1]) / 2
+        heights = (miou[1:] + miou[:-1]) / 2
         return float(heights @ steps / steps.sum())
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.report.rows import headline, measure_of
+from wsss_plugins.stages.background_share import background_doubts
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.layout import IMAGES_FILE, LABELS, SCORES_FILE, SEEDS
@@ -238,6 +239,11 @@ class Results:
         threshold = record.metrics.get('threshold')
         if threshold is not None:
             words.append(f'at {threshold:g}')
+        if 'background_share' in record.metrics:
+            share = record.metrics['background_share']
+            words.append(f'background on {share:.1%} of the pixels')
+            count = record.metrics['images'] - record.metrics.get('failed', 0)
+            words += background_doubts(record.metrics, count)
         return words
 
 

@@ -35,6 +35,9 @@ COUNTS = (
     'left_out',
     'files',
     'threshold',
+    'background_share',
+    'seed_background_share',
+    'one_class',
 )
 """Metrics that are not results."""
 

@@ -56,6 +56,7 @@ class ConfidentLabelStage(RefineStage):
     """
 
     tasks_at_once = 2
+    measures_background = False  # pixels that are not sure are neither
 
     def __init__(
         self,

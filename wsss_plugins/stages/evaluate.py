@@ -24,6 +24,7 @@ from wsss_plugins.metrics import (
     confusion_matrix,
     mean_iou,
     save_confusion,
+    usual_thresholds,
 )
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
@@ -105,7 +106,8 @@ class EvaluateSeedStage(_IoUStage):
         name: Name of the stage.
         seeds: Name of the stage that made the seeds.
         dataset: Config of the images with ``label_maps``.
-        thresholds: Thresholds in ascending order; by default 0.00, 0.01 ... 0.99.
+        thresholds: Thresholds in ascending order; by default 0.00, 0.01 ... 0.99 and
+            some between 0.00 and 0.01, see :func:`usual_thresholds`.
         convention: How the mIoU is computed and the best threshold is found, a name in
             :data:`CONVENTIONS`. With 'acr' the IoU of absent classes counts as 0. By
             default 'acr', and 'present' for a folder of one's own photos.
@@ -133,7 +135,9 @@ class EvaluateSeedStage(_IoUStage):
         source = inputs[self.source]
         dataset = self._images(source)
         classes = list(dataset.metainfo['classes'])
-        sweep = SeedIoU(len(classes) - 1, self.thresholds)
+        sweep = SeedIoU(
+            len(classes) - 1, self.thresholds or usual_thresholds(self.convention)
+        )
         pooled = np.zeros(NUM_BINS, np.int64)
         for index, name in self._share(dataset):
             path = seed_path(source, name)

@@ -20,6 +20,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import BackgroundPolicy, RefinerChain
 from wsss_plugins.refiners.threshold import CRITERIA, FOREGROUND_SHARE
 from wsss_plugins.registry import DATASETS, REFINERS, STAGES, build_as, find_type
+from wsss_plugins.stages.background_share import background_metrics
 from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.refine_jobs import (
     Batch,
@@ -42,7 +43,9 @@ class RefineStage(Stage):
     Images whose photo or seed is missing or damaged, whose sizes differ, or whose seed
     has an unknown class are left out; the metric ``failed`` is their number. Existing
     files are not written again. The files are equal to the last byte for any number of
-    workers, also after interruptions. A :class:`FolderStage` provides seeds that another
+    workers, also after interruptions. The metric ``background_share`` is the share of
+    background in the label maps; a warning says where it is much lower than that of the
+    seeds (:func:`background_metrics`). A :class:`FolderStage` provides seeds that another
     program made.
 
     Args:
@@ -76,6 +79,8 @@ class RefineStage(Stage):
     arguments_of_speed = frozenset({'workers'})
     tasks_at_once: ClassVar[int] = 1
     """Number of tasks that run at the same time and share the processes."""
+    measures_background: ClassVar[bool] = True
+    """Whether every pixel of its label maps is background or a class."""
 
     def __init__(
         self,
@@ -136,9 +141,12 @@ class RefineStage(Stage):
         task = replace(task, refiners=self.refiners_with(number))
         failed = self._refine(task, dataset, ids)
         threshold = _policy_of(task.refiners).get('threshold')
-        return dict(images=len(ids), failed=failed) | (
-            {} if threshold is None else dict(threshold=threshold)
-        )
+        metrics: dict[str, Any] = dict(images=len(ids), failed=failed)
+        if threshold is not None:
+            metrics['threshold'] = threshold
+        if self.measures_background:
+            metrics |= background_metrics(task, ids)
+        return metrics
 
     def refiners_with(self, threshold: float | None) -> list[dict[str, Any]]:
         """Copies the configs of the refiners and sets the background's threshold.
@@ -187,7 +195,7 @@ class RefineStage(Stage):
             found = threshold_of_seeds(task, ids, name, share, normalise)
         else:
             found = best_threshold(inputs[name])
-        return round(self.threshold_factor * found, 4)
+        return rounded(self.threshold_factor * found)
 
     def _refine(self, task: RefineTask, dataset: WSSSDataset, ids: list[str]) -> int:
         """Refines the images of this worker; returns how many failed on all workers."""
@@ -221,6 +229,13 @@ class RefineStage(Stage):
         if workers == 1 or len(batches) < 2 * workers:
             return refine_here(task, batches, torch.device('cpu'))
         return refine_in_pool(task, batches, -(-workers // self.tasks_at_once))
+
+
+def rounded(threshold: float) -> float:
+    """The threshold in four decimals; one below 0.001 in four digits, so that it stays > 0."""
+    if abs(threshold) < 0.001:
+        return float(f'{threshold:.4g}')
+    return round(threshold, 4)
 
 
 def _policy_of(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:

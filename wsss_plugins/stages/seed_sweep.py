@@ -12,7 +12,7 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.metrics import SeedIoU
+from wsss_plugins.metrics import SeedIoU, usual_thresholds
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.classes import refuse_other_class_names
@@ -150,7 +150,10 @@ class SeedSweepStage(Stage):
         bar: ProgressBar,
     ) -> dict[str, Any]:
         """Measures the seeds of one value at every threshold."""
-        sweep = SeedIoU(len(dataset.foreground_classes), self.thresholds)
+        sweep = SeedIoU(
+            len(dataset.foreground_classes),
+            self.thresholds or usual_thresholds(self.convention),
+        )
         for batch in batches_of_one_size(dataset, maker.batch_size):
             photos = [dataset.load_image(i) for i in batch]
             labels = [dataset.labels(i) for i in batch]
