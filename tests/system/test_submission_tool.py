@@ -14,6 +14,7 @@ import tiny
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from safetensors.torch import save_file
+from trees import save_image
 
 from wsss_plugins.config import load_config
 from wsss_plugins.datasets import VOC12
@@ -118,6 +119,33 @@ def test_measures_at_many_scales(tool, checkpoint, tmp_path) -> None:
         if either:
             assert float(row['iou']) == pytest.approx(100 * hit / either)
     assert len(list(tmp_path.glob('predictions/*/labels/*.png'))) == 12
+
+
+def test_a_replaced_photo_is_predicted_anew(tool, checkpoint, world, tmp_path) -> None:
+    command = [checkpoint, '--multi-scale', '--work-dir', tmp_path]
+    tool(*command)
+
+    def times() -> set[int]:
+        labels = tmp_path.glob('predictions/*/labels/*.png')
+        return {path.stat().st_mtime_ns for path in labels}
+
+    first = times()
+    tool(*command)
+    assert times() == first and len(first) == 12, 'not predicted again'
+    name = (world / 'VOC2012/ImageSets/Segmentation/val.txt').read_text().split()[3]
+    photo = world / f'VOC2012/JPEGImages/{name}.jpg'
+    kept = photo.read_bytes()
+    save_image(photo, 9, (32, 40))
+    tool(*command)
+    assert times().isdisjoint(first)
+    (noted,) = tmp_path.glob('predictions/*/photos.json')
+    noted.unlink()  # as an earlier version left it
+    second = times()
+    tool(*command)
+    assert times() == second and noted.is_file()
+    photo.write_bytes(kept)
+    tool(*command)
+    assert times().isdisjoint(second)
 
 
 def test_one_scale_agrees_with_the_usual_measure(tool, checkpoint, tmp_path) -> None:

@@ -182,8 +182,8 @@ def test_every_stage_writes_below_its_own_folder_only(data_root, tmp_path) -> No
         records = tool.run(work_dir, start=name, stop=name)
         after = files()
         touched = {p for p in before | after if before.get(p) != after.get(p)}
-        touched -= {work_dir / 'experiment.json'}
+        touched -= {work_dir / 'experiment.json', *(work_dir / '.data').iterdir()}
         assert touched and all(p.is_relative_to(work_dir / name) for p in touched)
         for said in (records[name].metrics, records[name].provenance):
             assert json.loads(json.dumps(said)) == said
-    assert {p.name for p in work_dir.iterdir()} == {'experiment.json', *NAMES}
+    assert {p.name for p in work_dir.iterdir()} == {'experiment.json', '.data', *NAMES}

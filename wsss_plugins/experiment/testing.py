@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ from mmseg.models.segmentors import BaseSegmentor
 
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.config import plain, set_everywhere
-from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.code_digests import CodeDigests
-from wsss_plugins.engine.fingerprint import fingerprint
+from wsss_plugins.engine.contents import Content
+from wsss_plugins.engine.fingerprint import DataDigests, fingerprint
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.workers import barrier, device, rank, world_size
 from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.progress import say
 from wsss_plugins.provenance import (
     ImageRegister,
     Ran,
@@ -34,12 +37,13 @@ from wsss_plugins.provenance.class_names import (
     refuse_other_names,
 )
 from wsss_plugins.provenance.run import session_of
-from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
+from wsss_plugins.registry import MODELS, SCOPE, build_as
 from wsss_plugins.stages.evaluate import EvaluateLabelStage
 from wsss_plugins.stages.predict import PredictStage
+from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Tags
-from wsss_plugins.structures.layout import METRICS_FILE
+from wsss_plugins.structures.layout import METRICS_FILE, PHOTOS_FILE
 from wsss_plugins.structures.measured import Measured
 
 NOT_FOR_PREDICTION = ('label_maps', 'indices', 'leave_out')
@@ -136,13 +140,15 @@ def predict_images(
             'put a PredictStage into a pipeline',
             token='prediction',
         )
-    data = build_as(DATASETS, bare, WSSSDataset).digest()
+    digests = DataDigests()
+    (data,) = digests(dict(dataset=bare), stage.needs_every_image)
     content = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     settled_by: list[Any] = [plain(cfg.model), plain(stage_config), data, content]
     code = CodeDigests()(dict(stage_config, model=cfg.model), PredictStage)
     settled_by += [code] if code else []
     out = work_dir / 'predictions' / fingerprint(settled_by, 0, {})
     model = load_segmentor(cfg.model, checkpoint)
+    _remove_those_of_other_photos(out, digests.contents(dict(dataset=bare), stage))
     metrics, card = run_with_card(
         stage,
         out,
@@ -155,6 +161,31 @@ def predict_images(
         save_metrics(out / METRICS_FILE, metrics, card)
     barrier()
     return out
+
+
+def _remove_those_of_other_photos(out: Path, contents: Mapping[str, Content]) -> None:
+    """Removes predictions of photos that have changed since; every worker calls it.
+
+    Predictions of a version that did not note what the photos held are kept, with a word.
+    """
+    if rank() == 0:
+        now = {name: content.digest for name, content in contents.items()}
+        path = out / PHOTOS_FILE
+        before = load_json(path) if path.is_file() else None
+        if before is None and out.is_dir():
+            say(
+                f'{out}: an earlier version made these predictions and did not note what '
+                'the photos held: they are taken as made from the photos of today'
+            )
+        elif before not in (None, now):
+            for name, content in contents.items():
+                if before.get(name) != now[name]:
+                    say(f'predicted anew: {content.changes(out, before.get(name))}')
+            shutil.rmtree(out)
+        save_json(path, now)
+        for content in contents.values():
+            content.save(out)
+    barrier()
 
 
 def score_predictions(

@@ -40,6 +40,9 @@ RESUME_FILE = 'resume.pth'
 METRICS_FILE = 'metrics.json'
 """File of a training or a test outside of a pipeline with its metrics and their card."""
 
+PHOTOS_FILE = 'photos.json'
+"""Beside predictions outside a pipeline: hash of the photos that they are of."""
+
 SCORES_FILE = 'scores.json'
 """File of an evaluation with all its measures."""
 IMAGES_FILE = 'per_image.json'
