@@ -12,7 +12,12 @@ import pytest
 import tiny
 import torch
 
-from wsss_plugins.structures import load_json, load_label_map, save_label_map
+from wsss_plugins.structures import (
+    load_json,
+    load_label_map,
+    save_json,
+    save_label_map,
+)
 
 BROKEN = b'\xff\xd8\xff no jpeg at all'
 
@@ -88,7 +93,7 @@ def test_every_stage_goes_on_without_a_broken_photo(
 ) -> None:
     """From its seed to the training on pseudo labels and the report."""
     path = broken(data_root / 'JPEGImages/train_000020.jpg', BROKEN)
-    before = tiny.finish_times(work_dir)
+    before = {n: r.finished for n, r in tiny.records(work_dir).items()}
     again = ['cam', 'cam_score', 'pseudo', 'pseudo_score', 'segmentor', 'report']
     for name in again:
         shutil.rmtree(work_dir / name)
@@ -112,8 +117,9 @@ def test_every_stage_goes_on_without_a_broken_photo(
     assert load_json(work_dir / 'pseudo/failures.json') == dict(
         train_000020='cam/seeds/train_000020.npz does not exist'
     )
-    after = tiny.finish_times(work_dir)
-    assert {n for n in before if after.get(n) != before[n]} == set(again)
+    after = {n: r.finished for n, r in records.items()}
+    ran = {n for n in before if after.get(n) != before[n]}
+    assert ran == {*again, 'prediction', 'prediction_score'}
     options = [*tiny.arguments(data_root, work_dir), '--strict']
     message = tiny.run_python(tool, *options, code=2).stderr.splitlines()[-1]
     assert message.startswith("error: stage 'cam': 1 of its images failed, listed in ")
