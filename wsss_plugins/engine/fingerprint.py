@@ -125,7 +125,9 @@ class DataDigests:
             files = self._made.get(key)
             if files is None:
                 continue
-            wanted = dict(photos=files.photos) if stage.reads_photos else {}
+            wanted: dict[str, Sequence[Path]] = {}
+            if stage.reads_photos:
+                wanted['photos'] = files.photos
             if stage.reads_masks and node.get('label_maps') is not None:
                 wanted['masks'] = files.masks(str(node['label_maps']))
             for kind, paths in wanted.items():
