@@ -220,6 +220,9 @@ class WSSSDataset(BaseDataset, ABC):
             for name, path, label in zip(ids, images, labels, strict=True)
             if name not in self.leave_out
         ]
+        if self.test_mode:
+            for sample in samples:
+                sample['test_mode'] = True  # crops and padding are then in the middle
         if self.label_map_folder is not None:
             self._add_label_maps(samples, self.label_map_folder)
         return samples

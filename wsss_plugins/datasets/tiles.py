@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps
 
 from wsss_plugins.datasets.photos import as_rgb, opened_image, read_image_size
-from wsss_plugins.datasets.transforms import random_span
+from wsss_plugins.datasets.transforms import place_span
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import TRANSFORMS
 from wsss_plugins.structures import IGNORE, load_label_map
@@ -62,7 +62,9 @@ class LoadCrop(BaseTransform):
         """Adds ``img``, ``img_shape``, ``ori_shape`` and, if asked for, ``gt_seg_map``."""
         own = read_image_size(results['img_path'])
         scaled = self._scaled(own)
-        spans = [random_span(*pair) for pair in zip(scaled, self.size, strict=True)]
+        fixed = results.get('test_mode', False)
+        pairs = zip(scaled, self.size, strict=True)
+        spans = [place_span(old, new, fixed) for old, new in pairs]
         source = (spans[0][0], spans[1][0])
         target = (spans[0][1], spans[1][1])
         image = np.empty((*self.size, 3), np.uint8)

@@ -96,7 +96,10 @@ class ResizeLongSide(BaseTransform):
 class RandomCropPad(BaseTransform):
     """Crops a random window; where the image is smaller, pads at a random offset.
 
-    Each side is treated on its own. Source: Ahn and Kwak 2018, AffinityNet (PSA).
+    Images of a data set in ``test_mode`` are cropped and padded in the middle, so that a
+    measurement does not depend on the random seed. Each side is treated on its own.
+
+    Source: Ahn and Kwak 2018, AffinityNet (PSA).
 
     Args:
         size: ``(H, W)`` of the result, or one number for both.
@@ -117,9 +120,9 @@ class RandomCropPad(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crops and pads ``img`` and every map of ``seg_fields`` alike."""
-        image = results['img']
+        image, fixed = results['img'], results.get('test_mode', False)
         spans = [
-            random_span(old, new)
+            place_span(old, new, fixed)
             for old, new in zip(image.shape[:2], self.size, strict=True)
         ]
         source = tuple(span[0] for span in spans)
@@ -139,9 +142,16 @@ class RandomCropPad(BaseTransform):
         return results
 
 
-def random_span(old: int, new: int) -> tuple[slice, slice]:
-    """Where to read from ``old`` pixels and where to write in ``new``, at random."""
-    offset = int(np.random.randint(abs(old - new) + 1))
+def place_span(old: int, new: int, fixed: bool = False) -> tuple[slice, slice]:
+    """Where to read from ``old`` pixels and where to write in ``new``.
+
+    Args:
+        old: Length of the side that is read.
+        new: Length of the side that is written.
+        fixed: Whether to take the middle; otherwise the place is random.
+    """
+    room = abs(old - new)
+    offset = room // 2 if fixed else int(np.random.randint(room + 1))
     length = min(old, new)
     inner, whole = slice(offset, offset + length), slice(0, length)
     return (inner, whole) if old >= new else (whole, inner)
