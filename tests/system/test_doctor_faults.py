@@ -49,18 +49,37 @@ def test_photos_missing_broken_and_misnamed(voc) -> None:
     cut(photos / f'{TRAIN[1]}.jpg', 0.7)
     (photos / f'{VAL[0]}.jpg').rename(photos / f'{VAL[0]}.JPG')
     found = diagnose(voc)
-    assert set(found) == {'photo-missing', 'photo-broken', 'photo-case'}
+    assert set(found) == {'photo-missing', 'photo-broken'}, '.JPG is read'
     assert found['photo-missing'].message == (
         f'1 of 5 photos of the lists is missing: {TRAIN[0]}.jpg'
     )
     assert found['photo-broken'].message.startswith(
         '1 of 4 photos of JPEGImages cannot'
     )
+
+
+def test_ids_with_blanks(voc) -> None:
+    for folder, suffix in (('JPEGImages', 'jpg'), ('Annotations', 'xml')):
+        for path in (voc / folder).glob(f'{VAL[0]}.*'):
+            path.rename(path.with_name(f'day 1.{suffix}'))
+    for path in voc.glob(f'SegmentationClass*/{VAL[0]}.png'):
+        path.rename(path.with_name('day 1.png'))
+    (voc / 'cls_labels.npz').unlink()
+    for path in (voc / LISTS).glob('*.txt'):
+        path.write_text(path.read_text().replace(VAL[0], 'day 1'))
+    assert diagnose(voc) == {}
+
+
+def test_photos_of_coco_in_capitals(coco) -> None:
+    name = 'COCO_train2014_000000000009'
+    folder = coco / 'train2014'
+    (folder / f'{name}.jpg').rename(folder / f'{name}.JPG')
+    found = diagnose(coco)
     assert found['photo-case'].message == (
-        f'1 photo of JPEGImages ends in .JPG, but the lists ask for .jpg: {VAL[0]}.JPG'
+        f'1 photo of train2014 ends in .JPG, but the lists ask for .jpg: {name}.JPG'
     )
-    run_mend(found['photo-case'], voc)
-    assert set(diagnose(voc)) == {'photo-missing', 'photo-broken'}
+    run_mend(found['photo-case'], coco)
+    assert 'photo-case' not in diagnose(coco)
 
 
 def test_links_to_files_that_are_gone(tmp_path) -> None:

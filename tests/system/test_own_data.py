@@ -167,6 +167,23 @@ def test_masks_measure_and_change_nothing(finished, photos, tmp_path) -> None:
 
 
 @pytest.mark.slow
+def test_a_validation_without_tags_is_not_measured(photos, tmp_path) -> None:
+    root = Path(shutil.copytree(photos, tmp_path / 'photos'))
+    table = root / 'Bestand 2024.csv'
+    lines = table.read_text('cp1252').splitlines()
+    for i, line in enumerate(lines):
+        if line.endswith(';val'):
+            lines[i] = ';'.join([*line.split(';')[:2], '', '', 'val'])
+    table.write_text('\n'.join(lines), 'cp1252')
+    command = arguments('pipeline', root, tmp_path / 'work', '--stop', 'classifier')
+    done = tiny.run_python(tiny.TOOLS / 'run_pipeline.py', *command)
+    assert f'{root} val: 4 photos, 4 without tags' in done.stdout
+    said = 'none of the 4 photos shows a class, so that the mean average precision'
+    assert said in done.stdout.split('mAP is not measured')[0], 'before training'
+    assert 'multilabel/mAP' not in metrics(tmp_path / 'work', 'classifier')
+
+
+@pytest.mark.slow
 def test_a_broken_photo_is_named(photos, tmp_path) -> None:
     root = Path(shutil.copytree(photos, tmp_path / 'photos'))
     path = root / 'images/Gänse/DSC 03.JPG'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wsss_plugins.datasets.preparation.tree import CHECKSUMS, RECORD
@@ -69,8 +69,15 @@ def _examine_checksums(ward: Ward) -> None:
     ward.facts.append(f'{len(chosen):,} of {len(lines):,} checksums compared')
 
 
-def read_list(ward: Ward, path: Path) -> list[str]:
+def read_list(
+    ward: Ward, path: Path, is_image: Callable[[str], bool] = lambda line: False
+) -> list[str]:
     """Reads a list of ids and reports irregularities.
+
+    Args:
+        ward: Of the data set.
+        path: The list.
+        is_image: Whether there is an image of the id that is a whole line with blanks.
 
     Returns:
         The ids without doubles.
@@ -78,7 +85,7 @@ def read_list(ward: Ward, path: Path) -> list[str]:
     try:
         data = path.read_bytes()
         words = [
-            line.split()[0]
+            line.strip() if is_image(line.strip()) else line.split()[0]
             for line in data.decode('utf-8-sig').split('\n')
             if line.strip()
         ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.datasets.files import read_lines
+from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.datasets.preparation.labels import object_names
 from wsss_plugins.datasets.preparation.sbd import SBD_COUNTS
 from wsss_plugins.datasets.preparation.tree import RECORD
@@ -41,9 +42,12 @@ def examine_voc(ward: Ward) -> str:
     official = classes == VOC_CLASSES and title == 'Pascal VOC 2012'
     folders = [root / name for name in (PHOTOS, 'Annotations', OWN, AUG)]
     examine_folder(ward, [*folders, root / 'ImageSets/Segmentation'])
-    lists = _examine_lists(ward, official)
+    photos = PhotoFiles(folders[0])
+    lists = _examine_lists(ward, official, photos)
     ids = list(dict.fromkeys(name for names in lists.values() for name in names))
-    paths = find_photos(ward, folders[0], [f'{n}.jpg' for n in ids], 'the lists')
+    asked = [f'{name}.jpg' for name in ids]  # another suffix is read too
+    files = [(photos.candidates(name) or [name])[0] for name in asked]
+    paths = find_photos(ward, folders[0], files, 'the lists')
     sizes = examine_photos(ward, paths)
     labelled = [n for split, names in lists.items() if split != 'test' for n in names]
     if title != SBD:  # whose labels are those of its masks
@@ -85,11 +89,18 @@ def prepare_command(root: Path) -> str:
     )
 
 
-def _examine_lists(ward: Ward, official: bool) -> dict[str, list[str]]:
+def _examine_lists(
+    ward: Ward, official: bool, photos: PhotoFiles
+) -> dict[str, list[str]]:
     """Reads all lists of segmentation."""
     folder = ward.root / 'ImageSets/Segmentation'
     paths = sorted(p for p in folder.glob('*.txt') if not p.name.startswith('.'))
-    lists = {path.stem: read_list(ward, path) for path in paths}
+
+    def is_image(line: str) -> bool:
+        """Whether a line with blanks is one id, as the data set decides."""
+        return ' ' in line and bool(photos.candidates(line))
+
+    lists = {path.stem: read_list(ward, path, is_image) for path in paths}
     mend = prepare_command(ward.root)
     for split in ('train', 'val'):
         if split not in lists:
