@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool, shown
 from wsss_plugins.errors import UserError
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
@@ -142,17 +141,6 @@ def check(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.experiment.voc_server import check_packed
 
     say(check_packed(cfg, Path(args.check), args.split))
-
-
-def shown(metrics: Mapping[str, float]) -> str:
-    """The metrics in a line; counts have no decimals."""
-    counts = ('classes', 'images', 'absent_classes', 'absent_as_0', 'left_out')
-    return '  '.join(
-        f'{key} {value:.0f}'
-        if key.rsplit('/', 1)[-1] in counts
-        else f'{key} {value:.2f}'
-        for key, value in metrics.items()
-    )
 
 
 def place(args: argparse.Namespace) -> Path:

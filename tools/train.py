@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
+from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool, shown
 from wsss_plugins.errors import ConfigError
 
 
@@ -56,7 +56,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     with only_run(work_dir):
         metrics, card = training.run(work_dir, args.redo)
     if metrics and card is not None:
-        print('  '.join(f'{key} {value:.2f}' for key, value in metrics.items()))
+        print(shown(metrics))
         print(short_form(card))
 
 

@@ -17,7 +17,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,3 +232,14 @@ def with_place(
     if place is None and config in str(error):
         return error
     return ConfigError(f'{place or config}: {error}')
+
+
+def shown(metrics: Mapping[str, float]) -> str:
+    """The metrics in a line; counts have no decimals."""
+    counts = ('classes', 'images', 'absent_classes', 'absent_as_0', 'left_out')
+    return '  '.join(
+        f'{key} {value:.0f}'
+        if key.rsplit('/', 1)[-1] in counts
+        else f'{key} {value:.2f}'
+        for key, value in metrics.items()
+    )

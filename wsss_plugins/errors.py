@@ -47,6 +47,10 @@ class PlugInError(UserError):
     """A plug-in returned what the contract of its registry does not allow."""
 
 
+class NotFiniteError(PlugInError, DataError):
+    """A plug-in returned numbers that are NaN or infinite, perhaps for one image only."""
+
+
 def near_names(name: str, allowed: Iterable[str], most: int = 12) -> str:
     """Lists the allowed names, the nearest to ``name`` first.
 

@@ -312,7 +312,7 @@ def test_a_network_without_attention_is_trained_like_seam() -> None:
     [
         (
             dict(consistency=dict(type='AttentionConsistencyLoss', blocks=[3])),
-            'the backbone has no block 3: its 3 blocks are 0 to 2, or -3 to -1',
+            'the backbone has blocks 0 to 2 (or -3 to -1), not 3',
         ),
         (dict(view=[]), 'name at least one view, such as hflip'),
         (dict(view=None), 'a view must be a name'),

@@ -60,7 +60,10 @@ def test_chunks_do_not_matter(name: str) -> None:
 def test_results_are_percentages_that_depend_on_the_samples(name: str) -> None:
     samples = make_samples(name)
     found = evaluate(name, samples, 9)
-    assert all(isinstance(v, float) and 0 <= v <= 100 for v in found.values())
+    counts = {k: found[k] for k in found if k.endswith(('classes', 'images'))}
+    assert all(isinstance(v, int) and v > 0 for v in counts.values())
+    shares = [v for k, v in found.items() if k not in counts]
+    assert shares and all(isinstance(v, float) and 0 <= v <= 100 for v in shares)
     assert evaluate(name, samples[:3], 3) != found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset
 
 from wsss_plugins.engine import workers as distributed
 from wsss_plugins.engine.model_file import save_model_config
+from wsss_plugins.engine.runner import sort_metadata
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.registry import DATASETS, MODELS
 from wsss_plugins.stages import build_runner, load_trained
@@ -243,3 +246,20 @@ def test_a_trained_model_needs_no_pretrained_file(tiny_classifier, tmp_path) -> 
     loaded = load_trained(tmp_path, WSSSClassifier)
     torch.testing.assert_close(loaded.head.fc.weight, model.head.fc.weight)
     assert config['backbone']['pretrained'] == 'gone.pth'
+
+
+def test_texts_of_a_header_are_in_one_order(tmp_path) -> None:
+    """safetensors writes them in another order each time; equal files were unequal."""
+    tensors = dict(b=torch.arange(6.0).view(2, 3), a=torch.ones(2, dtype=torch.int64))
+    texts = dict(card='{"ü": 1}', classes='["cat"]', supervision='none')
+    contents = set()
+    for order in itertools.permutations(texts):
+        path = tmp_path / 'x.safetensors'
+        save_file(tensors, path, {key: texts[key] for key in order})
+        sort_metadata(path)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    loaded = load_file(path)
+    assert all(torch.equal(loaded[key], value) for key, value in tensors.items())
+    with safe_open(str(path), 'pt') as file:
+        assert file.metadata() == texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_background_that_is_kept(images, tmp_path) -> None:
 def test_background_that_is_lost_is_said(images, tmp_path, monkeypatch) -> None:
     said: list[str] = []
     keep = lambda text, **_: said.append(text)  # noqa: E731
-    monkeypatch.setattr('wsss_plugins.stages.background_share.print_log', keep)
+    monkeypatch.setattr(logging.getLogger('wsss_plugins'), 'warning', keep)
     metrics = refine(images, tmp_path, dict(type='AllForeground'))
     assert metrics['background_share'] == 0 and metrics['one_class'] == 2
     assert metrics['seed_background_share'] == pytest.approx(1 - 100 / 600, abs=1e-4)

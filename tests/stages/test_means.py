@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_a_benchmark_counts_all_its_classes(tmp_path, monkeypatch) -> None:
     save_label_map(label_path(tmp_path / 'labels', 'a'), half_mask(1) % 255)
     said: list[str] = []
     keep = lambda text, **_: said.append(text)  # noqa: E731
-    monkeypatch.setattr('wsss_plugins.stages.means.print_log', keep)
+    monkeypatch.setattr(logging.getLogger('wsss_plugins'), 'warning', keep)
     stage = EvaluateLabelStage('score', 'labels', images)
     assert stage.convention == 'acr'
     metrics = stage.run(tmp_path / 'score', dict(labels=tmp_path / 'labels'))

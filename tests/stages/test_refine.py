@@ -247,7 +247,8 @@ class Gained(Refiner):
         self.model = models['gain']
 
     def refine(self, image: Tensor, seed: Seed) -> Seed:
-        return replace(seed, background=self.model(seed.scores.amax(0)))
+        background = self.model(seed.scores.amax(0)).clamp(min=0)
+        return replace(seed, background=background)
 
 
 @pytest.mark.parametrize('workers', [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -262,7 +263,7 @@ def test_models_of_earlier_stages_are_loaded(world, workers) -> None:
     shares = []
     for name in IDS:
         seed = pair(world, name)[1]
-        background = seed.scores.amax(0) * 2.5 - 1
+        background = (seed.scores.amax(0) * 2.5 - 1).clamp(min=0)
         expected = replace(seed, background=background).to_label()
         label = load_label_map(world / f'pseudo/labels/{name}.png')
         assert np.array_equal(label, expected)

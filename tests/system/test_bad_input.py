@@ -275,7 +275,8 @@ def test_full_disk_while_logging(pipeline, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(np, 'savez_compressed', full)
     monkeypatch.setattr('wsss_plugins.stages.train.build_runner', full)
     assert pipeline(work_dir=tmp_path / 'new') == (
-        'no space left on the disk: free some space, then run the same command again'
+        'no space left to write the output: free some space, then run the same command '
+        'again'
     )
 
 

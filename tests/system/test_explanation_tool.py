@@ -53,7 +53,7 @@ def test_killed_or_with_two_workers_it_is_the_same(config, tmp_path) -> None:
     assert f'table: {one}/test/table.md' in done.stdout
     names = sorted(p.name for p in (one / 'test').iterdir())
     assert names == [
-        *('failures.json', 'parts', 'record.json', 'scores.json'),
+        *('config.json', 'failures.json', 'parts', 'record.json', 'scores.json'),
         *('table.csv', 'table.md'),
     ]
     assert load_json(one / 'test/record.json')['metrics']['failed'] == 1

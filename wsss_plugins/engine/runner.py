@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import random
@@ -195,6 +196,25 @@ class ResumePointHook(Hook):
             with atomic_path(Path(runner.work_dir) / WEIGHTS_FILE) as part:
                 tensors = {k: v.contiguous().clone() for k, v in state.items()}
                 save_file(tensors, part, dict(runner.weights_metadata) or None)
+                sort_metadata(part)
+
+
+def sort_metadata(path: Path) -> None:
+    """Writes the texts in the header of a ``.safetensors`` file in the order of their keys.
+
+    safetensors writes them in another order each time, so that equal trainings would
+    leave unequal files.
+    """
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], 'little')
+    header = json.loads(content[8:end])
+    texts = header.get('__metadata__', {})
+    header['__metadata__'] = dict(sorted(texts.items()))
+    if len(texts) < 2:
+        return
+    text = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+    text += b' ' * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + content[end:])
 
 
 @HOOKS.register_module()

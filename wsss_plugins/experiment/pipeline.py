@@ -339,7 +339,7 @@ class Pipeline:
         )
         record.provenance = plain(stage.provenance())
         record.seconds = round(time.monotonic() - begin, 2)
-        record.finished = datetime.now().isoformat(timespec='seconds')
+        record.finished = datetime.now().isoformat(timespec='milliseconds')
         record.card = None if card is None else card_to_json(card)
         # A strict run that is repeated tries the failed images again.
         record.done = not (self.strict and record.metrics.get('failed'))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsss_plugins.errors import DataError, PlugInError
+from wsss_plugins.errors import DataError, NotFiniteError, PlugInError
 from wsss_plugins.registry import REFINERS, build_as
 from wsss_plugins.structures import Seed
 
@@ -127,7 +127,7 @@ def check_refined(who: str, seed: Seed, refined: object) -> None:
             continue
         low, high = values.aminmax()
         if not (low.isfinite() and high.isfinite()):
-            raise PlugInError(
+            raise NotFiniteError(
                 f'{who}.refine returned {what} that are NaN or infinite: allowed are '
                 'finite numbers; look for a division by zero or the logarithm of 0'
             )

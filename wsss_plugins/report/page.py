@@ -60,7 +60,7 @@ def page(
 def _facts(records: Sequence[StageRecord]) -> str:
     """When, where and from which source the stages ran."""
     facts = {
-        'finished': max(r.finished for r in records).replace('T', ' '),
+        'finished': max(r.finished for r in records).replace('T', ' ')[:19],
         'took': duration(sum(r.seconds for r in records)),
         'seed': _several(r.seed for r in records),
         'commit': _several(r.environment.get('commit') for r in records),
@@ -245,7 +245,7 @@ def pipeline(results: Results) -> str:
                 words(record.kind),
                 escape(', '.join(record.inputs) or '–'),
                 escape(found or '–'),
-                escape(record.finished.replace('T', ' ')),
+                escape(record.finished.replace('T', ' ')[:19]),
                 number(record.seconds),
                 tag('code', escape(record.fingerprint)),
             ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 
 from wsss_plugins.engine.workers import barrier, gather, rank, share_of
 from wsss_plugins.errors import DataError
@@ -66,9 +65,7 @@ def background_metrics(task: RefineTask, ids: Sequence[str]) -> dict[str, Any]:
         found['seed_background_share'] = round(float(both[:, 2].mean()), 4)
     if rank() == 0:
         for doubt in background_doubts(found, len(table)):
-            print_log(
-                f'{task.out.name}: {doubt}', logger='current', level=logging.WARNING
-            )
+            logging.getLogger('wsss_plugins').warning(f'{task.out.name}: {doubt}')
     return found
 
 

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.logging import print_log
-
 from wsss_plugins.datasets.configs import first_dataset
 from wsss_plugins.metrics import (
     DEFAULT_CONVENTION,
@@ -62,12 +60,10 @@ def counted(scores: SegmentationScores, images: int, stage: str) -> dict[str, in
     if left_out:
         return found | dict(absent_classes=left_out)
     if scores.absent_classes:
-        print_log(
+        logging.getLogger('wsss_plugins').warning(
             f'{stage}: {scores.absent_classes} of {scores.averaged_classes} classes are in '
             f"no mask and no prediction, and the convention '{scores.convention}' counts "
-            f"them as 0: convention='{OWN_CONVENTION}' leaves them out of the means",
-            logger='current',
-            level=logging.WARNING,
+            f"them as 0: convention='{OWN_CONVENTION}' leaves them out of the means"
         )
         found['absent_as_0'] = scores.absent_classes
     return found

@@ -244,7 +244,10 @@ class TrainStage(Stage):
         metadata = None if self.begun is None else weights_metadata(self.begun)
         with naming_option(self._option_of_weights):
             metrics = train_model(cfg, out, self.seed, self.name, metadata)
-        numbers = {key: round(float(value), 4) for key, value in metrics.items()}
+        numbers = {
+            key: value if isinstance(value, int) else round(float(value), 4)
+            for key, value in metrics.items()
+        }
         return numbers | (dict(left_out=left_out) if left_out else {})
 
     def files_read(self) -> dict[str, list[Path]]:
