@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,23 +75,20 @@ def golden():
 
 @pytest.fixture(scope='session')
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Makes a folder once for all processes that share the tests (pytest-xdist).
+    """Makes a folder once for all tests of a process.
 
-    The first that asks for a name makes it, while the others wait. The folder is for
-    reading only.
+    Each process of pytest-xdist has its own, since a test may break a file of it until
+    the test ends.
     """
     base = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        base = base.parent
+    made: set[str] = set()
 
     def folder(name: str, make: Callable[[Path], object]) -> Path:
-        out, made = base / name, base / f'{name}.made'
-        with FileLock(base / f'{name}.lock'):
-            if not made.exists():
-                shutil.rmtree(out, ignore_errors=True)  # of one that failed
-                out.mkdir()
-                make(out)
-                made.touch()
+        out = base / name
+        if name not in made:
+            out.mkdir()
+            make(out)
+            made.add(name)
         return out
 
     return folder
