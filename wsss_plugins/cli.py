@@ -79,7 +79,10 @@ def _leave(message: str, code: int = 2) -> None:
     if int(os.environ.get('RANK', 0)) > 0:
         # When the first worker errs too, it ends this one before it speaks.
         time.sleep(3)
-    sys.stderr.write(f'error: {" ".join(message.split())}\n')
+    # A name of a file can hold control characters, which a terminal would obey.
+    line = ' '.join(message.split())
+    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    sys.stderr.write(f'error: {line}\n')
     sys.stderr.flush()
     if 'RANK' in os.environ:
         os._exit(code)  # other workers may wait in a collective: do not join them

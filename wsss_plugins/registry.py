@@ -172,12 +172,17 @@ def find_type(
     )
 
 
+PARTS_OF_MODELS = (MODELS, SEED_HEADS, REFINERS, TASK_UTILS)
+"""The registries of networks and what they are made of. The others have types that read
+and run configs, such as Runner and the inferencers of mmseg."""
+
+
 def registered(given: str) -> Any | None:
-    """The registered class that a name or a dotted path means; nothing is imported for it.
+    """The part of a model that a name or a dotted path means; nothing is imported for it.
 
     mmengine's own look-up imports whatever module a dotted path names. Here the last part
-    is looked up in all registries, and what stands before it must be the module of the
-    class or a package around it.
+    is looked up in :data:`PARTS_OF_MODELS`, and what stands before it must be the module
+    of the class or a package around it.
 
     Args:
         given: Such as 'CAM' or 'wsss_plugins.seeds.CAM'.
@@ -186,7 +191,7 @@ def registered(given: str) -> Any | None:
         The class, or None where none is registered.
     """
     package, _, name = given.rpartition('.')
-    for _, registry in all_registries():
+    for registry in PARTS_OF_MODELS:
         for node in _filled(registry):
             found = node.module_dict.get(name)
             home = getattr(found, '__module__', '')

@@ -94,6 +94,32 @@ def test_types_that_are_not_registered_are_refused(
     assert not (tmp_path / 'ran').exists() and 'planted' not in sys.modules
 
 
+@pytest.mark.parametrize('kind', ['Runner', 'WSSSRunner', 'VOC12', 'EpochSeedHook'])
+def test_types_that_are_no_part_of_a_model_are_refused(
+    tmp_path: Path, kind: str
+) -> None:
+    save_model_config(dict(type='WSSSClassifier', head=dict(type=kind)), tmp_path)
+    assert f'names the type {kind!r}' in refusal(tmp_path)
+
+
+def test_no_package_is_imported_for_a_scope(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / 'planted').mkdir()
+    (tmp_path / 'planted/__init__.py').touch()
+    code = f"open('{tmp_path / 'ran'}', 'w')"
+    (tmp_path / 'planted/registry.py').write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for model in (
+        MODEL | dict(_scope_='planted'),
+        MODEL | dict(head=dict(type='TokenHead', num_classes=3, _scope_='planted')),
+    ):
+        save_model_config(model, tmp_path)
+        (tmp_path / 'weights.safetensors').write_bytes(b'')
+        assert "has the key '_scope_'" in refusal(tmp_path)
+        with pytest.raises(CheckpointError):
+            load_model(tmp_path)
+    assert not (tmp_path / 'ran').exists()
+
+
 def test_a_network_that_was_imported_is_known(tmp_path: Path) -> None:
     save_model_config(dict(type=Mine), tmp_path)
     assert read_model_config(tmp_path)['model']['type'] is Mine

@@ -153,7 +153,7 @@ def load_instances(
         images = {image['id'] for image in content['images']}
         used = {a['category_id'] for a in content['annotations']}
         strays = {a['image_id'] for a in content['annotations']} - images
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f'{path} is no instances file of COCO ({type(error).__name__}: {error}): '
             'it needs images, annotations and categories'

@@ -55,14 +55,20 @@ def read_id_list(
 
 
 def check_ids(ids: Sequence[str], source: Path) -> None:
-    """Refuses a list of ids that is empty or names an image twice.
+    """Refuses a list of ids that is empty, names an image twice, or leads elsewhere.
 
     Raises:
-        DataError: ``ids`` is empty or lists an image twice; the message names the first
-            such id.
+        DataError: ``ids`` is empty, lists an image twice, or has an id that leads out of
+            the folder of the results; the message names the first such id.
     """
     if not ids:
         raise DataError(f'{source} lists no images: give a list with at least one id')
+    outside = [n for n in ids if n.startswith('/') or '..' in n.split('/')]
+    if outside:
+        raise DataError(
+            f"{source} lists '{outside[0]}': results are named by the ids, and this one "
+            'leads out of their folder; correct it'
+        )
     if len(set(ids)) < len(ids):
         twice = [name for name, count in Counter(ids).items() if count > 1]
         raise DataError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from wsss_plugins.datasets.annotation_xml import object_names
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.files import check_classes, read_id_list, read_lines
 from wsss_plugins.datasets.listing import Listing
@@ -134,15 +134,14 @@ class VOC12(WSSSDataset):
     def _xml_names(self, name: str, classes: Sequence[str]) -> set[str]:
         path = self.root / 'Annotations' / f'{name}.xml'
         try:
-            objects = ElementTree.parse(path).getroot().iterfind('object')
+            names = object_names(path.read_bytes(), str(path))
         except FileNotFoundError as error:
             raise DataError(
                 f"image '{name}' has no label: {path} does not exist; add it, "
                 'or give labels= the path of an .npz'
             ) from error
-        except (ElementTree.ParseError, OSError) as error:
+        except OSError as error:
             raise DataError(f'{path} is no readable annotation ({error})') from error
-        names = {item.findtext('name', '').strip() for item in objects}
         check_classes(names, classes, f'{path} names')
         return names
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss_plugins.datasets.annotation_xml import object_names
 from wsss_plugins.datasets.files import read_lines
 from wsss_plugins.datasets.photo_files import PhotoFiles
-from wsss_plugins.datasets.preparation.labels import object_names
 from wsss_plugins.datasets.preparation.sbd import SBD_COUNTS
 from wsss_plugins.datasets.preparation.tree import RECORD
 from wsss_plugins.datasets.voc12 import VOC_CLASSES, VOC_COUNTS

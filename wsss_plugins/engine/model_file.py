@@ -1,9 +1,10 @@
 """The config of a trained model, stored beside its weights as data that is never run.
 
 The folder of a trained model may come from another person. Its ``model.json`` describes
-how the network is built. A type in it is looked up in the registries, so that a name
-such as ``os.system`` is an unknown plug-in and not a call. Earlier versions wrote
-``model.py``; it is read as text, and only assignments of literal values are accepted.
+how the network is built. A type in it is looked up in the registries of networks and
+their parts, so that a name such as ``os.system`` is an unknown plug-in and not a call.
+Earlier versions wrote ``model.py``; it is read as text, and only assignments of literal
+values are accepted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from wsss_plugins.structures.layout import FORMER_MODEL_FILE, MODEL_FILE
 
 STARTS = ('pretrained', 'init_cfg')
 """Keys of initial weights; they are ignored, since trained weights replace these."""
+SCOPE_KEY = '_scope_'
+"""Key with which a part of a config asks mmengine to import the registries of a package."""
 
 
 def save_model_config(
@@ -61,7 +64,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: The folder has no config of a model, or the config names a type that
-            is not registered.
+            is not registered as a part of models, or another scope of registries.
     """
     path = folder / MODEL_FILE
     if path.is_file():
@@ -85,6 +88,11 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     for key in STARTS:
         set_everywhere(model, key, None)
     for node in typed_nodes(model):
+        if SCOPE_KEY in node:
+            raise CheckpointError(
+                f"{path} has the key '{SCOPE_KEY}', for which mmengine would import a "
+                'module: remove the key if you trust the file'
+            )
         node['type'] = _class_of(node['type'], path)  # type: ignore[index]
     return dict(model=model) | (dict(classes=classes) if classes else {})
 

@@ -108,5 +108,5 @@ def load_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise DataError(f'{path} does not exist') from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f'{path} is no valid JSON ({error})') from error

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import io
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from wsss_plugins.datasets.annotation_xml import object_names
 from wsss_plugins.datasets.files import check_classes
 from wsss_plugins.datasets.preparation.tree import Tree
 from wsss_plugins.datasets.voc12 import VOC_CLASSES
-from wsss_plugins.errors import DataError
-
-
-def object_names(data: bytes, where: str, difficult: bool = True) -> set[str]:
-    """Names of the objects in an annotation of VOC.
-
-    Args:
-        data: Content of the XML file.
-        where: Its place, for the message.
-        difficult: Count the objects marked as difficult too.
-
-    Raises:
-        DataError: The file is damaged.
-    """
-    try:
-        objects = list(ElementTree.fromstring(data).iterfind('object'))
-    except ElementTree.ParseError as error:
-        raise DataError(
-            f'{where} is no readable annotation ({error}): replace it'
-        ) from error
-    return {
-        item.findtext('name', '').strip()
-        for item in objects
-        if difficult or item.findtext('difficult', '0').strip() != '1'
-    }
 
 
 def object_classes(data: bytes, where: str, difficult: bool = True) -> set[int]:
-    """Classes 0 to 19 of :func:`object_names`.
+    """Classes 0 to 19 of the objects in an annotation.
 
     Raises:
         DataError: The file is damaged or names an unknown class.
