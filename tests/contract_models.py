@@ -61,6 +61,9 @@ MODELS: dict[str, Callable[[], WSSSClassifier]] = {
     'vit': lambda: _with_head(TimmViT(_vit())),
     'vit-two-prefix': lambda: _with_head(TimmViT(_vit(2))),
     'vit-registers': lambda: _with_head(TimmViT(_vit(reg_tokens=3))),
+    'vit-registers-alone': lambda: _with_head(
+        TimmViT(reg_tokens=3, class_token=False, **VIT), sources=('patch',)
+    ),
     'vit-acr': lambda: _with_head(TimmViT(_vit()), ACRClassifier),
     'vit-patch-logits': lambda: _with_head(TimmViT(_vit()), sources=('patch',)),
     'vit-two-prefix-conv': lambda: _with_head(TimmViT(_vit(2)), type='ConvHead'),

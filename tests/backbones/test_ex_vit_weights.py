@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import MMLogger
 from timm.models.vision_transformer import VisionTransformer
 
-from wsss_plugins.backbones import EMHA, ExViT, emha, ex_vit
+from wsss_plugins.backbones import EMHA, ExViT, emha, ex_vit, timm_vit
 from wsss_plugins.errors import CheckpointError
 from wsss_plugins.registry import MODELS, build_as
 
@@ -161,13 +161,13 @@ def test_weights_of_timm_by_name(monkeypatch) -> None:
     """pretrained=True: what timm fetches, here put in the place of the network."""
     asked = []
 
-    def fetch(name: str, pretrained: bool, *args: object, **kwargs: object):
+    def fetch(name: str, pretrained: bool, **kwargs: object):
         if pretrained:
             asked.append(name)
         torch.manual_seed(len(asked))
-        return timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
+        return timm.create_model(name, pretrained=False, **kwargs)
 
-    monkeypatch.setattr(ex_vit, 'build_vit', fetch)
+    monkeypatch.setattr(timm_vit, 'create_timm_model', fetch)
     model = ExViT('vit_tiny_patch16_224', pretrained=True, class_token=False)
     assert asked == ['vit_tiny_patch16_224']
     torch.manual_seed(1)

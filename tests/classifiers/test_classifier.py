@@ -7,8 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from wsss_plugins.backbones import Tokens
-from wsss_plugins.classifiers import TokenHead, pool_top
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.classifiers import (
+    ACRClassifier,
+    TokenHead,
+    WSSSClassifier,
+    pool_top,
+)
+from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.seeds import TSCAM
 from wsss_plugins.structures import ClassSample
 
 
@@ -150,3 +156,31 @@ def test_share_of_dropped_patches_out_of_range(tiny_classifier, share) -> None:
 def test_a_part_of_the_wrong_kind(tiny_classifier) -> None:
     with pytest.raises(ConfigError, match=r'^unknown model .MultiLabelAP.'):
         tiny_classifier(loss=dict(type='MultiLabelAP'))
+
+
+# Without a class token ----------------------------------------------------------------
+
+REGISTERS = dict(
+    type='TimmViT',
+    img_size=32,
+    patch_size=8,
+    embed_dim=24,
+    depth=2,
+    num_heads=3,
+    class_token=False,
+    reg_tokens=3,
+)
+PATCH = dict(type='TokenHead', num_classes=5, sources=('patch',))
+
+
+def test_a_register_is_not_taken_for_the_class_token(images) -> None:
+    """Registers are prefix tokens too; the first of them is no class token."""
+    head = dict(PATCH, sources=('class', 'patch'))
+    with pytest.raises(ConfigError, match=r'^TimmViT has no class token, and the head'):
+        WSSSClassifier(backbone=REGISTERS, head=head)
+    with pytest.raises(ConfigError, match=r'^L_act .* TimmViT has no class token: set'):
+        ACRClassifier(backbone=REGISTERS, head=PATCH)
+    model = WSSSClassifier(backbone=REGISTERS, head=PATCH).double()
+    assert model.backbone.num_prefix == 3 and not model.backbone.has_class_token
+    with pytest.raises(UserError, match=r'^TSCAM reads .* TimmViT has 0: take CAM$'):
+        TSCAM()(model, images, torch.ones(3, 5))

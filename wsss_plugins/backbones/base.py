@@ -40,13 +40,19 @@ class TokenBackbone(BaseModule, ABC):
         embed_dims: D, the channels of a token.
         stride: Pixels between two neighbouring patch tokens.
         num_prefix: P, the number of prefix tokens before the patch tokens.
-        num_class_tokens: Number of class tokens, which are the first prefix tokens.
+        num_class_tokens: Number of class tokens, which are the first prefix tokens; 0
+            where there is none, as in a CNN.
     """
 
     embed_dims: int
     stride: int
     num_prefix: int
     num_class_tokens: int = 1
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the first prefix token is a class token."""
+        return bool(self.num_prefix and self.num_class_tokens)
 
     @abstractmethod
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:

@@ -53,6 +53,7 @@ class CNNBackbone(TokenBackbone):
     """
 
     num_prefix = 0
+    num_class_tokens = 0
 
     def __init__(
         self,

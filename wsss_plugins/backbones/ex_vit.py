@@ -50,8 +50,7 @@ class ExViT(TimmViT):
         pos_embed: See :class:`TimmViT`.
         checkpoint: See :class:`TimmViT`.
         init_cfg: See :class:`TimmViT`.
-        arch: See :class:`TimmViT`. ``class_token=False`` leaves the class token out; the last
-            LayerNorm then stays before the pooling.
+        arch: See :class:`TimmViT`.
 
     Attributes:
         report: What was loaded, where weights were given.
@@ -89,8 +88,6 @@ class ExViT(TimmViT):
                 'pretrained=FILE',
                 token='pretrained',
             )
-        if arch.get('class_token') is False:
-            arch = {'global_pool': 'avg', 'fc_norm': False, **arch}
         vit = name
         if not isinstance(vit, VisionTransformer):
             vit = build_vit(vit, False, stem, **arch)

@@ -63,6 +63,7 @@ class TimmViT(TokenBackbone):
             same as ``pretrained=FILE``.
         arch: Keyword arguments of timm's ``VisionTransformer`` (``img_size``,
             ``patch_size``, ``embed_dim``, ``depth``, ``num_heads`` ...).
+            ``class_token=False`` leaves the class token out; the last LayerNorm stays.
 
     Raises:
         ConfigError: Unknown name or argument, or a model that is no plain ViT.
@@ -106,6 +107,7 @@ class TimmViT(TokenBackbone):
         self.embed_dims = self.vit.embed_dim
         self.stride = int(self.vit.patch_embed.feat_ratio())
         self.num_prefix = self.vit.num_prefix_tokens
+        self.num_class_tokens = int(self.vit.has_class_token)
         self.report: LoadReport | None = None
         if isinstance(pretrained, str):
             self.report = load_vit(self.vit, pretrained)
@@ -330,6 +332,8 @@ def build_vit(
             token='stem',
         )
     check_arch(arch)
+    if arch.get('class_token') is False:
+        arch = {'global_pool': 'avg', 'fc_norm': False, **arch}  # else timm refuses
     if name is None:
         embed = {'embed_layer': STEMS[stem]} if stem in STEMS else {}
         return VisionTransformer(**{'num_classes': 0, **embed, **arch})

@@ -140,7 +140,7 @@ class ACRClassifier(WSSSClassifier):
                     token='consistency',
                 )
             self.consistency.blocks_of(blocks)
-        if self.consistency.activation_weight and not self.backbone.num_prefix:
+        if self.consistency.activation_weight and not self.backbone.has_class_token:
             raise ConfigError(
                 f"L_act compares the class token's attention, and "
                 f'{type(self.backbone).__name__} has no class token: set '

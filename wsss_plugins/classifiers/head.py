@@ -118,7 +118,7 @@ class TokenHead(BaseModule):
                 one class token per class.
         """
         name = type(backbone).__name__
-        if self.reads_class_token and not backbone.num_prefix:
+        if self.reads_class_token and not backbone.has_class_token:
             raise ConfigError(
                 f"{name} has no class token, and the head reads one: set the head's "
                 "sources=('patch',)",

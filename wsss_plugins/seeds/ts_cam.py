@@ -36,8 +36,8 @@ class TSCAM(SeedHead):
         """
         super().check_model(model)
         backbone = model.backbone
-        if not backbone.num_prefix or backbone.num_class_tokens > 1:
-            count = backbone.num_class_tokens if backbone.num_prefix else 0
+        count = backbone.num_class_tokens if backbone.has_class_token else 0
+        if count != 1:
             raise UserError(
                 f'TSCAM reads what one class token attends to, and '
                 f'{type(backbone).__name__} has {count}: take '
