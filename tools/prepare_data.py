@@ -236,6 +236,71 @@ def convert(args: argparse.Namespace) -> None:
     print(f'{args.out}: {count:,} label map{"s" * (count != 1)}')
 
 
+def add_labels(commands: argparse._SubParsersAction) -> None:
+    """Adds the sub-command ``labels``."""
+    parser = commands.add_parser(
+        'labels',
+        help='tags and masks of your own photos from COCO, VOC, labelme or YOLO files',
+    )
+    parser.add_argument('format', choices=('coco', 'voc', 'labelme', 'yolo'))
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        metavar='SOURCE',
+        help='the JSON file of COCO, or the folder of the XML, JSON or text files; '
+        'train=SOURCE val=SOURCE says the split',
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='folder of the data set that is made'
+    )
+    parser.add_argument(
+        '--images', type=Path, help='folder of the photos (default: looked for)'
+    )
+    parser.add_argument(
+        '--names', type=Path, help='yolo: file with the names of the classes, in order'
+    )
+    parser.add_argument(
+        '--classes', type=Path, help='file with the classes to take, one a line'
+    )
+    parser.add_argument(
+        '--no-masks', dest='masks', action='store_false', help='make tags alone'
+    )
+    parser.add_argument(
+        '--skip-missing',
+        action='store_true',
+        help='leave out annotations whose photo is not there',
+    )
+    parser.add_argument(
+        '--include-unlabelled',
+        action='store_true',
+        help='take photos without annotation as showing none of the classes',
+    )
+    parser.add_argument(
+        '--copy', action='store_true', help='copy the photos instead of linking to them'
+    )
+    parser.add_argument('--workers', type=positive, help='number of threads that draw')
+    parser.set_defaults(command=labels)
+
+
+def labels(args: argparse.Namespace) -> None:
+    """Makes the data set, and says what it has."""
+    from wsss_plugins.datasets import FolderWSSS
+    from wsss_plugins.datasets.look import Looks
+    from wsss_plugins.datasets.preparation import prepare_labels
+
+    given = {k: v for k, v in vars(args).items() if k != 'command'}
+    done = prepare_labels(**given)
+    say(done)
+    looks = Looks()
+    whole = dict(data_root=done.root, split='all', test_mode=True)
+    for line in looks(FolderWSSS(**whole), str(done.root)).lines():
+        print(line)
+    if (done.root / 'masks').is_dir():
+        measured = FolderWSSS(**whole, label_maps='masks', only_with_maps=True)
+        for line in looks(measured, f'{done.root} with masks').lines():
+            print(line)
+
+
 def sources(parser: argparse.ArgumentParser, text: str) -> None:
     """Adds the argument for the downloaded files."""
     parser.add_argument('sources', type=Path, nargs='+', metavar='SOURCE', help=text)
@@ -286,6 +351,7 @@ def main() -> None:
         add_synthetic,
         add_coco_masks,
         add_convert_masks,
+        add_labels,
     ):
         add(commands)
     run_tool(parser, lambda args: args.command(args))

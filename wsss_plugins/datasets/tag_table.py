@@ -229,15 +229,34 @@ def _split_tags(text: str, where: str, classes: Collection[str]) -> set[str]:
                 f'{where} has the tags {text}: write them without brackets and quotation '
                 "marks, divided by ';', such as bird;nest"
             )
-        hidden = [c for c in tag if unicodedata.category(c) in ('Cc', 'Cf')]
-        hidden = [c for c in hidden if c not in JOINERS]
-        if hidden:
-            name = unicodedata.name(hidden[0], 'a control character')
-            raise DataError(
-                f'{where} has the tag {tag!a} with an invisible character '
-                f'(U+{ord(hidden[0]):04X}, {name.lower()}): type the tag again'
-            )
+        _refuse_hidden(tag, where)
     return tags
+
+
+def _refuse_hidden(tag: str, where: str) -> None:
+    hidden = [c for c in tag if unicodedata.category(c) in ('Cc', 'Cf')]
+    hidden = [c for c in hidden if c not in JOINERS]
+    if hidden:
+        name = unicodedata.name(hidden[0], 'a control character')
+        raise DataError(
+            f'{where} has the tag {tag!a} with an invisible character '
+            f'(U+{ord(hidden[0]):04X}, {name.lower()}): type the tag again'
+        )
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuses names of classes that a table would not give back.
+
+    Args:
+        names: The classes.
+        where: Where they come from, for messages.
+
+    Raises:
+        DataError: A name has an invisible character, or two differ in case only.
+    """
+    for name in names:
+        _refuse_hidden(name, where)
+    _refuse_twins(names, where)
 
 
 def _is_yes(cell: str, name: str, where: str) -> bool:
@@ -265,7 +284,7 @@ def _relative(file: str, where: str) -> str:
     return path.as_posix()
 
 
-def _refuse_twins(names: Sequence[str], path: Path) -> None:
+def _refuse_twins(names: Sequence[str], path: Path | str) -> None:
     """Refuses two classes that differ in case only, which is mostly an oversight."""
     known: dict[str, str] = {}
     for name in names:

@@ -232,7 +232,7 @@ class Tree:
             if link is None or self.copy:
                 part.write_bytes(data)
             else:
-                self._link(part, link)
+                self.link(part, link)
 
     def make(self, name: str, data: bytes) -> None:
         """Writes a file of our own; one that is there is kept, and its sum taken."""
@@ -251,14 +251,19 @@ class Tree:
             with atomic_path(path) as part, source.open(folder, file) as new:
                 link = isinstance(source, FolderSource) and not self.copy
                 if link:
-                    self._link(part, (source.path / folder / file).resolve())
+                    self.link(part, (source.path / folder / file).resolve())
                 with Path(os.devnull if link else part).open('wb') as target:
                     for chunk in iter(lambda: new.read(1 << 20), b''):
                         content.update(chunk)
                         target.write(chunk)
         self.sums[name] = content.hexdigest()
 
-    def _link(self, part: Path, link: Path) -> None:
+    def link(self, part: Path, link: Path) -> None:
+        """Makes ``part`` a symbolic link to ``link``.
+
+        Raises:
+            DataError: The disk takes no such links.
+        """
         try:
             part.symlink_to(link)
         except (OSError, NotImplementedError) as error:
@@ -272,11 +277,18 @@ class Tree:
         if not self.in_place or path.is_symlink():
             path.unlink(missing_ok=True)
 
-    def finish(self, counts: dict[str, int]) -> Prepared:
-        """Writes the checksums and says in the record that all is there."""
-        lines = (f'{self.sums[name]}  {name}\n' for name in sorted(self.sums))
-        with atomic_path(self.root / CHECKSUMS) as part:
-            part.write_text(''.join(lines), 'utf-8')
+    def finish(self, counts: dict[str, int], checksums: bool = True) -> Prepared:
+        """Says in the record that all is there.
+
+        Args:
+            counts: How many there are of what.
+            checksums: Whether to write the checksums of all files; not for a data set
+                that people go on to correct.
+        """
+        if checksums:
+            lines = (f'{self.sums[name]}  {name}\n' for name in sorted(self.sums))
+            with atomic_path(self.root / CHECKSUMS) as part:
+                part.write_text(''.join(lines), 'utf-8')
         save_json(
             self.root / RECORD, {**self.record, 'complete': True, 'counts': counts}
         )
