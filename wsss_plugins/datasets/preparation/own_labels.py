@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from wsss_plugins.datasets.annotations import read_annotations
 from wsss_plugins.datasets.annotations.marked import (
     is_background,
     is_ignored,
@@ -24,12 +23,8 @@ from wsss_plugins.datasets.preparation.own_photos import (
     IMAGES,
     MASKS,
     Photo,
-    folder_of,
+    collect,
     is_inside,
-    photos_of,
-    refuse_mixed,
-    unlabelled,
-    with_folders,
     with_split,
 )
 from wsss_plugins.datasets.preparation.tree import Prepared, Tree
@@ -56,7 +51,7 @@ def prepare_labels(
 ) -> Prepared:
     """Writes a table of tags, the list of classes, and masks where shapes are known.
 
-    All annotations are read and compared with the photos before anything is written.
+    All annotations are read and their photos found before anything is written.
 
     Args:
         format: 'coco', 'voc', 'labelme' or 'yolo'.
@@ -80,25 +75,18 @@ def prepare_labels(
         DataError: An annotation is damaged, or its photo is missing, of another size, or
             annotated twice; or ``out`` has other files.
     """
-    photos: list[Photo] = []
-    counts: Counter[str] = Counter()
-    order: dict[str, None] = {}
-    digests, folders = [], []
-    given = [with_split(source) for source in sources]
-    refuse_mixed([split for split, _ in given])
-    for split, path in given:
-        source = read_annotations(format, path, None if names is None else Path(names))
-        folder = Path(images) if images is not None else folder_of(format, path)
-        order |= dict.fromkeys(source.classes)
-        digests.append(source.digest)
-        folders.append(folder)
-        photos += photos_of(source.annotations, folder, split, skip_missing, counts)
-        if include_unlabelled:
-            photos += unlabelled(folder, split, photos)
-    photos = with_folders(photos, folders)
-    chosen = _classes(photos, list(order), classes, counts)
+    found = collect(
+        format,
+        [with_split(source) for source in sources],
+        None if images is None else Path(images),
+        None if names is None else Path(names),
+        skip_missing,
+        include_unlabelled,
+    )
+    photos, counts = found.photos, found.counts
+    chosen = _classes(photos, found.classes, classes, counts)
     options = dict(
-        format=format, annotations=digests, classes=chosen, masks=masks,
+        format=format, annotations=found.digests, classes=chosen, masks=masks,
         photos=len(photos),
     )  # fmt: skip
     tree = Tree(Path(out), 'labels', (), options, copy, workers)
@@ -110,7 +98,7 @@ def prepare_labels(
 
 def _classes(
     photos: Sequence[Photo],
-    order: Sequence[str],
+    order: Collection[str],
     wanted: Path | str | None,
     counts: Counter[str],
 ) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wsss_plugins.datasets.annotations import Annotation
+from wsss_plugins.datasets.annotations import Annotation, read_annotations
 from wsss_plugins.datasets.folder import SPLITS
 from wsss_plugins.datasets.photo_files import PhotoFiles, is_picture
 from wsss_plugins.errors import DataError
@@ -32,6 +32,63 @@ class Photo:
     annotation: Annotation | None
 
 
+@dataclass
+class Collected:
+    """What was read of all sources.
+
+    Attributes:
+        photos: The photos, sorted by their names, each once.
+        classes: Names of the classes in the order of the format, if it has one.
+        digests: A hash of the annotations of each source.
+        counts: How much was left out, by kind.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    classes: dict[str, None] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def collect(
+    format: str,
+    sources: Sequence[tuple[str, Path]],
+    images: Path | None,
+    names: Path | None,
+    skip_missing: bool,
+    include_unlabelled: bool,
+) -> Collected:
+    """Reads all annotations and finds their photos.
+
+    Args:
+        format: Their format.
+        sources: Split and path of each source.
+        images: The folder of the photos; by default looked for beside the annotations.
+        names: For 'yolo': the file with the names of the classes.
+        skip_missing: Leave out annotations whose photo is not there.
+        include_unlabelled: Take photos without annotation as showing no class.
+
+    Raises:
+        DataError: An annotation is damaged, its photo is missing or annotated twice, or
+            two photos would have one id.
+    """
+    found = Collected()
+    _refuse_mixed([split for split, _ in sources])
+    folders = []
+    for split, path in sources:
+        source = read_annotations(format, path, names)
+        folder = images if images is not None else _folder_of(format, path)
+        found.classes |= dict.fromkeys(source.classes)
+        found.digests.append(source.digest)
+        folders.append(folder)
+        found.photos += _photos_of(
+            source.annotations, folder, split, skip_missing, found.counts
+        )
+        if include_unlabelled:
+            found.photos += _unlabelled(folder, split, found.photos)
+    found.photos = _with_folders(found.photos, folders)
+    return found
+
+
 def with_split(source: str | Path) -> tuple[str, Path]:
     """The split and the path that 'val=PATH' names; a path alone has the split ''."""
     split, sign, path = str(source).partition('=')
@@ -40,7 +97,7 @@ def with_split(source: str | Path) -> tuple[str, Path]:
     return '', Path(source)
 
 
-def refuse_mixed(splits: Sequence[str]) -> None:
+def _refuse_mixed(splits: Sequence[str]) -> None:
     """Refuses sources of which some say their split and some do not.
 
     Raises:
@@ -53,7 +110,7 @@ def refuse_mixed(splits: Sequence[str]) -> None:
         )
 
 
-def folder_of(format: str, path: Path) -> Path:
+def _folder_of(format: str, path: Path) -> Path:
     """Where the photos of a source are, as the tools put them."""
     folder = path if path.is_dir() else path.parent
     parts = folder.parts
@@ -68,7 +125,7 @@ def folder_of(format: str, path: Path) -> Path:
     return folder
 
 
-def photos_of(
+def _photos_of(
     annotations: Sequence[Annotation],
     folder: Path,
     split: str,
@@ -109,14 +166,14 @@ def photos_of(
     return photos
 
 
-def unlabelled(folder: Path, split: str, photos: Sequence[Photo]) -> list[Photo]:
+def _unlabelled(folder: Path, split: str, photos: Sequence[Photo]) -> list[Photo]:
     """The photos of ``folder`` that are not in ``photos``, as showing no class."""
     known = {photo.path for photo in photos}
     names = [n for n in PhotoFiles(folder, (MASKS,)).names if is_picture(n)]
     return [Photo(n, folder / n, split, None) for n in names if folder / n not in known]
 
 
-def with_folders(photos: Sequence[Photo], folders: Sequence[Path]) -> list[Photo]:
+def _with_folders(photos: Sequence[Photo], folders: Sequence[Path]) -> list[Photo]:
     """Photos under the names of the new data set, sorted, each there once.
 
     Photos of several folders get a sub-folder for each split.
