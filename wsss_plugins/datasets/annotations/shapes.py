@@ -34,7 +34,7 @@ def points(given: Any, least: int) -> np.ndarray:
         ``(N, 2)`` float64.
 
     Raises:
-        DataError: They are no numbers, not in pairs, or too few.
+        DataError: The coordinates are no numbers, not in pairs, or too few.
     """
     try:
         flat = np.asarray(given, np.float64).ravel()
