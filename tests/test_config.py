@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 from wsss_plugins.cli import default_work_dir, parse_options, with_place
 from wsss_plugins.config import (
@@ -315,6 +316,7 @@ def test_default_work_dir() -> None:
     assert path == Path('work_dirs/acr/synthetic_pipeline')
 
 
+@pytest.mark.slow
 def test_a_name_means_mmsegs_class_before_mmcvs() -> None:
     """Whether or not anything of mmseg was imported before."""
     code = (
@@ -326,13 +328,15 @@ def test_a_name_means_mmsegs_class_before_mmcvs() -> None:
     assert said.splitlines()[-1] == 'mmseg.datasets.transforms.loading'
 
 
-def test_a_config_may_ask_for_a_room_before_anything_is_imported(root) -> None:
-    code = (
+def test_a_config_may_ask_for_a_room_before_anything_is_imported(
+    root, tmp_path
+) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(
         'from wsss_plugins.config import load_config, set_everywhere\n'
         "cfg = load_config('configs/acr/synthetic.py')\n"
         "set_everywhere(cfg, 'data_root', 'elsewhere')\n"
         'print(cfg.train_dataloader.dataset.data_root)'
     )
-    command = [sys.executable, '-c', code]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    done = run_script([script], root)
     assert done.stdout == 'elsewhere\n', done.stderr

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
+from processes import run_script
 
 import wsss_plugins
 
@@ -18,9 +18,12 @@ print(cfg.plain.head.type.__module__, wsss_plugins.losses.__name__)
 """
 
 
-def test_a_config_finds_a_room_that_nothing_has_imported() -> None:
-    command = [sys.executable, '-c', SCRIPT, 'configs/_base_/road/acr.py']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def test_a_config_finds_a_room_that_nothing_has_imported(
+    tmp_path: Path, root: Path
+) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(SCRIPT)
+    done = run_script([script, 'configs/_base_/road/acr.py'], root)
     assert done.stdout.split() == ['wsss_plugins.seeds.acr', 'wsss_plugins.losses'], (
         done.stderr
     )

@@ -26,6 +26,7 @@ def test_example_is_short_and_near_the_top() -> None:
     assert len(code) <= 6, 'two imports and four lines'
 
 
+@pytest.mark.slow
 def test_example_explains_a_photo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment.config_list import (
@@ -125,11 +124,12 @@ def test_the_command_writes_the_page(tmp_path) -> None:
         '"""Trains a net for table 4 of ACR | mine."""\n'
         "data = dict(type='VOC12', data_root='data/voc')\n"
     )
-    command = [sys.executable, ROOT / 'tools/list_configs.py', str(folder)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    subprocess.run([*command, '--write'], check=True)
+    command = [ROOT / 'tools/list_configs.py', folder]
+    printed = run_script(command, tmp_path)
+    written = run_script([*command, '--write'], tmp_path)
+    assert printed.returncode == written.returncode == 0, written.stderr
     page = (folder / 'README.md').read_text('utf-8')
-    assert page == printed
+    assert (printed.stdout, written.stdout) == (page, '')
     row = (
         '| [`first.py`](first.py) | trains | Trains a net for table 4 of ACR \\| mine. '
         '| `VOC12 in data/voc` | ACR table 4 |'

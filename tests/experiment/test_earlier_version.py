@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from processes import run_script
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.config import load_config
@@ -140,10 +139,7 @@ def test_its_models_and_tables_are_read(work) -> None:
     assert load_trained(work / 'classifier', WSSSClassifier).num_classes == 6
 
     def said(tool: str, *words: object) -> str:
-        command = [sys.executable, ROOT / 'tools' / tool, *words]
-        done = subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True
-        )
+        done = run_script([ROOT / 'tools' / tool, *words], Path.cwd())
         assert done.returncode == 0, done.stderr
         return done.stdout
 

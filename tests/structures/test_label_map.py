@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_script
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import load_label_map, voc_palette
@@ -42,8 +41,7 @@ def test_the_command_for_masks_in_colour_converts_them(tmp_path: Path) -> None:
         r'python (tools/prepare_data.py .*) converts', str(raised.value)
     )
     assert command is not None
-    subprocess.run(
-        [sys.executable, *command[1].split()], cwd=ROOT, check=True, capture_output=True
-    )
+    done = run_script(command[1].split(), ROOT)
+    assert done.returncode == 0, done.stderr
     found = load_label_map(tmp_path / 'indexed' / 'masks' / 'a.png', num_classes=3)
     assert np.array_equal(found, LABELS)

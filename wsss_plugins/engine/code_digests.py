@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ class CodeDigests:
 
     def __init__(self) -> None:
         self._read: dict[str, ModuleSource | None] = {}
+        self._imported: dict[str, frozenset[str]] = {}
         self._reached: dict[str, frozenset[str]] = {}
 
     def __call__(self, config: Any, kind: type) -> dict[str, str]:
@@ -112,11 +113,20 @@ class CodeDigests:
                 if name in seen or not _counts(name):
                     continue
                 seen.add(name)
-                source = self.read(name)
-                for target, word in source.imports if source else ():
-                    pending += self._origins(target, word)
+                pending += self._imported_by(name)
             self._reached[module] = frozenset(seen)
         return self._reached[module]
+
+    def _imported_by(self, module: str) -> frozenset[str]:
+        """The modules that a module imports directly, or that define what it imports."""
+        if module not in self._imported:
+            source = self.read(module)
+            self._imported[module] = frozenset(
+                origin
+                for target, word in (source.imports if source else ())
+                for origin in self._origins(target, word)
+            )
+        return self._imported[module]
 
     def read(self, module: str) -> ModuleSource | None:
         """The source of a module; None where it cannot be found."""
@@ -256,13 +266,20 @@ def _place(module: str) -> str:
     path = _file(root)
     if path is None:  # a notebook; or an optional module that is not installed
         return 'user' if root in sys.modules else 'nowhere'
-    paths = sysconfig.get_paths()
-    libraries = [Path(paths[name]).resolve() for name in ('purelib', 'platlib')]
+    standard, *libraries = _installation()
     site = {'site-packages', 'dist-packages'}
     if not site.isdisjoint(path.parts) or any(p in path.parents for p in libraries):
         return 'library'
-    standard = Path(paths['stdlib']).resolve()
     return 'nowhere' if standard in path.parents else 'user'
+
+
+@cache
+def _installation() -> tuple[Path, ...]:
+    """The folder of Python's own modules, and those of installed libraries."""
+    paths = sysconfig.get_paths()
+    return tuple(
+        Path(paths[name]).resolve() for name in ('stdlib', 'purelib', 'platlib')
+    )
 
 
 def _spec(module: str) -> Any:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 # Fields of a syntax tree that hold notation, or comments for type checkers.
@@ -35,11 +36,14 @@ class ModuleSource:
         return _hash(repr(sorted(self.digests.items())))
 
 
+@lru_cache(maxsize=1024)
 def read_source(text: str, package: str) -> ModuleSource:
     """Computes the hashes of a module's source.
 
     The hashes ignore comments, docstrings, layout, the order of definitions and of
     imports, imports only for type checking, and the arguments of raised errors.
+
+    Equal texts are read once in a process; the result is shared and must not be changed.
 
     Args:
         text: The source.
