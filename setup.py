@@ -41,7 +41,9 @@ setup(
     },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('optional', 'tests', 'docs')},
+    extras_require={
+        name: requirements(name) for name in ('optional', 'real', 'tests', 'docs')
+    },
     classifiers=[
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3 :: Only',

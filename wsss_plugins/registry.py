@@ -57,13 +57,13 @@ MODELS = _child(
 DATASETS = _child('DATASETS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 METRICS = _child('METRICS', 'metrics')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'datasets')
 HOOKS = _child('HOOKS', 'engine')
 RUNNERS = _child('RUNNERS', 'engine')
 
 # Nothing of ours registers in those without packages. They must be there all the same:
 # mmengine builds with our scope as the default one, asks for the child of each registry in
 # that scope, and logs 'Failed to search registry' where there is none.
-DATA_SAMPLERS = _child('DATA_SAMPLERS')
 EVALUATOR = _child('EVALUATOR')
 INFERENCERS = _child('INFERENCERS')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')

@@ -12,9 +12,11 @@ from wsss_plugins.backbones.cnn import CNNBackbone, TimmCNN
 from wsss_plugins.backbones.conformer import ConformerBackbone
 from wsss_plugins.backbones.emha import EMHA
 from wsss_plugins.backbones.ex_vit import ExViT
+from wsss_plugins.backbones.hybrid_vit import HybridViT
 from wsss_plugins.backbones.multi_class_token import MultiClassTokenViT
 from wsss_plugins.backbones.patch_maps import PatchMaps
 from wsss_plugins.backbones.stem import ConvStem
+from wsss_plugins.backbones.timm_maps import TimmMaps, maps_of, reading_features
 from wsss_plugins.backbones.timm_vit import TimmViT
 from wsss_plugins.backbones.transformer_stem import TransformerStem
 from wsss_plugins.backbones.vgg16 import VGG16LargeFOV
@@ -33,9 +35,11 @@ __all__ = [
     'ConformerBackbone',
     'ConvStem',
     'ExViT',
+    'HybridViT',
     'MultiClassTokenViT',
     'PatchMaps',
     'TimmCNN',
+    'TimmMaps',
     'TimmViT',
     'TokenBackbone',
     'Tokens',
@@ -47,7 +51,9 @@ __all__ = [
     'capture_relevance',
     'check_direction',
     'load_weights',
+    'maps_of',
     'read_checkpoint',
     'read_weights',
+    'reading_features',
     'weights_file',
 ]

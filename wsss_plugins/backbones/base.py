@@ -137,13 +137,22 @@ class TokenBackbone(BaseModule, ABC):
             'relevance propagation needs: use a TimmViT, or write its explicit()'
         )
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of, in pixels: the stride."""
+        return self.stride
+
+    def pixels(self, images: Tensor) -> tuple[int, int]:
+        """``(H, W)`` of images in pixels, also where features stand for the images."""
+        return images.shape[-2], images.shape[-1]
+
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of the patch grid of ``images``.
 
         Raises:
             DataError: The size is not a multiple of the stride.
         """
-        height, width = images.shape[-2:]
+        height, width = self.pixels(images)
         if height % self.stride or width % self.stride:
             raise DataError(
                 f'images of {height}x{width} do not fit a grid of stride {self.stride}: '

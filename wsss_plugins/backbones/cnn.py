@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
+from wsss_plugins.backbones.timm_maps import TimmMaps
 from wsss_plugins.backbones.timm_weights import create_timm_model
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import ConfigError, DataError, near_names
@@ -104,8 +105,19 @@ class CNNBackbone(TokenBackbone):
         A network whose pooling adds a last row, as in LargeFOV, has one row more for
         sizes that are multiples of the stride.
         """
-        height, width = (side + self.extra for side in images.shape[-2:])
+        height, width = (side + self.extra for side in self.pixels(images))
         return -(-height // self.stride), -(-width // self.stride)
+
+    @property
+    def multiple(self) -> int:
+        """See :attr:`TokenBackbone.multiple`; the largest stride of a :class:`TimmMaps`."""
+        return self.net.multiple if isinstance(self.net, TimmMaps) else self.stride
+
+    def pixels(self, images: Tensor) -> tuple[int, int]:
+        """See :meth:`TokenBackbone.pixels`."""
+        if isinstance(self.net, TimmMaps):
+            return self.net.pixels(images)
+        return super().pixels(images)
 
     def attention_modules(self) -> list[nn.Module]:
         """An empty list, since a CNN has no attention."""
@@ -136,6 +148,8 @@ class CNNBackbone(TokenBackbone):
     @torch.no_grad()
     def _measured(self) -> tuple[int, int, int]:
         """Measures channels, stride and additional rows of the map on two images."""
+        if isinstance(self.net, TimmMaps):
+            return self.net.channels[self.index], self.net.strides[self.index], 0
         training = self.net.training
         self.net.eval()
         like = next(self.net.parameters(), torch.zeros(()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.explicit import ExplicitViT
+from wsss_plugins.backbones.hybrid import MapsStem, vit_on_maps
 from wsss_plugins.backbones.recompute import run_and_forget, run_stem_and_forget
 from wsss_plugins.backbones.std_conv import divide_by_deviation
 from wsss_plugins.backbones.stem import STEMS
@@ -46,8 +47,9 @@ class TimmViT(TokenBackbone):
             builds timm's ``VisionTransformer`` from ``arch`` alone. A built model is
             used as it is.
         pretrained: True for timm's weights of that name, a path for a local file.
-        stem: ``'patch'``; or for custom sizes ``'conv'`` (:class:`ConvStem`) or
-            ``'conv_group'`` (with group norm for batch norm).
+        stem: ``'patch'``; or for custom sizes ``'conv'`` (:class:`ConvStem`),
+            ``'conv_group'`` (with group norm for batch norm), or a dict of a network
+            of timm whose maps become the tokens (:class:`MapsStem`).
         final_norm: Whether the tokens pass through the last LayerNorm. The released ACR
             code computes this norm and does not use the result.
         pos_embed: How position embeddings are resampled to another grid: ``'bicubic'``
@@ -74,7 +76,7 @@ class TimmViT(TokenBackbone):
         self,
         name: str | VisionTransformer | None = None,
         pretrained: bool | str = False,
-        stem: str = 'patch',
+        stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',
         std_eps: float | None = None,
@@ -117,6 +119,19 @@ class TimmViT(TokenBackbone):
         """``(H, W)`` of the images that the position embeddings were made for."""
         height, width = self.vit.patch_embed.img_size
         return height, width
+
+    @property
+    def multiple(self) -> int:
+        """See :attr:`TokenBackbone.multiple`; that of the stem's network if it has one."""
+        stem = self.vit.patch_embed
+        return stem.backbone.multiple if isinstance(stem, MapsStem) else self.stride
+
+    def pixels(self, images: Tensor) -> tuple[int, int]:
+        """See :meth:`TokenBackbone.pixels`."""
+        stem = self.vit.patch_embed
+        if isinstance(stem, MapsStem):
+            return stem.backbone.pixels(images)
+        return super().pixels(images)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
         """See :meth:`TokenBackbone.forward`."""
@@ -311,7 +326,10 @@ def _drop_positions(
 
 
 def build_vit(
-    name: str | None, pretrained: bool, stem: str = 'patch', **arch: Any
+    name: str | None,
+    pretrained: bool,
+    stem: str | Mapping[str, Any] = 'patch',
+    **arch: Any,
 ) -> VisionTransformer:
     """Builds a timm model, without its head unless ``num_classes`` is given.
 
@@ -325,9 +343,12 @@ def build_vit(
         ConfigError: Unknown name or argument, or a model that is no plain ViT.
         CheckpointError: The weights cannot be fetched.
     """
-    if stem != 'patch' and (stem not in STEMS or name is not None):
+    if isinstance(stem, Mapping) and name is None:
+        check_arch(arch)
+        return vit_on_maps(stem, arch)
+    if stem != 'patch' and (str(stem) not in STEMS or name is not None):
         raise ConfigError(
-            "stem must be 'patch', or 'conv' or 'conv_group' without a timm name; got "
+            "stem must be 'patch', or without a timm name 'conv', 'conv_group' or a dict; got "
             f"'{stem}' with name={name!r}",
             token='stem',
         )
@@ -335,7 +356,7 @@ def build_vit(
     if arch.get('class_token') is False:
         arch = {'global_pool': 'avg', 'fc_norm': False, **arch}  # else timm refuses
     if name is None:
-        embed = {'embed_layer': STEMS[stem]} if stem in STEMS else {}
+        embed = {'embed_layer': STEMS[str(stem)]} if stem in STEMS else {}
         return VisionTransformer(**{'num_classes': 0, **embed, **arch})
     if name.split('.')[0] not in timm.list_models():
         allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))

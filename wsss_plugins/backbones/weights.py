@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from wsss_plugins.backbones.package_weights import PREFIX, package_file
 from wsss_plugins.backbones.released import from_released_acr, is_released_acr
 from wsss_plugins.errors import CheckpointError, near_names
 
@@ -42,12 +43,15 @@ def weights_file(given: Path | str) -> Path:
     """The file of weights that ``pretrained=`` means.
 
     Args:
-        given: A path, or a name of :func:`shipped_weights` such as ``'synthetic'``.
+        given: A path, a name of :func:`shipped_weights` such as ``'synthetic'``, or
+            ``'package:NAME'`` for the file in an installed Python package.
 
     Raises:
         CheckpointError: ``given`` is a single word that is neither a file nor a name of
-            :func:`shipped_weights`.
+            :func:`shipped_weights`, or names a package without one file of weights.
     """
+    if str(given).startswith(PREFIX):
+        return package_file(str(given))
     path, shipped = Path(given), shipped_weights()
     if path.suffix or len(path.parts) > 1 or path.exists():
         return path

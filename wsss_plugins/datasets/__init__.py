@@ -24,12 +24,14 @@ from wsss_plugins.datasets.transforms import (
     ResizeLongSide,
 )
 from wsss_plugins.datasets.two_views import TwoViews
+from wsss_plugins.datasets.views import CropView, LoadView, SameSizeBatches
 from wsss_plugins.datasets.voc12 import VOC12
 
 __all__ = [
     'COCO14',
     'VOC12',
     'ColorJitter',
+    'CropView',
     'FolderWSSS',
     'ImageNet',
     'ImageNetSeg',
@@ -38,10 +40,12 @@ __all__ = [
     'LoadCrop',
     'LoadImage',
     'LoadLabelMap',
+    'LoadView',
     'PackClassInputs',
     'PoolConfidentLabels',
     'RandomCropPad',
     'ResizeLongSide',
+    'SameSizeBatches',
     'SeededSamples',
     'TwoViews',
     'WSSSDataset',

@@ -24,6 +24,10 @@ VOC_CLASSES = (
 )  # fmt: skip
 """The 20 classes; class c is value c + 1 of a label map."""
 
+TABLE = 'cls_labels.npz'
+"""Image-level labels of a part of VOC that comes without Annotations: arrays ``names``
+(N,) and ``labels`` (N, C)."""
+
 VOC_COUNTS = {'train': 1464, 'train_aug': 10582, 'val': 1449, 'test': 1456}
 """Images of the official lists; ``train_aug`` adds the SBD images (Hariharan 2011)."""
 
@@ -45,7 +49,8 @@ class VOC12(WSSSDataset):
         split: Name of an id list, or the path of one that ends in '.txt',
             absolute or below ``data_root``.
         labels: Where image-level labels come from. 'xml': the names of all
-            objects, difficult ones too. 'masks': the classes with a pixel in the
+            objects, difficult ones too; of a part of VOC without Annotations, the
+            table cls_labels.npz below ``data_root``. 'masks': the classes with a pixel in the
             ground-truth mask; no mask reaches the samples, but masks are stronger
             supervision than image-level labels, so report it with the results. A path
             of an ``.npz``: arrays ``names`` (N,) and ``labels`` (N, C). None: zeros,
@@ -108,15 +113,18 @@ class VOC12(WSSSDataset):
         """Image-level labels of ``ids`` from the source asked for, ``(N, C)``."""
         if self.label_source is None:
             return self._no_labels(ids, classes)
-        if str(self.label_source).endswith('.npz'):
-            return _labels_from_npz(ids, classes, self.root / self.label_source)
+        source, table = str(self.label_source), self.root / TABLE
+        if source == 'xml' and not (self.root / 'Annotations').is_dir():
+            source = TABLE if table.is_file() else source
+        if source.endswith('.npz'):
+            return _labels_from_npz(ids, classes, self.root / source)
         sources = {'xml': self._xml_names, 'masks': self._mask_names}
-        if self.label_source not in sources:
+        if source not in sources:
             raise DataError(
                 f'labels={self.label_source!r} is no source of image-level labels: '
                 "allowed are 'xml', 'masks', the path of an .npz, or None"
             )
-        names_of = sources[str(self.label_source)]
+        names_of = sources[source]
         position = {name: c for c, name in enumerate(classes)}
         labels = np.zeros((len(ids), len(position)), np.float32)
         for row, name in zip(labels, ids, strict=True):

@@ -28,6 +28,11 @@ from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
 
+def _concerns_the_user(record: logging.LogRecord) -> bool:
+    """False for mmengine's warning of each frozen weight, which is in the log file."""
+    return 'is skipped since its requires_grad=False' not in record.getMessage()
+
+
 @RUNNERS.register_module()
 class WSSSRunner(Runner):
     """A Runner whose checkpoints hold only tensors and plain values.
@@ -50,6 +55,7 @@ class WSSSRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(logging.WARNING)
+                handler.addFilter(_concerns_the_user)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

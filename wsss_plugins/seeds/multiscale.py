@@ -10,6 +10,7 @@ from torch import Tensor
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.seeds.base import SeedHead
+from wsss_plugins.structures.views import scaled
 
 
 class MultiScaleFlip:
@@ -64,7 +65,7 @@ class MultiScaleFlip:
         size = size or (images.shape[-2], images.shape[-1])
         maps = []
         for scale in self.scales:
-            view = _scaled(images, scale, model.backbone.stride)
+            view = scaled(images, scale, model.backbone.multiple)
             total = self.head(model, view, labels)
             if self.flip:
                 total = total + self.head(model, view.flip(-1), labels).flip(-1)
@@ -74,13 +75,3 @@ class MultiScaleFlip:
                 )
             )
         return sum(maps[1:], start=maps[0]) / (len(self.scales) * (1 + self.flip))
-
-
-def _scaled(images: Tensor, scale: float, stride: int) -> Tensor:
-    """Images of about ``scale`` times their size, sides multiples of ``stride``."""
-    sides = [
-        max(1, round(side * scale / stride)) * stride for side in images.shape[-2:]
-    ]
-    if tuple(sides) == tuple(images.shape[-2:]):
-        return images
-    return F.interpolate(images, size=sides, mode='bilinear', align_corners=False)

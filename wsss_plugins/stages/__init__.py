@@ -9,6 +9,7 @@ from wsss_plugins.stages.explanations import (
     PerturbationTestStage,
     SegmentationTestStage,
 )
+from wsss_plugins.stages.features import FeatureStage
 from wsss_plugins.stages.folder import FolderStage
 from wsss_plugins.stages.interchange import (
     ExportSeedStage,
@@ -29,6 +30,7 @@ __all__ = [
     'EvaluateLabelStage',
     'EvaluateSeedStage',
     'ExportSeedStage',
+    'FeatureStage',
     'FolderStage',
     'ImportLabelStage',
     'ImportSeedStage',

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import DataError
+from wsss_plugins.structures.views import resized, sides_of
 
 
 def batches_of_one_size(dataset: WSSSDataset, batch_size: int) -> Iterator[list[int]]:
@@ -66,15 +66,7 @@ def as_input(
     """
     pixels = torch.from_numpy(np.stack(photos))
     images = pixels.permute(0, 3, 1, 2).to(device(), torch.float32)
-    own = (images.shape[2], images.shape[3])
-    target = size or _round_to(own, model.backbone.stride)
-    if target != own:
-        images = F.interpolate(
-            images, size=target, mode='bilinear', align_corners=False
-        )
-    return model.normalise(images)
-
-
-def _round_to(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    rows, columns = (max(1, round(side / stride)) * stride for side in size)
-    return rows, columns
+    target = size or sides_of(
+        (images.shape[2], images.shape[3]), model.backbone.multiple
+    )
+    return model.normalise(resized(images, (target[0], target[1])))

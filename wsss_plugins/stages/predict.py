@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
+from wsss_plugins.backbones import reading_features
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import device, rank, share_of
@@ -19,6 +20,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.classes import refuse_other_class_names
+from wsss_plugins.stages.features import kept_features
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
@@ -26,6 +28,7 @@ from wsss_plugins.structures.card_parts import Tags
 from wsss_plugins.structures.layout import label_path
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages, enlarged
+from wsss_plugins.structures.views import scaled
 
 MERGES = ('mean', 'max')
 
@@ -57,6 +60,8 @@ class PredictStage(Stage):
             model runs. Probabilities of overlapping tiles are blended. Without refiners,
             only one row of tiles is in memory at a time.
         overlap: Smallest overlap of neighbouring tiles, in pixels.
+        features: Name of a :class:`FeatureStage`, whose features stand for the views that
+            it has; the network computes the others.
 
     Raises:
         ConfigError: ``scales`` is empty or has a value of 0 or less, ``merge`` is neither
@@ -79,6 +84,7 @@ class PredictStage(Stage):
         max_side: int | None = None,
         tile: int | None = None,
         overlap: int = 64,
+        features: str | None = None,
     ) -> None:
         super().__init__(name)
         self.large = LargeImages(max_side, tile, overlap)
@@ -98,14 +104,17 @@ class PredictStage(Stage):
         self.merge = merge
         self.refiners = RefinerChain(refiners)
         self.refine_above = refine_above
-        self.inputs = tuple(dict.fromkeys((model, *self.refiners.stages)))
+        self.features = features
+        needed = (model, *self.refiners.stages, features)
+        self.inputs = tuple(dict.fromkeys(filter(None, needed)))
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Predicts the images that have no label map yet."""
         model = load_trained(inputs[self.model], BaseSegmentor)
         needed = self.refiners.stages
         self.refiners.bind({s: load_trained(inputs[s], nn.Module) for s in needed})
-        return self.predict(model, out)
+        with reading_features(model, kept_features(inputs, self.features)):
+            return self.predict(model, out)
 
     def predict(self, model: BaseSegmentor, out: Path) -> dict[str, Any]:
         """Predicts the images that have no label map in ``out`` yet.
@@ -187,7 +196,9 @@ class PredictStage(Stage):
         size = (image.shape[1], image.shape[2])
         pixels = _normalised(model, image)
         merged, count = torch.zeros(()), 0
-        for view, mirrored in self._views(pixels):
+        backbone = getattr(model, 'backbone', None)
+        multiple = getattr(backbone, 'multiple', 1)
+        for view, mirrored in self._views(pixels, multiple):
             found = _predict(model, view, size)
             if mirrored:
                 found = found.flip(-1)
@@ -201,13 +212,11 @@ class PredictStage(Stage):
             del found  # keeps two maps in memory, not three
         return merged if self.merge == 'max' else merged / count
 
-    def _views(self, pixels: Tensor) -> Iterator[tuple[Tensor, bool]]:
+    def _views(self, pixels: Tensor, multiple: int) -> Iterator[tuple[Tensor, bool]]:
         """Yields the image at every scale, with whether it is mirrored."""
+        whole = scaled(pixels, 1.0, multiple)
         for scale in self.scales:
-            sides = [max(1, round(side * scale)) for side in pixels.shape[2:]]
-            view = F.interpolate(
-                pixels, size=sides, mode='bilinear', align_corners=False
-            )
+            view = scaled(whole, scale, multiple)
             yield view, False
             if self.flip:
                 yield view.flip(-1), True

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsss_plugins.backbones import reading_features
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
@@ -21,6 +22,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
 from wsss_plugins.stages.classes import refuse_other_class_names
+from wsss_plugins.stages.features import kept_features
 from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
@@ -59,6 +61,8 @@ class SeedStage(Stage):
         overlap: Smallest overlap of neighbouring tiles, in pixels.
         half: True to store scores in half precision; the files are then less than half
             as large.
+        features: Name of a :class:`FeatureStage`, whose features stand for the views that
+            it has; the network computes the others.
 
     Raises:
         ConfigError: ``min_probability`` is not in (0, 1]; ``max_side`` or ``tile`` is
@@ -86,6 +90,7 @@ class SeedStage(Stage):
         tile: int | None = None,
         overlap: int = 64,
         half: bool = False,
+        features: str | None = None,
     ) -> None:
         super().__init__(name)
         self.large = LargeImages(max_side, tile, overlap)
@@ -101,7 +106,8 @@ class SeedStage(Stage):
                 token='min_probability',
             )
         self.model = model
-        self.inputs = (model,)
+        self.features = features
+        self.inputs = (model, features) if features else (model,)
         self.head = build_as(SEED_HEADS, head, SeedHead)
         self.maps = MultiScaleFlip(self.head, scales, flip, align_corners)
         self.dataset = dataset
@@ -121,7 +127,11 @@ class SeedStage(Stage):
         together = 1 if self.large else self.batch_size
         mine = share_of(list(batches_of_one_size(dataset, together)))
         todo = [b for b in mine if any(not seed_path(out, ids[i]).is_file() for i in b)]
-        with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
+        store = kept_features(inputs, self.features)
+        with (
+            ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar,
+            reading_features(model, store),
+        ):
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)
             for indices in todo:

@@ -14,10 +14,10 @@ from mmengine.hooks import SyncBuffersHook
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.backbones import load_weights, maps_of, read_weights
 from wsss_plugins.backbones.timm_weights import naming_option, option_of_weights
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.datasets import SeededSamples
+from wsss_plugins.datasets import LoadView, SeededSamples
 from wsss_plugins.engine.failures import without_failed
 from wsss_plugins.engine.model_file import (
     has_model_config,
@@ -52,6 +52,7 @@ from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.features import FeatureStore
 from wsss_plugins.structures.layout import (
     LABELS,
     METRICS_FILE,
@@ -139,6 +140,7 @@ def train_model(
     seed: int,
     description: str,
     metadata: Mapping[str, str] | None = None,
+    features: FeatureStore | None = None,
 ) -> dict[str, float]:
     """Trains a model, or resumes its training, and validates it.
 
@@ -148,12 +150,18 @@ def train_model(
         seed: Random seed.
         description: Text of the progress bar.
         metadata: Texts for the header of the weight file.
+        features: What stands for the photos; None for the photos themselves.
 
     Returns:
         The metrics of the validation; empty if the config has no ``val_dataloader``.
+
+    Raises:
+        DataError: ``features`` are of another network than the model has.
     """
     cfg = fill_num_classes(cfg)
     runner = build_runner(cfg, work_dir, seed, description)
+    if features is not None:
+        maps_of(runner.bare_model).check(features)
     dataset = runner.train_loop.dataloader.dataset
     classes = getattr(dataset, 'foreground_classes', ())
     runner.weights_metadata = dict(metadata or {}) | classes_metadata(classes)
@@ -207,6 +215,8 @@ class TrainStage(Stage):
         label_maps: Name of the stage on whose label maps the model is trained. Images on
             which that stage failed are left out; the metric ``left_out`` is their number.
         backbone: Name of the stage whose trained model initialises the backbone.
+        features: Name of the :class:`FeatureStage` whose features stand for the photos;
+            every ``LoadView`` of the config reads them.
 
     Raises:
         ConfigError: The text under ``pretrained_supervision`` in the config is no known
@@ -220,13 +230,21 @@ class TrainStage(Stage):
         options: dict[str, Any] | None = None,
         label_maps: str | None = None,
         backbone: str | None = None,
+        features: str | None = None,
     ) -> None:
         super().__init__(name)
         self.cfg = Config(dict(config))
         declared_supervision(self.cfg)  # refuses a wrong text before any stage runs
         self.label_maps = label_maps
         self.backbone = backbone
-        self.inputs = tuple(stage for stage in (label_maps, backbone) if stage)
+        self.features = features
+        self.inputs = tuple(filter(None, (label_maps, backbone, features)))
+        if features and not any(True for _ in _views_of(self.cfg.to_dict())):
+            raise ConfigError(
+                f"stage '{name}' has features, and its config loads no view: load photos "
+                'with LoadView, or leave features out',
+                token='features',
+            )
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Trains the model, or resumes its training, and validates it."""
@@ -241,9 +259,15 @@ class TrainStage(Stage):
         if self.backbone:
             weights = inputs[self.backbone].resolve() / WEIGHTS_FILE
             cfg.model.backbone.pretrained = str(weights)
+        store = None
+        if self.features:
+            folder = inputs[self.features].resolve()
+            store = FeatureStore(folder)
+            for view in _views_of(cfg):
+                view['features'] = str(folder)
         metadata = None if self.begun is None else weights_metadata(self.begun)
         with naming_option(self._option_of_weights):
-            metrics = train_model(cfg, out, self.seed, self.name, metadata)
+            metrics = train_model(cfg, out, self.seed, self.name, metadata, store)
         numbers = {
             key: value if isinstance(value, int) else round(float(value), 4)
             for key, value in metrics.items()
@@ -297,6 +321,18 @@ class TrainStage(Stage):
     def provenance(self) -> dict[str, Any]:
         """Data, epochs, batch size and initial weights of the training, for the record."""
         return dict(self.measured().details)
+
+
+def _views_of(node: Any) -> Iterator[dict[str, Any]]:
+    """Every ``LoadView`` in a config."""
+    if isinstance(node, Mapping):
+        if node.get('type') in (LoadView, 'LoadView', f'{SCOPE}.datasets.LoadView'):
+            yield node
+        for value in node.values():
+            yield from _views_of(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _views_of(value)
 
 
 def _weights_files(node: Any, named: bool = False) -> Iterator[str]:

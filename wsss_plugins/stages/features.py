@@ -1,0 +1,161 @@
+"""A stage that computes the features of a frozen network once and keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss_plugins.backbones import TimmMaps
+from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.engine.workers import barrier, device, rank, share_of
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.progress import ProgressBar
+from wsss_plugins.registry import DATASETS, MODELS, STAGES, build_as
+from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.features import (
+    FOLDER,
+    FeatureStore,
+    View,
+    digest_of,
+    has_shard,
+    write_about,
+    write_shard,
+)
+from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.views import view_of
+
+PHOTOS_PER_SHARD = 16
+
+
+@STAGES.register_module()
+class FeatureStage(Stage):
+    """Keeps the maps of a frozen network for every view of every photo, in half precision.
+
+    Stages that name this one as ``features`` read them: a :class:`TrainStage` trains
+    without decoding a photo or running the network, :class:`SeedStage` and
+    :class:`PredictStage` run the network only on views that were not kept. Whatever they
+    make equals what they would make without, up to half precision (a relative 5e-4 of a
+    feature). An interrupted stage loses at most the 16 photos of one shard per worker.
+
+    Args:
+        name: Name of the stage.
+        network: Config of the :class:`TimmMaps`, the same as in the models that are
+            trained on its features.
+        dataset: Config of the photos, or a list of configs whose ids differ.
+        max_side: Longest side of the reduced copy of a photo, in pixels, as in
+            :class:`SeedStage` and :class:`~wsss_plugins.datasets.LoadView`.
+        scales: Factors of the copy's sides.
+        flip: Whether to keep the mirrored views as well.
+
+    Raises:
+        ConfigError: ``scales`` is empty or not positive, or the network is not frozen.
+    """
+
+    reads_masks = False
+
+    def __init__(
+        self,
+        name: str,
+        network: dict[str, Any],
+        dataset: dict[str, Any] | Sequence[dict[str, Any]],
+        max_side: int | None = 448,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = True,
+    ) -> None:
+        super().__init__(name)
+        if not scales or min(scales) <= 0:
+            raise ConfigError(
+                f"stage '{name}' needs scales > 0, not {tuple(scales)}", token='scales'
+            )
+        if not network.get('frozen', True):
+            raise ConfigError(
+                f"stage '{name}' keeps features of a network that does not change: leave "
+                'frozen=False out',
+                token='frozen',
+            )
+        self.network = network
+        many = isinstance(dataset, Sequence)
+        self.datasets = [dict(d) for d in dataset] if many else [dict(dataset)]
+        self.max_side = max_side
+        self.scales, self.flip = tuple(map(float, scales)), flip
+
+    def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
+        """Computes the shards that are not there yet."""
+        net = build_as(MODELS, self.network, TimmMaps).to(device())
+        photos = [
+            (dataset, index)
+            for cfg in self.datasets
+            for dataset in [build_as(DATASETS, cfg, WSSSDataset)]
+            for index in range(len(dataset))
+        ]
+        if rank() == 0:
+            write_about(out, self._about(net))
+        count = PHOTOS_PER_SHARD
+        shards = [photos[i : i + count] for i in range(0, len(photos), count)]
+        mine = share_of(list(enumerate(shards)))
+        todo = [(number, each) for number, each in mine if not has_shard(out, number)]
+        total = sum(len(each) for _, each in mine)
+        with ProgressBar(self.name, total, quiet=rank() != 0) as bar:
+            bar.begin_at(total - sum(len(each) for _, each in todo))
+            for number, each in todo:
+                views: list[View] = []
+                for dataset, index in each:
+                    views += self._views(net, dataset, index)
+                    bar.advance()
+                write_shard(out, number, views)
+        barrier()
+        size = sum(path.stat().st_size for path in (out / FOLDER).iterdir())
+        return dict(
+            images=len(photos), kilobytes_per_image=round(size / 1e3 / len(photos))
+        )
+
+    def measured(self) -> Measured:
+        """Declares the photos, the views, and that no labels are read."""
+        return Measured(
+            images=self.datasets[0],
+            scales=self.scales,
+            flip=self.flip,
+            labels=Tags.NONE(),
+            details=dict(network=self.network.get('name'), max_side=self.max_side),
+        )
+
+    def _about(self, net: TimmMaps) -> dict[str, Any]:
+        return dict(
+            network=net.identity(),
+            multiple=net.multiple,
+            max_side=self.max_side,
+            scales=list(self.scales),
+            flip=self.flip,
+        )
+
+    @torch.no_grad()
+    def _views(self, net: TimmMaps, dataset: WSSSDataset, index: int) -> Iterator[View]:
+        """Features of every view of one photo."""
+        photo, name = dataset.load_image(index), dataset.ids[index]
+        for scale in self.scales:
+            for flip in (False, True)[: 1 + self.flip]:
+                pixels = view_of(photo, net.multiple, self.max_side, scale, flip)
+                packed = net.pack(net(pixels[None].to(device())))[0]
+                yield View(
+                    name,
+                    scale,
+                    flip,
+                    (pixels.shape[1], pixels.shape[2]),
+                    digest_of(pixels.numpy()),
+                    packed.cpu().numpy().astype(np.float16),
+                )
+
+
+def kept_features(inputs: Mapping[str, Path], stage: str | None) -> FeatureStore | None:
+    """The features that a stage kept; None where no stage is named.
+
+    Args:
+        inputs: Folder of each stage, by name.
+        stage: Name of the :class:`FeatureStage`.
+    """
+    return None if stage is None else FeatureStore(inputs[stage])
