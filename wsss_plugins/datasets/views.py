@@ -73,7 +73,7 @@ class LoadView(BaseTransform):
             mirrored = bool(np.random.random() < self.flip)
         if self.features:
             kept = self._kept().view(results['img_id'], scale, mirrored)
-            image = kept.features.transpose(1, 2, 0)
+            image = np.array(kept.features).transpose(1, 2, 0)
             size = kept.size
         else:
             photo = read_image(results['img_path'])

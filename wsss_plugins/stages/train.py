@@ -48,7 +48,7 @@ from wsss_plugins.provenance.training import (
     begun_network,
     supervision_of_training,
 )
-from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as
+from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as, find_type
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
 from wsss_plugins.structures.card import SupervisionCard
 from wsss_plugins.structures.card_parts import Tags
@@ -263,7 +263,7 @@ class TrainStage(Stage):
         if self.features:
             folder = inputs[self.features].resolve()
             store = FeatureStore(folder)
-            for view in _views_of(cfg):
+            for view in _views_of([cfg.train_dataloader, cfg.get('val_dataloader')]):
                 view['features'] = str(folder)
         metadata = None if self.begun is None else weights_metadata(self.begun)
         with naming_option(self._option_of_weights):
@@ -326,7 +326,7 @@ class TrainStage(Stage):
 def _views_of(node: Any) -> Iterator[dict[str, Any]]:
     """Every ``LoadView`` in a config."""
     if isinstance(node, Mapping):
-        if node.get('type') in (LoadView, 'LoadView', f'{SCOPE}.datasets.LoadView'):
+        if 'type' in node and find_type(node['type']) is LoadView:
             yield node
         for value in node.values():
             yield from _views_of(value)

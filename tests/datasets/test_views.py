@@ -1,0 +1,138 @@
+"""Views of whole photos, crops of whole cells, batches of one size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from PIL import Image
+
+from wsss_plugins.datasets import CropView, FolderWSSS, LoadView, SameSizeBatches
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.structures.views import scaled, sides_of, view_of, view_size
+
+SIZES = [(40, 70), (70, 40), (40, 70), (64, 64), (40, 70), (70, 40)]
+
+
+@pytest.fixture
+def dataset(tmp_path) -> FolderWSSS:
+    random = np.random.default_rng(0)
+    (tmp_path / 'images').mkdir()
+    for i, size in enumerate(SIZES):
+        pixels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f'images/{i}.png')
+    rows = [f'{i}.png,a' for i in range(len(SIZES))]
+    (tmp_path / 'all.csv').write_text('\n'.join(['file,tags', *rows]))
+    return FolderWSSS(str(tmp_path), 'all', classes=['a'])
+
+
+@pytest.mark.parametrize('size', [(375, 500), (500, 333), (20, 700), (90, 90)])
+@pytest.mark.parametrize('scale', [0.5, 1.0, 1.5])
+@pytest.mark.parametrize('max_side', [None, 448])
+def test_the_size_of_a_view_is_known_before(size, scale, max_side) -> None:
+    photo = np.zeros((*size, 3), np.uint8)
+    view = view_of(photo, 32, max_side, scale)
+    assert tuple(view.shape[1:]) == view_size(size, 32, max_side, scale)
+    assert not any(side % 32 for side in view.shape[1:])
+
+
+def test_a_view_is_the_mirrored_photo() -> None:
+    photo = np.random.randint(0, 256, (64, 96, 3), dtype=np.uint8)
+    assert torch.equal(view_of(photo, 32).permute(1, 2, 0), torch.tensor(photo).float())
+    assert torch.equal(view_of(photo, 32, flip=True), view_of(photo, 32).flip(-1))
+
+
+def test_sides_are_rounded_and_never_zero() -> None:
+    assert sides_of((47, 49), 32) == (32, 64)
+    assert sides_of((5, 5), 32, 0.1) == (32, 32)
+    images = torch.rand(1, 3, 32, 64)
+    assert scaled(images, 1.0, 32) is images
+
+
+def test_masks_follow_the_view(dataset) -> None:
+    sample = dataset.get_data_info(0)
+    mask = np.zeros((40, 70), np.uint8)
+    mask[:, :35] = 1
+    sample.update(gt_seg_map=mask, seg_fields=['gt_seg_map'])
+    found = LoadView(flip=1.0)(sample)
+    assert found['img'].shape == (32, 64, 3)
+    assert found['img_shape'] == found['gt_seg_map'].shape == (32, 64)
+    assert found['gt_seg_map'][:, 32:].all()
+    assert not found['gt_seg_map'][:, :32].any()
+
+
+def test_a_test_is_neither_mirrored_nor_scaled(dataset) -> None:
+    sample = dict(dataset.get_data_info(0), test_mode=True)
+    view = LoadView(scales=(0.5, 2.0), flip=1.0)
+    found = view(sample)
+    plain = LoadView(flip=0.0)(dataset.get_data_info(0))
+    assert np.array_equal(found['img'], plain['img'])
+
+
+def test_scales_are_drawn(dataset) -> None:
+    view = LoadView(scales=(0.5, 2.0))
+    shapes = {view(dataset.get_data_info(0))['img_shape'] for _ in range(20)}
+    assert shapes == {(32, 32), (64, 128)}
+
+
+@pytest.mark.parametrize('per_cell', [32, 1])
+def test_crops_are_of_whole_cells_in_photo_and_mask(per_cell) -> None:
+    cells = np.arange(1, 13).reshape(3, 4)
+    mask = np.kron(cells, np.ones((32, 32))).astype(np.uint8)
+    image = np.kron(cells, np.ones((per_cell, per_cell)))[..., None].repeat(3, 2)
+    sample = dict(img=image, img_shape=(96, 128), seg_fields=['m'], m=mask)
+    found = CropView((64, 160))(sample)
+    assert found['img'].shape[:2] == (2 * per_cell, 5 * per_cell)
+    assert found['m'].shape == found['img_shape'] == (64, 160)
+    corners = found['img'][::per_cell, ::per_cell, 0]
+    labels = found['m'][::32, ::32]
+    inside = labels != 255
+    assert np.array_equal(corners[inside], labels[inside])
+    assert inside.sum() == 8  # two rows of four; the fifth column is padding
+    values = corners[inside].reshape(2, 4)
+    assert np.array_equal(values[1] - values[0], [4] * 4)
+
+
+def test_crops_of_part_of_a_cell_are_refused() -> None:
+    with pytest.raises(ConfigError, match='multiples of 32, not'):
+        CropView(100)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(scales=()), dict(scales=(0.0,)), dict(flip=1.5)]
+)
+def test_wrong_views_are_refused(options) -> None:
+    with pytest.raises(ConfigError, match='LoadView needs'):
+        LoadView(**options)
+
+
+def test_batches_are_of_one_size_and_complete(dataset) -> None:
+    batches = SameSizeBatches(DefaultSampler(dataset, seed=3), 2, max_side=64)
+    for epoch in range(3):
+        batches.sampler.set_epoch(epoch)
+        found = list(batches)
+        assert len(found) == len(batches)
+        assert sorted(chain(*found)) == list(range(6))
+        assert all(len({SIZES[i] for i in batch}) == 1 for batch in found)
+    orders = set()
+    for epoch in range(5):
+        batches.sampler.set_epoch(epoch)
+        orders.add(str(list(batches)))
+    assert len(orders) > 1
+
+
+def test_two_workers_see_what_one_sees_in_twice_the_batch(dataset) -> None:
+    one = list(SameSizeBatches(DefaultSampler(dataset, seed=1), 2, max_side=64))
+    shares = []
+    for own in range(2):
+        sampler = DefaultSampler(dataset, seed=1)
+        sampler.rank, sampler.world_size = own, 2
+        shares.append(list(SameSizeBatches(sampler, 1, max_side=64)))
+    assert len(shares[0]) == len(shares[1]) == len(one)
+    for batch, parts in zip(one, zip(*shares, strict=True), strict=True):
+        assert set(batch) == set(chain(*parts))
+    assert Counter(chain(*one)) == Counter(range(6))

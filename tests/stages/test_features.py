@@ -1,0 +1,244 @@
+"""Features that are computed once: what is trained and seen on them equals the photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from PIL import Image
+from safetensors.torch import load_file
+from torch.optim import AdamW
+
+from wsss_plugins.backbones import HybridViT, TimmMaps
+from wsss_plugins.classifiers import TokenHead, WSSSClassifier
+from wsss_plugins.datasets import (
+    FolderWSSS,
+    LoadView,
+    PackClassInputs,
+    SameSizeBatches,
+)
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.registry import DATASETS, build_as
+from wsss_plugins.seeds import CAM, TransformerAttribution
+from wsss_plugins.stages import FeatureStage, SeedStage, TrainStage
+from wsss_plugins.structures import Seed
+from wsss_plugins.structures.features import FeatureStore
+
+VIEW = dict(type=LoadView, multiple=32, max_side=80)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory) -> Path:
+    """Twenty photos of two sizes, and the weights of a network."""
+    folder = tmp_path_factory.mktemp('features')
+    (folder / 'images').mkdir()
+    random = np.random.default_rng(0)
+    rows = ['file,tags']
+    for i in range(20):
+        size = (70, 100) if i % 3 else (64, 60)
+        coarse = random.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        photo = Image.fromarray(coarse).resize((size[1], size[0]))
+        photo.save(folder / f'images/{i:02d}.png')
+        rows.append(f'{i:02d}.png,{"ab"[i % 2]}')
+    (folder / 'all.csv').write_text('\n'.join(rows))
+    torch.manual_seed(0)
+    net = TimmMaps('test_efficientnet', (2, 3), True)
+    for module in net.net.modules():  # as after a training: maps of a size of about 1
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.3)
+    torch.save(net.net.state_dict(), folder / 'net.pth')
+    return folder
+
+
+@pytest.fixture
+def network(world) -> dict[str, Any]:
+    return dict(
+        type=TimmMaps, name='test_efficientnet', indices=(2, 3), final=True,
+        pretrained=str(world / 'net.pth'),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def photos(world) -> dict[str, Any]:
+    return dict(type=FolderWSSS, data_root=str(world), split='all', classes=['a', 'b'])
+
+
+@pytest.fixture
+def kept(tmp_path, network, photos) -> Path:
+    stage = FeatureStage('features', network, photos, max_side=80, scales=(1.0, 0.5))
+    metrics = stage.run(tmp_path / 'features', {})
+    assert metrics['images'] == 20
+    assert metrics['kilobytes_per_image'] > 1
+    return tmp_path / 'features'
+
+
+def test_every_view_is_kept(kept, network, photos) -> None:
+    store = FeatureStore(kept)
+    net = build_as_maps(network)
+    assert len(store) == 20 * 2 * 2
+    view = store.view('07', 0.5, True)
+    assert view.features.dtype == np.float16
+    assert isinstance(view.features.base, np.memmap) or isinstance(
+        view.features, np.memmap
+    )
+    assert view.size == (32, 32)
+    assert view.features.shape == (net.packed_channels, 1, 1)
+    whole = store.view('07')
+    assert whole.size == (64, 64)  # 56 x 80, rounded to multiples of 32
+    assert not np.array_equal(whole.features, store.view('07', 1.0, True).features)
+
+
+def build_as_maps(network) -> TimmMaps:
+    return TimmMaps(**{k: v for k, v in network.items() if k != 'type'})
+
+
+def test_it_resumes_by_shards(kept, network, photos, monkeypatch) -> None:
+    before = {p.name: p.read_bytes() for p in (kept / 'features').iterdir()}
+    assert '000001.npy' in before  # sixteen photos in a shard
+    (kept / 'features/000001.json').unlink()
+    seen = []
+    views = FeatureStage._views
+    monkeypatch.setattr(
+        FeatureStage, '_views', lambda *given: seen.append(given[-1]) or views(*given)
+    )
+    FeatureStage('features', network, photos, max_side=80, scales=(1.0, 0.5)).run(
+        kept, {}
+    )
+    assert seen == [16, 17, 18, 19]
+    assert before == {p.name: p.read_bytes() for p in (kept / 'features').iterdir()}
+
+
+def training(network, photos, **view: Any) -> dict[str, Any]:
+    loader = dict(
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type=DefaultSampler, shuffle=True),
+        batch_sampler=dict(type=SameSizeBatches, max_side=80),
+        dataset=dict(photos, pipeline=[{**VIEW, **view}, dict(type=PackClassInputs)]),
+    )
+    return dict(
+        model=dict(
+            type=WSSSClassifier,
+            backbone=dict(
+                type=HybridViT, net=network, in_index=(1, 2), img_size=64, embed_dim=24,
+                depth=2,
+            ),
+            head=dict(type=TokenHead, num_classes=2),
+            mean=(0.0,),
+            std=(1.0,),
+        ),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type=AdamW, lr=1e-3)),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_training_equals_that_on_photos(tmp_path, kept, network, photos) -> None:
+    cfg = training(network, photos, flip=0.0)
+    found = {}
+    for name, inputs in (('photos', {}), ('kept', dict(features=kept))):
+        stage = TrainStage(name, cfg, features='features' if inputs else None)
+        out = tmp_path / name
+        stage.run(out, inputs)
+        found[name] = load_file(out / 'weights.safetensors')
+    for key, value in found['photos'].items():
+        assert torch.allclose(found['kept'][key], value, rtol=1e-3, atol=1e-3), key
+    seeds = {}
+    for head in (CAM, TransformerAttribution):
+        for name, model in (('whole', 'photos'), ('read', 'photos'), ('other', 'kept')):
+            features = 'features' if name == 'read' else None
+            stage = SeedStage(
+                'seeds', model, dict(type=head), photos, scales=(1.0, 0.5), max_side=80,
+                features=features,
+            )  # fmt: skip
+            out = tmp_path / f'{head.__name__}_{name}'
+            stage.run(
+                out,
+                dict(photos=tmp_path / 'photos', kept=tmp_path / 'kept', features=kept),
+            )
+            seeds[name] = torch.cat(
+                [
+                    Seed.load(out / f'seeds/{i:02d}.npz').scores.flatten()
+                    for i in range(20)
+                ]
+            )
+        assert (seeds['read'] - seeds['whole']).abs().max() < 5e-3
+        assert (seeds['read'] - seeds['whole']).abs().mean() < 1e-3
+        assert (seeds['other'] - seeds['whole']).abs().mean() < 1e-2
+
+
+def test_a_training_on_features_decodes_no_photo(
+    tmp_path, kept, network, photos, monkeypatch
+) -> None:
+    monkeypatch.setattr('wsss_plugins.datasets.views.read_image', None)
+    monkeypatch.setattr(TimmMaps, '_compute', None)
+    cfg = training(network, photos)
+    cfg['train_cfg']['max_epochs'] = 1
+    stage = TrainStage('classifier', cfg, features='features')
+    assert stage.inputs == ('features',)
+    stage.run(tmp_path / 'out', dict(features=kept))
+    assert (tmp_path / 'out/weights.safetensors').is_file()
+
+
+def test_features_of_another_network_are_refused(
+    tmp_path, kept, network, photos
+) -> None:
+    cfg = training(dict(network, mean=(0.0, 0.0, 0.0)), photos)
+    with pytest.raises(DataError, match='another network'):
+        TrainStage('t', cfg, features='features').run(
+            tmp_path / 'o', dict(features=kept)
+        )
+
+
+def test_views_of_another_size_are_refused(kept, photos) -> None:
+    view = LoadView(max_side=64, features=str(kept))
+    dataset = build_as(DATASETS, photos, FolderWSSS)
+    with pytest.raises(DataError, match=r'\(32, 80\), and LoadView has 32 and 64'):
+        view(dataset.get_data_info(0))
+
+
+def test_a_scale_that_was_not_kept_is_named(kept) -> None:
+    with pytest.raises(DataError, match=r'no features of 00 at scale 0\.75'):
+        FeatureStore(kept).view('00', 0.75)
+
+
+def test_a_config_without_views_is_refused(network, photos) -> None:
+    cfg = training(network, photos)
+    cfg['train_dataloader']['dataset']['pipeline'].pop(0)
+    with pytest.raises(ConfigError, match='loads no view'):
+        TrainStage('t', cfg, features='features')
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [(dict(scales=()), 'scales > 0'), (dict(scales=(0,)), 'scales > 0')],
+)
+def test_wrong_options_of_the_stage(network, photos, options, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        FeatureStage('features', network, photos, **options)
+    with pytest.raises(ConfigError, match='does not change'):
+        FeatureStage('features', dict(network, frozen=False), photos)
+
+
+def test_damaged_shards_are_named(kept) -> None:
+    path = kept / 'features/000000.npy'
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r'000000\.npy is'):
+        FeatureStore(kept).view('00')
+
+
+def test_a_folder_without_features_is_named(tmp_path) -> None:
+    with pytest.raises(DataError, match='holds no features'):
+        FeatureStore(tmp_path)
+
+
+def test_the_record_is_plain(network, photos) -> None:
+    stage = FeatureStage('features', network, photos)
+    assert json.dumps(stage.provenance())
