@@ -147,3 +147,46 @@ def test_labels(tmp_path: Path, dataset: dict) -> None:
 def test_unknown_convention(stage, dataset: dict) -> None:
     with pytest.raises(ConfigError, match=r"'voc'.*Allowed: acr"):
         stage('score', 'cam', dataset, convention='voc')
+
+
+def test_means_over_some_classes(tmp_path: Path, dataset: dict, seeds) -> None:
+    over = dict(mean_over=('bicycle',))
+    whole = EvaluateSeedStage('whole', 'cam', dataset)
+    part = EvaluateSeedStage('part', 'cam', dataset, **over)
+    _, all_scores, _ = run(whole, tmp_path, 'cam')
+    metrics, scores, _ = run(part, tmp_path, 'cam')
+    assert metrics['classes'] == 2
+    assert 'absent_as_0' not in metrics
+    best = scores['best']
+    assert best['miou'] == pytest.approx((best['iou'][0] + best['iou'][2]) / 2)
+    assert metrics['best_miou'] == pytest.approx(max(scores['miou']), abs=5e-4)
+    assert scores['miou'] != all_scores['miou']
+    assert best['over'] == [0, 2]
+    assert part.provenance()['mean over'] == 'background, bicycle'
+    for name, mask in MASKS.items():
+        save_label_map(label_path(tmp_path / 'pseudo', name), np.where(mask, 2, 0))
+    labels = EvaluateLabelStage('labels', 'pseudo', dataset, convention='seam', **over)
+    metrics, scores, _ = run(labels, tmp_path, 'pseudo')
+    # Pixels of an aeroplane that are taken for a bicycle are the bicycle's errors.
+    assert metrics['miou'] == pytest.approx(
+        (scores['iou'][0] + scores['iou'][2]) / 2, abs=1e-3
+    )
+    assert metrics['fp_rate'] == pytest.approx(
+        scores['false_positive_rate'][2], abs=1e-3
+    )
+    assert metrics['fn_rate'] == pytest.approx(
+        scores['false_negative_rate'][2], abs=1e-3
+    )
+    assert scores['false_positive_rate'][2] > 100
+
+
+@pytest.mark.parametrize('stage', [EvaluateSeedStage, EvaluateLabelStage])
+def test_means_over_an_unknown_class(
+    stage, tmp_path: Path, dataset: dict, seeds
+) -> None:
+    for name, mask in MASKS.items():
+        save_label_map(label_path(tmp_path / 'cam', name), mask)
+    with pytest.raises(ConfigError, match=r"'bicicle', which is no class.*bicycle"):
+        stage('s', 'cam', dataset, mean_over=('bicicle',)).run(
+            tmp_path / 's', dict(cam=tmp_path / 'cam')
+        )

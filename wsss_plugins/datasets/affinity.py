@@ -42,10 +42,11 @@ class LoadConfidentScores(BaseTransform):
         scores = (
             np.concatenate([arrays['low'], arrays['high']]).astype(np.float32) / 255
         )
-        if scores.shape[1:] != tuple(results['ori_shape'][:2]) or len(scores) % 2:
+        size = tuple(results.get('ori_shape', scores.shape[1:])[:2])
+        if scores.shape[1:] != size or len(scores) % 2:
             raise DataError(
                 f'{path} has scores {arrays["low"].shape} and {arrays["high"].shape} for '
-                f'an image of {tuple(results["ori_shape"][:2])}: run its stage again'
+                f'an image of {size}: run its stage again'
             )
         results['gt_seg_map'] = np.ascontiguousarray(scores.transpose(1, 2, 0))
         results['seg_fields'].append('gt_seg_map')

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import DefaultSampler
-from PIL import Image
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.photos import read_image
@@ -31,8 +31,8 @@ class LoadView(BaseTransform):
     ``(h, w, C)`` float16, the packed maps of a
     :class:`~wsss_plugins.backbones.TimmMaps`, which takes them in place of pixels.
     Otherwise ``img`` is ``(H, W, 3)`` float32 RGB. Maps in ``seg_fields`` are resized to
-    the view (nearest) and mirrored with it. Samples of a data set in ``test_mode`` are
-    neither scaled nor mirrored.
+    the view (labels nearest, scores bilinear) and mirrored with it. Samples of a data set
+    in ``test_mode`` are neither scaled nor mirrored.
 
     Args:
         multiple: What the sides of a view are multiples of: the largest stride of the
@@ -82,10 +82,12 @@ class LoadView(BaseTransform):
             size = image.shape[:2]
         results.update(img=image, img_shape=size, ori_shape=size, flip=mirrored)
         for key in results.get('seg_fields', ()):
-            labels = Image.fromarray(results[key]).resize(
-                (size[1], size[0]), Image.Resampling.NEAREST
+            smooth = results[key].dtype.kind == 'f'
+            found = cv2.resize(
+                results[key],
+                (size[1], size[0]),
+                interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST,
             )
-            found = np.array(labels)
             results[key] = found[:, ::-1].copy() if mirrored else found
         return results
 

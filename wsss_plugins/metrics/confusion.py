@@ -167,24 +167,30 @@ def class_mean(values: np.ndarray, averaged: Averaged = 'all') -> np.ndarray:
     return ratio(np.nansum(values, -1), counted)
 
 
-def mean_iou(confusion: np.ndarray, averaged: Averaged = 'all') -> np.ndarray:
+def mean_iou(
+    confusion: np.ndarray, averaged: Averaged = 'all', over: Sequence[int] = ()
+) -> np.ndarray:
     """Mean of :func:`iou_per_class` over the classes, ``(...)``.
 
     Args:
         confusion: ``(..., L, L)``.
+        over: The labels that the mean is over, in 0..L-1; all if none is given. Pixels of
+            other labels still count as errors of those that they are taken for.
         averaged: ``'all'``: absent classes count as 0; ``'found'``: classes in ground
             truth or prediction (IRN, mmsegmentation); ``'target'``: those in ground
             truth (DeepLab).
     """
-    return mean_of_ious(class_counts(confusion), averaged)
+    return mean_of_ious(class_counts(confusion), averaged, over)
 
 
-def mean_of_ious(counts: ClassCounts, averaged: Averaged) -> np.ndarray:
+def mean_of_ious(
+    counts: ClassCounts, averaged: Averaged, over: Sequence[int] = ()
+) -> np.ndarray:
     """Mean of ``TP / union`` over the classes, ``(...)``; see :func:`mean_iou`."""
     iou = ratio(counts.true_positives, counts.union)
     if averaged == 'target':
         iou = np.where(counts.target > 0, iou, np.nan)
-    return class_mean(iou, averaged)
+    return class_mean(iou[..., list(over)] if over else iou, averaged)
 
 
 def save_confusion(folder: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ class SegmentationScores:
         convention: Name in :data:`CONVENTIONS` of the evaluation that defines how means
             and error rates are computed.
         boundary: :func:`boundary_counts` of the label maps, when they were counted.
+        over: Labels that the means are over, in increasing order; all if none is given.
 
     Raises:
         ConfigError: ``convention`` is unknown.
@@ -45,6 +46,7 @@ class SegmentationScores:
     confusion: np.ndarray
     convention: str = DEFAULT_CONVENTION
     boundary: ClassCounts | None = None
+    over: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses an unknown convention.
@@ -90,19 +92,19 @@ class SegmentationScores:
         """Number of classes in the mean IoU, according to the convention."""
         counts, averaged = class_counts(self.confusion), self._rules.averaged
         if averaged == 'all':
-            return len(self.confusion)
+            return len(self._chosen(counts.union))
         pixels = counts.target if averaged == 'target' else counts.union
-        return int((pixels > 0).sum())
+        return int((self._chosen(pixels) > 0).sum())
 
     @property
     def absent_classes(self) -> int:
         """Number of classes with no pixel in either the ground truth or the prediction."""
-        return int((class_counts(self.confusion).union == 0).sum())
+        return int((self._chosen(class_counts(self.confusion).union) == 0).sum())
 
     @property
     def miou(self) -> float:
         """Mean IoU."""
-        return float(100 * mean_iou(self.confusion, self._rules.averaged))
+        return float(100 * mean_iou(self.confusion, self._rules.averaged, self.over))
 
     @property
     def mean_false_positive_rate(self) -> float:
@@ -117,23 +119,23 @@ class SegmentationScores:
     @property
     def mean_precision(self) -> float:
         """Mean precision of the classes that are predicted."""
-        return float(class_mean(self.precision, 'found'))
+        return float(class_mean(self._chosen(self.precision), 'found'))
 
     @property
     def mean_recall(self) -> float:
         """Mean recall of the classes in the ground truth: the mean accuracy."""
-        return float(class_mean(self.recall, 'found'))
+        return float(class_mean(self._chosen(self.recall), 'found'))
 
     @property
     def over_activation(self) -> float:
         """SEAM's mFP: mean of ``(P - TP) / TP`` over the foreground classes hit."""
-        rates = false_positive_rate(self.confusion, 'hit')[1:]
+        rates = self._chosen(false_positive_rate(self.confusion, 'hit'), True)
         return float(100 * class_mean(rates, 'found'))
 
     @property
     def under_activation(self) -> float:
         """SEAM's mFN: mean of ``(T - TP) / TP`` over the foreground classes hit."""
-        rates = false_negative_rate(self.confusion, 'hit')[1:]
+        rates = self._chosen(false_negative_rate(self.confusion, 'hit'), True)
         return float(100 * class_mean(rates, 'found'))
 
     @property
@@ -158,21 +160,30 @@ class SegmentationScores:
         """Mean boundary IoU; NaN where it was not counted."""
         if self.boundary is None:
             return float('nan')
-        return float(100 * mean_of_ious(self.boundary, self._rules.averaged))
+        return float(100 * mean_of_ious(self.boundary, self._rules.averaged, self.over))
 
     def _mean_errors(self, rates: np.ndarray) -> float:
         """Mean of error rates; a class without true positives has no rate per hit."""
         rules = self._rules
         averaged = 'found' if rules.errors_per == 'hit' else rules.averaged
-        return float(class_mean(rates[not rules.background_errors :], averaged))
+        return float(
+            class_mean(self._chosen(rates, not rules.background_errors), averaged)
+        )
+
+    def _chosen(self, values: np.ndarray, foreground: bool = False) -> np.ndarray:
+        """The values ``(L,)`` of the labels that means are over."""
+        labels = self.over or range(len(values))
+        return values[[label for label in labels if label or not foreground]]
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists for JSON, :data:`MEANS` and :data:`PER_CLASS`; None is 0 / 0."""
         means = {key: _plain(getattr(self, key)) for key in MEANS}
         lists = {key: list(map(_plain, getattr(self, key))) for key in PER_CLASS}
-        over = dict(
+        over: dict[str, Any] = dict(
             averaged_classes=self.averaged_classes, absent_classes=self.absent_classes
         )
+        if self.over:
+            over['over'] = list(self.over)
         return dict(convention=self.convention, **over, **means, **lists)
 
     def table(self, classes: Sequence[str]) -> list[dict[str, Any]]:

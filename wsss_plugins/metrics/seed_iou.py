@@ -48,16 +48,19 @@ class SweepResult:
         confusion: ``(T, 1 + C, 1 + C)`` int64, rows = ground truth, background first;
             :func:`~wsss_plugins.metrics.class_counts` gives TP, P and T per threshold.
         convention: Name in :data:`CONVENTIONS` of the evaluation to follow.
+        over: Labels that the means are over; all if none is given.
     """
 
     thresholds: np.ndarray
     confusion: np.ndarray
     convention: str = DEFAULT_CONVENTION
+    over: tuple[int, ...] = ()
 
     @cached_property
     def miou(self) -> np.ndarray:
         """Mean IoU at each threshold, ``(T,)``, percent."""
-        return 100 * mean_iou(self.confusion, convention_of(self.convention).averaged)
+        averaged = convention_of(self.convention).averaged
+        return 100 * mean_iou(self.confusion, averaged, self.over)
 
     @cached_property
     def _best(self) -> int:
@@ -114,7 +117,9 @@ class SweepResult:
                 f'threshold {threshold} was not swept: take one of the {len(self.thresholds)} '
                 f'from {self.thresholds[0]:g} to {self.thresholds[-1]:g}, or sweep it too'
             )
-        return SegmentationScores(self.confusion[found[0]], self.convention)
+        return SegmentationScores(
+            self.confusion[found[0]], self.convention, over=self.over
+        )
 
     def nearest(self, threshold: float) -> float:
         """The swept threshold that is nearest to a given one."""
@@ -250,11 +255,14 @@ class SeedIoU:
             )
         self.histogram += other.histogram
 
-    def compute(self, convention: str = DEFAULT_CONVENTION) -> SweepResult:
+    def compute(
+        self, convention: str = DEFAULT_CONVENTION, over: tuple[int, ...] = ()
+    ) -> SweepResult:
         """Reads the confusion matrix of every threshold off the histogram.
 
         Args:
             convention: See :class:`SweepResult`.
+            over: See :class:`SweepResult`.
 
         Raises:
             ConfigError: ``convention`` is unknown.
@@ -269,7 +277,8 @@ class SeedIoU:
         foreground = at_least[..., 1:]  # (1 + C, C, T): exceeded threshold t
         background = self.histogram.sum((1, 2))[:, None] - foreground.sum(1)
         confusion = np.concatenate([background[:, None], foreground], axis=1)
-        return SweepResult(self.thresholds, np.moveaxis(confusion, -1, 0), convention)
+        matrices = np.moveaxis(confusion, -1, 0)
+        return SweepResult(self.thresholds, matrices, convention, over)
 
 
 class _Exceeded:

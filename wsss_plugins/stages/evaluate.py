@@ -30,7 +30,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import CRITERIA, label_free_threshold, score_histogram
 from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
-from wsss_plugins.stages.means import convention_for, counted
+from wsss_plugins.stages.means import convention_for, counted, labels_of
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
 from wsss_plugins.structures.card_parts import Source, Threshold
 from wsss_plugins.structures.layout import (
@@ -82,14 +82,27 @@ class _IoUStage(MaskStage):
     reads_photos = False
 
     def __init__(
-        self, name: str, source: str, dataset: dict[str, Any], convention: str | None
+        self,
+        name: str,
+        source: str,
+        dataset: dict[str, Any],
+        convention: str | None,
+        mean_over: Sequence[str] = (),
     ) -> None:
         super().__init__(name, source, dataset)
         self.convention = convention_for(dataset, convention)
+        self.mean_over = tuple(mean_over)
 
     def measured(self) -> Measured:
-        """Declares the measured images and the convention of the mIoU."""
-        return replace(super().measured(), protocol=dict(convention=self.convention))
+        """Declares the measured images, the convention and the classes of the means."""
+        protocol = dict(convention=self.convention)
+        if self.mean_over:
+            protocol['mean over'] = ', '.join(('background', *self.mean_over))
+        return replace(super().measured(), protocol=protocol)
+
+    def _labels_of_means(self, classes: Sequence[str]) -> tuple[int, ...]:
+        """Labels of the background and of ``mean_over``; none where that is empty."""
+        return labels_of(self.mean_over, classes, self.name)
 
 
 @STAGES.register_module()
@@ -112,6 +125,9 @@ class EvaluateSeedStage(_IoUStage):
             :data:`CONVENTIONS`. With 'acr' the IoU of absent classes counts as 0. By
             default 'acr', and 'present' for a folder of one's own photos.
         foreground_share: Argument of :func:`label_free_threshold`.
+        mean_over: Names of the classes that means are over, beside the background; all by
+            default. For data that show only some of the classes that were trained: pixels
+            of the others still count as errors.
 
     Raises:
         ConfigError: ``convention`` is not in :data:`CONVENTIONS`.
@@ -125,8 +141,9 @@ class EvaluateSeedStage(_IoUStage):
         thresholds: Sequence[float] | None = None,
         convention: str | None = None,
         foreground_share: float = FOREGROUND_SHARE,
+        mean_over: Sequence[str] = (),
     ) -> None:
-        super().__init__(name, seeds, dataset, convention)
+        super().__init__(name, seeds, dataset, convention, mean_over)
         self.thresholds = thresholds
         self.foreground_share = foreground_share
 
@@ -147,7 +164,7 @@ class EvaluateSeedStage(_IoUStage):
             pooled += score_histogram(seed.scores.numpy())
         parts = gather((sweep.histogram, pooled))
         sweep.histogram, pooled = (np.sum(part, 0) for part in zip(*parts, strict=True))
-        result = sweep.compute(self.convention)
+        result = sweep.compute(self.convention, self._labels_of_means(classes))
         chosen = self._label_free(result, pooled)
         if rank() == 0:
             scores = dict(result.to_dict(), label_free=chosen)
@@ -204,6 +221,9 @@ class EvaluateLabelStage(_IoUStage):
         convention: How the mIoU is computed, a name in :data:`CONVENTIONS`. With 'acr' the
             IoU of absent classes counts as 0. By default 'acr', and 'present' for a folder
             of one's own photos.
+        mean_over: Names of the classes that means are over, beside the background; all by
+            default. For data that show only some of the classes that were trained: pixels
+            of the others still count as errors.
 
     Raises:
         ConfigError: ``convention`` is not in :data:`CONVENTIONS`.
@@ -215,8 +235,9 @@ class EvaluateLabelStage(_IoUStage):
         labels: str,
         dataset: dict[str, Any],
         convention: str | None = None,
+        mean_over: Sequence[str] = (),
     ) -> None:
-        super().__init__(name, labels, dataset, convention)
+        super().__init__(name, labels, dataset, convention, mean_over)
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Measures the label maps of all images."""
@@ -239,7 +260,10 @@ class EvaluateLabelStage(_IoUStage):
         per_image = {
             name: iou for part in gather(per_image) for name, iou in part.items()
         }
-        scores = SegmentationScores(confusion, self.convention, ClassCounts(*outlines))
+        over = self._labels_of_means(classes)
+        scores = SegmentationScores(
+            confusion, self.convention, ClassCounts(*outlines), over
+        )
         if rank() == 0:
             save_json(out / SCORES_FILE, dict(classes=classes) | scores.to_dict())
             save_json(out / IMAGES_FILE, per_image)

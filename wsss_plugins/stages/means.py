@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsss_plugins.datasets.configs import first_dataset
+from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.metrics import (
     DEFAULT_CONVENTION,
     OWN_CONVENTION,
@@ -56,7 +57,7 @@ def counted(scores: SegmentationScores, images: int, stage: str) -> dict[str, in
         out of the mean, ``absent_classes``.
     """
     found = dict(classes=scores.averaged_classes, images=images)
-    left_out = len(scores.confusion) - scores.averaged_classes
+    left_out = len(scores.over or scores.confusion) - scores.averaged_classes
     if left_out:
         return found | dict(absent_classes=left_out)
     if scores.absent_classes:
@@ -67,3 +68,29 @@ def counted(scores: SegmentationScores, images: int, stage: str) -> dict[str, in
         )
         found['absent_as_0'] = scores.absent_classes
     return found
+
+
+def labels_of(
+    names: Sequence[str], classes: Sequence[str], stage: str
+) -> tuple[int, ...]:
+    """Labels of the background and of some classes, in increasing order.
+
+    Args:
+        names: Names of foreground classes; none stands for all classes.
+        classes: Names of all classes, background first.
+        stage: Name of the stage, for the message.
+
+    Returns:
+        The labels; empty where ``names`` is.
+
+    Raises:
+        ConfigError: One of ``names`` is no class of the data set.
+    """
+    for name in names:
+        if name not in classes:
+            raise ConfigError(
+                f"stage '{stage}' has mean_over with '{name}', which is no class of its "
+                f'data set: {near_names(name, classes[1:])}',
+                token=name,
+            )
+    return tuple(sorted({0, *map(list(classes).index, names)})) if names else ()

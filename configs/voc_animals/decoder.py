@@ -1,0 +1,39 @@
+"""A light decoder on the frozen maps: strides 8, 16 and 32, group norm, no pixel decoded."""
+
+from mmengine.config import read_base
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.models.decode_heads import SegformerHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.segmentors import EncoderDecoder
+from wsss_plugins.datasets import LoadLabelMap
+
+with read_base():
+    from .._base_.adamw_cosine import *
+    from .._base_.frozen_data import network, train_dataloader, view
+model = dict(
+    type=EncoderDecoder,
+    data_preprocessor=dict(type=SegDataPreProcessor, size_divisor=1),
+    backbone=network,
+    decode_head=dict(
+        type=SegformerHead,
+        in_channels=[40, 112, 1280],
+        in_index=[0, 1, 2],
+        channels=128,
+        num_classes=21,
+        dropout_ratio=0.1,
+        norm_cfg=dict(type='GN', num_groups=16),
+        align_corners=False,
+        loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+train_dataloader.dataset.update(
+    label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
+    pipeline=[dict(type=LoadLabelMap), view, dict(type=PackSegInputs)],
+)
+max_epochs = 16
+train_cfg.update(max_epochs=max_epochs)
+_, _cosine = param_scheduler
+_cosine.T_max = max_epochs - 1
