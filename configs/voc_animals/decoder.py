@@ -33,6 +33,7 @@ train_dataloader.dataset.update(
     label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
     pipeline=[dict(type=LoadLabelMap), view, dict(type=PackSegInputs)],
 )
+val_cfg = None  # EvaluateLabelStage scores the predictions
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs)
 _, _cosine = param_scheduler

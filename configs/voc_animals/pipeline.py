@@ -42,7 +42,7 @@ label_crf = dict(
     crf=dict(
         refine,
         seeds='maps',
-        threshold='max_entropy',
+        threshold='foreground_share',
         threshold_factor=0.8,
         refiners=[dict(type=refiners.ConstantBackground), crf],
     ),

