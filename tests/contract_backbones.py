@@ -15,6 +15,13 @@ VIT = dict(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3)
 TIMM = dict(img_size=(32, 48), embed_dim=24, depth=3, num_heads=3)
 DISTILLED = dict(name='deit_tiny_distilled_patch16_224', **TIMM)
 HYBRID = dict(name='vit_tiny_r_s16_p8_384', img_size=64, embed_dim=24, num_heads=3)
+MAPS = dict(
+    type='TimmMaps',
+    name='test_efficientnet',
+    indices=(2, 3),
+    final=True,
+    frozen=False,
+)
 CLASSES = 4
 
 
@@ -68,6 +75,17 @@ TOKENED: dict[str, Tokened] = {
         12,
         8,
     ),
+    'maps': Tokened(dict(type='CNNBackbone', net=MAPS), 256, 32),
+    'hybrid-on-maps': Tokened(
+        dict(type='HybridViT', net=MAPS, in_index=(1, 2), img_size=64, embed_dim=24),
+        24,
+        16,
+        1,
+        1,
+    ),
+    'ex-vit-on-maps': Tokened(
+        dict(type='ExViT', stem=dict(net=MAPS), **dict(VIT, img_size=64)), 24, 8, 1, 1
+    ),
     'conformer': Tokened(dict(type='ConformerBackbone', arch='tiny'), 256, 32),
 }
 """Every kind of :class:`TokenBackbone`; a new one adds a line."""
@@ -86,6 +104,7 @@ MAPPED: dict[str, Mapped] = {
         dict(type='PatchMaps', backbone=_vit('MultiClassTokenViT', num_classes=4)),
         ((24, 8),),
     ),
+    'maps': Mapped(MAPS, ((32, 8), (48, 16), (256, 32))),
     'conv-stem': Mapped(
         dict(type='TransformerStem', stem='conv', **VIT), ((6, 2), (12, 4), (24, 8))
     ),

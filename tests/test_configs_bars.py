@@ -10,6 +10,12 @@ from pathlib import Path
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LONGEST_RUN = 15
 ALL_LINES = 3200
+"""Of the reproductions of the papers and their data."""
+
+REAL_PHOTOS = ('voc_animals/', '_base_/frozen')
+"""Configs of real photos on frozen networks, which came later."""
+
+REAL_LINES = 700
 
 
 def said(text: str) -> list[str]:
@@ -55,7 +61,10 @@ def test_all_configs_together_are_short() -> None:
     """Every line counts: blank ones, comments, docstrings and imports too."""
     lines = {name: text.count('\n') for name, text in texts_of_configs().items()}
     longest = sorted(lines, key=lambda name: lines[name])[-5:]
-    assert sum(lines.values()) <= ALL_LINES, f'the longest are {", ".join(longest)}'
+    real = {name: many for name, many in lines.items() if name.startswith(REAL_PHOTOS)}
+    rest = sum(lines.values()) - sum(real.values())
+    assert rest <= ALL_LINES, f'the longest are {", ".join(longest)}'
+    assert 0 < sum(real.values()) <= REAL_LINES
 
 
 def test_no_two_configs_share_a_long_run() -> None:

@@ -24,8 +24,9 @@ from wsss_plugins.registry import MODELS, plugin_names
 
 ALL = {**TOKENED, **{f'map-{name}': case for name, case in MAPPED.items()}}
 SIZES = {'square': (2, 2), 'wide': (2, 3), 'high': (3, 1)}
-NEEDS_OTHER_WEIGHTS = {'TransformerStem'}
-"""Backbones whose file of weights is that of a model that they are a part of."""
+NEEDS_OTHER_WEIGHTS = {'TransformerStem', 'TimmMaps'}
+"""Backbones whose file of weights is that of a model that they are a part of, or that is a
+part of them."""
 
 
 @cache

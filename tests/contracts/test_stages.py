@@ -23,6 +23,7 @@ from wsss_plugins.structures.card_parts import Source
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),
     head=dict(type='CAM'),
+    network=dict(type='TimmMaps', name='test_efficientnet'),
     methods=dict(cam=dict(type='CAM')),
     dataset=dict(type='VOC12', data_root='data', split='train'),
     refiners=[dict(type='ConstantBackground')],

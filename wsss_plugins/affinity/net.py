@@ -104,7 +104,9 @@ class AffinityNet(BaseModel):
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``(N, D, h, w)``; h and w are H and W over the stride, rounded up."""
-        grid = [-(-side // self.stride) for side in images.shape[-2:]]
+        # A backbone that takes kept features says of how many pixels they are.
+        pixels = getattr(self.backbone, 'pixels', lambda given: given.shape[-2:])
+        grid = [-(-side // self.stride) for side in pixels(images)]
         maps = self.backbone(images)
         taps = [_resized(maps[i], grid) for i in self.in_index]
         reduced = [F.elu(f8(tap)) for f8, tap in zip(self.f8, taps, strict=True)]

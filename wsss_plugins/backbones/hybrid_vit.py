@@ -31,8 +31,8 @@ class HybridViT(TimmViT):
         options: Further arguments of :class:`TimmViT`.
 
     Raises:
-        ConfigError: See :class:`TimmViT` and
-            :class:`~wsss_plugins.backbones.hybrid.MapsStem`.
+        ConfigError: An argument is unknown, the network has no map of an index in
+            ``in_index``, or ``img_size`` is no multiple of its largest stride.
     """
 
     def __init__(

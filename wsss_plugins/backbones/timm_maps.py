@@ -78,8 +78,8 @@ class TimmMaps(BaseModule):
         self.channels, self.strides = self._maps_of(name)
         self.multiple = max(self.strides)
         known = self.net.pretrained_cfg
-        self.register_buffer('mean', _colour(mean, known['mean']), persistent=False)
-        self.register_buffer('std', _colour(std, known['std']), persistent=False)
+        self.register_buffer('mean', _colour(mean, known['mean']))
+        self.register_buffer('std', _colour(std, known['std']))
         self.report: LoadReport | None = None
         if isinstance(pretrained, str):
             self.report = self._load(pretrained)

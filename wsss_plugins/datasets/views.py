@@ -95,7 +95,7 @@ class LoadView(BaseTransform):
         """The features; each process of a data loader opens them once.
 
         Raises:
-            DataError: They are of photos of another size.
+            DataError: The features are of photos of another size.
         """
         if self._store is None:
             store = FeatureStore(Path(str(self.features)))

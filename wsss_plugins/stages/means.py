@@ -84,7 +84,7 @@ def labels_of(
         The labels; empty where ``names`` is.
 
     Raises:
-        ConfigError: One of ``names`` is no class of the data set.
+        ConfigError: A name is no class of the data set.
     """
     for name in names:
         if name not in classes:
