@@ -62,7 +62,7 @@ class FeatureStage(Stage):
         self,
         name: str,
         network: dict[str, Any],
-        dataset: dict[str, Any] | Sequence[dict[str, Any]],
+        dataset: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         max_side: int | None = 448,
         scales: Sequence[float] = (1.0,),
         flip: bool = True,
@@ -79,8 +79,8 @@ class FeatureStage(Stage):
                 token='frozen',
             )
         self.network = network
-        many = isinstance(dataset, Sequence)
-        self.datasets = [dict(d) for d in dataset] if many else [dict(dataset)]
+        each = [dataset] if isinstance(dataset, Mapping) else dataset
+        self.datasets = [dict(one) for one in each]
         self.max_side = max_side
         self.scales, self.flip = tuple(map(float, scales)), flip
 

@@ -323,7 +323,7 @@ class TrainStage(Stage):
         return dict(self.measured().details)
 
 
-def _views_of(node: Any) -> Iterator[dict[str, Any]]:
+def _views_of(node: Any) -> Iterator[Any]:
     """Every ``LoadView`` in a config."""
     if isinstance(node, Mapping):
         if 'type' in node and find_type(node['type']) is LoadView:
