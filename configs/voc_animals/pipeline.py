@@ -49,18 +49,6 @@ label_crf = dict(
     crf_score=dict(score_labels, labels='crf'),
 )
 segmentation.prediction.update(kept, max_side=448, refiners=[crf])
-supervised = dict(
-    supervised=dict(
-        segmentation.segmentor,
-        label_maps=None,
-        options={
-            'train_dataloader.dataset.label_maps': 'SegmentationClass',
-            'train_dataloader.dataset.allow_ground_truth': True,
-        },
-    ),
-    supervised_val=dict(segmentation.prediction, model='supervised'),
-    supervised_score=dict(segmentation.prediction_score, labels='supervised_val'),
-)
 report.update(title='Animals of Pascal VOC 2012', seeds=['maps_score'])
 seeding = dict(
     features=features, classifier=train, maps=maps, maps_score=dict(score, seeds='maps')
