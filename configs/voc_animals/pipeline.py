@@ -53,11 +53,4 @@ report.update(title='Animals of Pascal VOC 2012', seeds=['maps_score'])
 seeding = dict(
     features=features, classifier=train, maps=maps, maps_score=dict(score, seeds='maps')
 )
-pipeline = [
-    seeding,
-    label_crf,
-    pseudo_labels,
-    segmentation,
-    supervised,
-    dict(report=report),
-]
+pipeline = [seeding, label_crf, pseudo_labels, segmentation, dict(report=report)]
