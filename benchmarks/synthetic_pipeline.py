@@ -77,8 +77,7 @@ def command(args: argparse.Namespace) -> str:
 
 def stage_rows(runs: Sequence[Mapping[str, StageRecord]], only: Sequence[str] | None):
     """A row for each stage that measured something: means, spreads and their card."""
-    from wsss_plugins.provenance.compare import Row
-    from wsss_plugins.report.rows import COUNTS, mean_rows
+    from wsss_plugins.report.rows import COUNTS, Row, mean_rows
 
     rows = []
     for run in runs:
@@ -96,7 +95,8 @@ def stage_rows(runs: Sequence[Mapping[str, StageRecord]], only: Sequence[str] | 
 
 def table(runs: Sequence[Mapping[str, StageRecord]], args: argparse.Namespace) -> str:
     """Markdown: one line per metric, mean and spread over the runs."""
-    from wsss_plugins.provenance.compare import NO_CARD, mark_unlike, refuse_unlike
+    from wsss_plugins.provenance.compare import NO_CARD, mark_unlike
+    from wsss_plugins.report.comparison import refuse_unlike
 
     rows = stage_rows(runs, args.only)
     if not args.mix:

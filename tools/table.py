@@ -56,7 +56,7 @@ def main() -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Prints the table, and writes it to the file of ``--out`` if one is given."""
-    from wsss_plugins.provenance.tables import comparison
+    from wsss_plugins.report.comparison import comparison
     from wsss_plugins.report.rows import rows_of_all
     from wsss_plugins.structures import atomic_path
 

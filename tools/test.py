@@ -78,7 +78,7 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     """Measures the checkpoint on the test data of the config, at one scale."""
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment.testing import card_of_test, refuse_other_classes_of
-    from wsss_plugins.provenance import save_metrics
+    from wsss_plugins.provenance.files import save_metrics
     from wsss_plugins.stages import build_runner
     from wsss_plugins.structures.card_text import short_form
     from wsss_plugins.structures.layout import METRICS_FILE

@@ -11,7 +11,7 @@ from wsss_plugins.backbones import ExViT, TimmViT, read_weights, weights_file
 from wsss_plugins.backbones.weights import header, shipped_weights
 from wsss_plugins.config import load_config
 from wsss_plugins.errors import CheckpointError
-from wsss_plugins.provenance import initial_weights
+from wsss_plugins.provenance.networks import initial_weights
 from wsss_plugins.structures import load_json
 
 ARCH = dict(

@@ -12,13 +12,13 @@ import wsss_plugins.stages  # noqa: F401  (registers)
 from wsss_plugins.config import plain
 from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.provenance import ImageRegister, declared_card
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.run import declared_card
 from wsss_plugins.refiners import Refiner
 from wsss_plugins.registry import STAGES, build_as, find_type
 from wsss_plugins.seeds import SeedHead
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import Source
+from wsss_plugins.structures.card import Source, SupervisionCard
+from wsss_plugins.structures.card_text import card_from_json, card_to_json
 
 VALUES = dict(
     config=dict(model=dict(type='M'), train_dataloader=dict(dataset=dict())),

@@ -13,14 +13,15 @@ from wsss_plugins.backbones.weights import header
 from wsss_plugins.classifiers import MaskedDenoiser
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.experiment.backbone_export import export_backbone
-from wsss_plugins.provenance import initial_weights, save_metrics
+from wsss_plugins.provenance.files import save_metrics
+from wsss_plugins.provenance.networks import initial_weights
 from wsss_plugins.structures import load_json
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     KnownBy,
     Learnt,
     Network,
     Split,
+    SupervisionCard,
     Taught,
     supervision_in,
 )

@@ -17,7 +17,7 @@ from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.experiment import Pipeline
 from wsss_plugins.registry import STAGES
 from wsss_plugins.structures import load_json, save_json
-from wsss_plugins.structures.card_parts import Code, CodeState
+from wsss_plugins.structures.card import Code, CodeState
 
 RUNS: list[str] = []
 

@@ -18,7 +18,7 @@ from wsss_plugins.experiment import Pipeline
 from wsss_plugins.experiment.testing import predict_images
 from wsss_plugins.stages import load_trained
 from wsss_plugins.structures import load_json
-from wsss_plugins.structures.card_parts import Code, CodeState
+from wsss_plugins.structures.card import Code, CodeState
 
 ROOT = Path(__file__).parents[2]
 EARLIER = ROOT / 'tests/earlier_version'

@@ -20,8 +20,7 @@ from wsss_plugins.experiment.matrix import (
     write_tables,
 )
 from wsss_plugins.structures import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     KnownBy,
     Learnt,
     Network,
@@ -31,6 +30,7 @@ from wsss_plugins.structures.card_parts import (
     Threshold,
     supervision_in,
 )
+from wsss_plugins.structures.card_text import card_to_json
 
 BACKGROUND = dict(type='ConstantBackground')
 IMAGES = dict(type='VOC12', data_root='data', split='train')

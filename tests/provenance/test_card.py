@@ -16,7 +16,7 @@ from wsss_plugins.datasets import VOC12
 from wsss_plugins.engine import Stage, StageRecord
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.experiment import Pipeline
-from wsss_plugins.provenance.renew import renew_code
+from wsss_plugins.provenance.files import renew
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages import (
     EvaluateLabelStage,
@@ -27,9 +27,7 @@ from wsss_plugins.stages import (
     TrainStage,
 )
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     CRF,
     AppliedTo,
     Code,
@@ -38,12 +36,13 @@ from wsss_plugins.structures.card_parts import (
     Learnt,
     Network,
     Source,
+    SupervisionCard,
     Tags,
     Taught,
     Threshold,
     supervision_in,
 )
-from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.card_text import card_from_json, card_to_json, short_form
 from wsss_plugins.structures.layout import label_path, seed_path
 from wsss_plugins.structures.measured import Measured
 
@@ -370,12 +369,12 @@ def test_a_remark_on_code_is_put_into_record_and_scores(run, images, masks, tmp_
         (dict(code={'notebook': 'unknown'}, accepted=None), CodeState.UNKNOWN),
     ):
         replace(StageRecord.load(out), **known).save(out)
-        renew_code(out, [tmp_path / 'work/seeds'], names)
+        renew(out, [tmp_path / 'work/seeds'], names, {})
         card = StageRecord.load(out).supervision
         assert card.code == (Code('score', state),)
         assert card_from_json(load_json(out / 'scores.json')['card']) == card
     replace(StageRecord.load(out), code={}).save(out)
-    renew_code(out, [tmp_path / 'work/seeds'], names)
+    renew(out, [tmp_path / 'work/seeds'], names, {})
     assert StageRecord.load(out).supervision.code == ()
 
 

@@ -14,10 +14,15 @@ from trees import make_voc
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.provenance import ImageRegister, Ran, declared_card, make_card
-from wsss_plugins.provenance.parts import crfs_of, methods_of
-from wsss_plugins.provenance.renew import renewed
-from wsss_plugins.provenance.run import declared
+from wsss_plugins.provenance.files import renewed
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.run import (
+    Ran,
+    crfs_of,
+    declared_card,
+    make_card,
+    methods_of,
+)
 from wsss_plugins.registry import STAGES
 from wsss_plugins.seeds import AttentionRollout
 from wsss_plugins.stages import (
@@ -28,8 +33,7 @@ from wsss_plugins.stages import (
     SegmentationTestStage,
     TrainStage,
 )
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     CRF,
     AppliedTo,
     KnownBy,
@@ -37,6 +41,7 @@ from wsss_plugins.structures.card_parts import (
     Method,
     Network,
     Source,
+    SupervisionCard,
     Tags,
     Taught,
     Threshold,
@@ -148,7 +153,7 @@ def test_what_a_stage_holds_under_any_name_is_no_declaration() -> None:
             return {}
 
     def card(stage: Stage) -> SupervisionCard:
-        ran = Ran(stage.name, declared(stage), stage.parts(), metrics=dict(best_x=1))
+        ran = Ran(stage.name, stage.declared(), stage.parts(), metrics=dict(best_x=1))
         return make_card(ran, {}, ImageRegister(), SupervisionCard())
 
     class Declares(Holds):

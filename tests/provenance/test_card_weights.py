@@ -14,22 +14,22 @@ from wsss_plugins.config import load_config
 from wsss_plugins.engine import StageRecord
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment.names import named_stages
-from wsss_plugins.provenance import (
+from wsss_plugins.provenance.files import (
     card_of_weights,
-    initial_weights,
     save_metrics,
     weights_metadata,
 )
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.provenance.networks import initial_weights
+from wsss_plugins.structures.card import (
     KnownBy,
     Learnt,
     Network,
+    SupervisionCard,
     Taught,
     in_words,
     supervision_in,
 )
+from wsss_plugins.structures.card_text import card_to_json
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / 'configs').rglob('[!_]*.py'))

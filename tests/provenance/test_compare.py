@@ -11,14 +11,12 @@ import pytest
 
 from wsss_plugins.engine import StageRecord
 from wsss_plugins.errors import UserError
-from wsss_plugins.provenance import save_metrics
-from wsss_plugins.provenance.compare import Row, mark_unlike, refuse_unlike
-from wsss_plugins.provenance.tables import add_card, comparison
-from wsss_plugins.report.rows import headline, mean_rows, rows_of, rows_of_all
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Source, Split, Tags, Threshold
-from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.provenance.compare import mark_unlike
+from wsss_plugins.provenance.files import add_card, save_metrics
+from wsss_plugins.report.comparison import comparison, refuse_unlike
+from wsss_plugins.report.rows import Row, headline, mean_rows, rows_of, rows_of_all
+from wsss_plugins.structures.card import Source, Split, SupervisionCard, Tags, Threshold
+from wsss_plugins.structures.card_text import card_to_json, short_form
 from wsss_plugins.structures.tables import write_csv, write_markdown
 
 TRAIN = SupervisionCard(

@@ -12,11 +12,11 @@ PLACES = (
     'provenance/*.py',
     'report/cards.py',
 )
-MOST = 2290  # the aim is 1,400
+MOST = 1400
 
 
 def test_provenance_does_not_grow() -> None:
     files = [path for place in PLACES for path in sorted(PACKAGE.glob(place))]
     lines = {path.name: len(path.read_text('utf-8').splitlines()) for path in files}
-    assert len(lines) > 14, 'files moved: correct PLACES'
+    assert len(lines) > 10, 'files moved: correct PLACES'
     assert sum(lines.values()) <= MOST, lines

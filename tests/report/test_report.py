@@ -20,9 +20,8 @@ from wsss_plugins.report import ReportStage
 from wsss_plugins.report.results import Results
 from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.structures import Seed, load_json, save_json, save_label_map
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Method, Split, Tags
+from wsss_plugins.structures.card import Method, Split, SupervisionCard, Tags
+from wsss_plugins.structures.card_text import card_to_json
 from wsss_plugins.structures.layout import label_path, seed_path
 
 SIZE = (12, 20)

@@ -17,7 +17,7 @@ from trees import save_image
 
 from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.provenance.parts import crfs_of, methods_of
+from wsss_plugins.provenance.run import crfs_of, methods_of
 from wsss_plugins.stages import PredictStage, RefineStage, SeedStage
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed, load_label_map

@@ -13,9 +13,8 @@ from trees import half_mask, make_folder, make_voc
 
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.metrics import SegmentationScores
-from wsss_plugins.provenance import run_with_card
-from wsss_plugins.provenance.compare import Row
-from wsss_plugins.report.rows import measure_of, rows_of
+from wsss_plugins.provenance.run import run_with_card
+from wsss_plugins.report.rows import Row, measure_of, rows_of
 from wsss_plugins.stages import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.structures import Seed, save_label_map
 from wsss_plugins.structures.card_text import long_form, short_form

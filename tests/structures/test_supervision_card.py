@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 
 from wsss_plugins.errors import DataError, UserError
-from wsss_plugins.structures.card import SupervisionCard, history, merge_runs
-from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     CRF,
     AppliedTo,
     Code,
@@ -21,12 +19,21 @@ from wsss_plugins.structures.card_parts import (
     Network,
     Source,
     Split,
+    SupervisionCard,
     Tags,
     Taught,
     Threshold,
+    history,
+    merge_runs,
     supervision_in,
 )
-from wsss_plugins.structures.card_text import LEGEND, long_form, short_form
+from wsss_plugins.structures.card_text import (
+    LEGEND,
+    card_from_json,
+    card_to_json,
+    long_form,
+    short_form,
+)
 
 TRAIN = Split('VOC12', 'train', 1464, 'aaaa', masks='mmmm')
 VAL = Split('VOC12', 'val', 1449, 'bbbb', masks='nnnn')

@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 from trees import make_folder
 
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.engine.model_file import save_model_config
-from wsss_plugins.engine.stage import Stage
-from wsss_plugins.errors import DataError
-from wsss_plugins.provenance.class_names import (
+from wsss_plugins.engine.class_names import (
     classes_metadata,
     classes_of_weights,
     refuse_other_names,
     trained_classes,
 )
+from wsss_plugins.engine.model_file import save_model_config
+from wsss_plugins.engine.stage import Stage
+from wsss_plugins.errors import DataError
 from wsss_plugins.registry import MODELS, STAGES, build_as
 from wsss_plugins.stages import load_trained
 from wsss_plugins.stages.train import train_model

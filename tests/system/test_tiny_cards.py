@@ -19,21 +19,20 @@ from wsss_plugins.config import load_config
 from wsss_plugins.datasets import VOC12
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment import Pipeline
-from wsss_plugins.provenance.run import Ran, declared, make_card, session_of
+from wsss_plugins.provenance.run import Ran, make_card, session_of
 from wsss_plugins.refiners import ConstantBackground, DenseCRF, OtsuBackground
 from wsss_plugins.seeds import AttentionRollout
 from wsss_plugins.structures import load_json
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.structures.card import (
     KnownBy,
     Learnt,
     Source,
+    SupervisionCard,
     Tags,
     Taught,
     Threshold,
 )
-from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.card_text import card_from_json, card_to_json, short_form
 from wsss_plugins.structures.masks_read import mask_checksum
 from wsss_plugins.structures.measured import Measured
 
@@ -59,7 +58,7 @@ def cards_without_running(pipeline: Pipeline, work: Path) -> dict[str, Supervisi
     """The cards as they would be, had the stages found these numbers."""
     cards = dict[str, SupervisionCard]()
     for step in pipeline.steps:
-        stage, measured = step.stage, declared(step.stage)
+        stage, measured = step.stage, step.stage.declared()
         kind = type(stage).__name__
         metrics = dict(best_threshold=0.5) if kind == 'EvaluateSeedStage' else dict(x=1)
         if measured is not None:

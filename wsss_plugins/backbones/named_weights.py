@@ -1,4 +1,4 @@
-"""Finds the initial weights that a training config names, and their training."""
+"""Finds the initial weights that a training config names, and what it says of their training."""
 
 from __future__ import annotations
 
@@ -8,16 +8,41 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.backbones.weights import weights_file
+from timm.models import get_pretrained_cfg
+
+from wsss_plugins.backbones.package_weights import is_imagenet_package
+from wsss_plugins.backbones.weights import header_of, weights_file
 from wsss_plugins.config import find_type
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.structures.card_parts import Said, Supervision, Taught
+from wsss_plugins.structures.card import (
+    Said,
+    Supervision,
+    Taught,
+    in_words,
+    supervision_in,
+)
+
+DECLARED = 'pretrained_supervision'
+"""Key of a training config that declares what its initial weights were trained on."""
+
+LEARNT_KEY = 'supervision'
+"""Key in the header of an exported backbone: the annotations it was trained on."""
 
 _IMAGENETS = {
     'in1k': Taught.LABELS('ImageNet-1k'),
     'in12k': Taught.LABELS('ImageNet-12k'),
     'in21k': Taught.LABELS('ImageNet-21k'),
     'in22k': Taught.LABELS('ImageNet-21k'),
+}
+_SOURCES = ('torchvision://', 'open-mmlab://resnet', 'open-mmlab://vgg')
+"""Prefixes of mmengine's names for classifiers that were trained on ImageNet-1k."""
+
+_NAMES = {
+    'imagenet labels': 'ImageNet-1k labels',
+    'imagenet-1k labels': 'ImageNet-1k labels',
+    'imagenet-21k labels': 'ImageNet-21k labels',
+    'imagenet-22k labels': 'ImageNet-21k labels',
+    'coco pixels': 'COCO pixels',
 }
 _SELF = re.compile(r'dino(v\d)?|mae|i?jepa|mim|lvd\d+m|sat\d+m')
 _TEXTS = re.compile(r'\w*clip\d*|openai|laion\w*|datacomp\w*|webli|dfn\d\w*')
@@ -112,3 +137,46 @@ def supervision_of_timm(model: str, tag: str) -> Supervision:
     if found:
         found |= {_IMAGENETS[each] for each in later.split('_') if each in _IMAGENETS}
     return frozenset(found)
+
+
+def weights_of_timm(name: str) -> tuple[str, Supervision]:
+    """The full name of the weights of a timm model, and what they were trained on."""
+    known = get_pretrained_cfg(name, allow_unregistered=True)
+    model, tag = name.split('.')[0], (known.tag if known else '') or ''
+    return f'{model}.{tag}', supervision_of_timm(model, tag)
+
+
+def supervision_of_file(path: Path) -> Supervision:
+    """The annotations that an exported backbone was trained on; empty for other files."""
+    return supervision_in(header_of(path).get(LEARNT_KEY, ''))
+
+
+def supervision_of_source(given: str) -> Supervision:
+    """The annotations of weights of a known name or package; empty if it does not tell."""
+    known = given.startswith(_SOURCES) or is_imagenet_package(given)
+    return frozenset([Taught.LABELS('ImageNet-1k')] if known else [])
+
+
+def declared_supervision(cfg: Mapping[str, Any]) -> dict[str, Supervision]:
+    """The supervision that a training config declares, by part; '' stands for all parts.
+
+    Raises:
+        ConfigError: The declared text is no known kind of supervision.
+    """
+    said = cfg.get(DECLARED)
+    parts = said if isinstance(said, Mapping) else {'': said}
+    return {part: _checked(text) for part, text in parts.items() if text is not None}
+
+
+def _checked(text: Any) -> Supervision:
+    parts = [part.strip() for part in str(text).split('+')]
+    found = supervision_in(' + '.join(_NAMES.get(p.lower(), p) for p in parts))
+    wrong = {each for each in found if each.kind in (Taught.UNKNOWN, Taught.OTHER)}
+    if wrong or not all(parts):
+        raise ConfigError(
+            f"{DECLARED} must be 'none', 'self-supervised' or what was annotated and how, "
+            "such as 'ImageNet labels' or 'COCO pixels' (labels, boxes, pixels or texts; "
+            f"divided by +), not '{in_words(frozenset(wrong)) or text}'",
+            token=DECLARED,
+        )
+    return found

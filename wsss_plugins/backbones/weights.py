@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -69,6 +69,14 @@ def header(path: Path | str) -> dict[str, str]:
         return {}
     with safe_open(str(path), 'pt') as file:
         return dict(file.metadata() or {})
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """The metadata as of :func:`header`; empty if the file is missing or damaged."""
+    try:
+        return header(path) if path.is_file() else {}
+    except (SafetensorError, OSError):
+        return {}  # loading the weights raises an error that names the fault
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ WITHOUT_RESULTS = frozenset(
         'config',
         'datasets.preparation',
         'doctor',
+        'engine.class_names',
         'engine.code_digests',
         'engine.contents',
         'engine.fingerprint',
@@ -50,8 +51,6 @@ WITHOUT_RESULTS = frozenset(
         'provenance',
         'registry',
         'structures.card',
-        'structures.card_json',
-        'structures.card_parts',
         'structures.card_text',
         'structures.masks_read',
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsss_plugins.backbones.named_weights import DECLARED
 from wsss_plugins.config import find_type, plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import config_before_training, dataset_configs
@@ -17,9 +18,6 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.registry import DATASETS, MOVED, build_as
 
 _FORMER = {now: former for former, now in MOVED.items()}
-
-DECLARED = 'pretrained_supervision'
-"""Key of a training config that declares what its initial weights were trained on."""
 
 
 def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ import wsss_plugins
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json
+from wsss_plugins.structures.card_text import card_from_json
 from wsss_plugins.structures.layout import RECORD_FILE
 
 PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmsegmentation', 'numpy')

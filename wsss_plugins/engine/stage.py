@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.refiners.threshold import CRITERIA
+from wsss_plugins.structures.card import (
+    Source,
+    SupervisionCard,
+    Tags,
+    Threshold,
+    read,
+)
 from wsss_plugins.structures.measured import Measured
 
 
@@ -94,6 +101,33 @@ class Stage(ABC):
         stage that measures nothing, such as a report, returns None and gets no card.
         """
         return Measured()
+
+    def declared(self) -> Measured | None:
+        """The declaration of the stage, which the maker of its card reads.
+
+        It is that of :meth:`measured`. A stage that was written for an earlier version has
+        no ``measured()``: the keys 'labels', 'scales', 'flip', 'threshold' and 'convention'
+        of its :meth:`provenance` are then taken as its declaration.
+        """
+        kind = type(self)
+        if kind.measured is not Stage.measured or kind.provenance is Stage.provenance:
+            return self.measured()
+        said = self.provenance()
+        scales, convention = said.get('scales'), said.get('convention')
+        labels, threshold = read(Tags, str(said.get('labels'))), said.get('threshold')
+        found: tuple[Threshold, ...] = ()
+        if isinstance(threshold, int | float):
+            found = (Threshold(self.name, Source.FIXED, values=(float(threshold),)),)
+        elif threshold in CRITERIA:
+            found = (Threshold(self.name, Source.LABEL_FREE, str(threshold)),)
+        return Measured(
+            masks=bool(getattr(self, 'needs_masks', False)),
+            thresholds=found,
+            labels=None if labels.kind in (Tags.OTHER, Tags.UNKNOWN) else labels,
+            scales=None if scales is None else tuple(map(float, scales)),
+            flip=said.get('flip'),
+            protocol=dict(convention=str(convention)) if convention else {},
+        )
 
     def provenance(self) -> dict[str, Any]:
         """The declaration of :meth:`measured` as plain JSON, which the record holds."""

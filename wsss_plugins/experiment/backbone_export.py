@@ -13,15 +13,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wsss_plugins.backbones import read_weights
+from wsss_plugins.backbones.named_weights import (
+    DECLARED,
+    LEARNT_KEY,
+    declared_supervision,
+)
 from wsss_plugins.config import plain
-from wsss_plugins.engine.fingerprint import DECLARED
 from wsss_plugins.errors import CheckpointError
-from wsss_plugins.provenance import weights_metadata
-from wsss_plugins.provenance.initial import LEARNT_KEY, declared_supervision
+from wsss_plugins.provenance.files import weights_metadata
 from wsss_plugins.structures import atomic_path, load_json, save_json
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_from_json, card_to_json
-from wsss_plugins.structures.card_parts import in_words
+from wsss_plugins.structures.card import SupervisionCard, in_words
+from wsss_plugins.structures.card_text import card_from_json, card_to_json
 from wsss_plugins.structures.layout import METRICS_FILE, WEIGHTS_FILE
 
 PREFIX = 'backbone.'

@@ -17,15 +17,17 @@ from wsss_plugins.engine.workers import barrier, gather, rank, world_size
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.experiment.step import Found, Step, refuse_unequal_code
 from wsss_plugins.progress import say
-from wsss_plugins.provenance import save_metrics
-from wsss_plugins.provenance.files import card_of_folder
-from wsss_plugins.provenance.renew import code_state, renewed
-from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.provenance.files import (
+    card_of_folder,
+    remarks_on_code,
+    renewed,
+    save_metrics,
+)
+from wsss_plugins.provenance.networks import begun_network
 from wsss_plugins.stages.train import TrainStage, train_alone
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Code
+from wsss_plugins.structures.card_text import card_to_json
 from wsss_plugins.structures.layout import (
     CONTENTS,
     IDENTITY_FILE,
@@ -159,9 +161,7 @@ class LoneTraining:
             record.data, record.data_noted = self.wanted.digests, True
         if card is not None:
             networks = {'train': begun_network('train', self.stage.cfg)[0]}
-            state = code_state(record)
-            remarks = () if state is None else (Code('train', state),)
-            now = replace(renewed(card, networks), code=remarks)
+            now = replace(renewed(card, networks), code=remarks_on_code(record))
             if now != card:
                 save_metrics(work_dir / METRICS_FILE, record.metrics, now)
             card, record.card = now, card_to_json(now)

@@ -39,15 +39,14 @@ from wsss_plugins.experiment.step import (
 )
 from wsss_plugins.experiment.trial import refuse_mistakes
 from wsss_plugins.progress import say
-from wsss_plugins.provenance import ImageRegister, run_with_card
-from wsss_plugins.provenance.renew import renew, renew_code
-from wsss_plugins.provenance.run import session_of
-from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.provenance.files import renew
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.networks import begun_network
+from wsss_plugins.provenance.run import run_with_card, session_of
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.structures import PART_FILES
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_json import card_to_json
-from wsss_plugins.structures.card_parts import Network
+from wsss_plugins.structures.card import SESSION, Network, SupervisionCard
+from wsss_plugins.structures.card_text import card_to_json
 from wsss_plugins.structures.layout import CONFIG_FILE
 
 
@@ -243,8 +242,7 @@ class Pipeline:
             if found.state != 'done':
                 self._run(step, found, work_dir)
             elif rank() == 0:
-                renew(out, networks)
-                self._renew_code(step, found, work_dir)
+                self._renew(step, found, work_dir, networks)
             if self.strict:
                 refuse_failures(out)
 
@@ -289,7 +287,13 @@ class Pipeline:
             if isinstance(step.config.get('config'), Mapping)
         }
 
-    def _renew_code(self, step: Step, found: Found, work_dir: Path) -> None:
+    def _renew(
+        self,
+        step: Step,
+        found: Found,
+        work_dir: Path,
+        networks: Mapping[str, Network],
+    ) -> None:
         """Records the present code of a stage whose result is kept, and updates its card."""
         out = work_dir / step.stage.name
         record, code = StageRecord.load(out), dict(step.code)
@@ -304,7 +308,7 @@ class Pipeline:
             found.wanted.keep_copy(out)
         self._note_data(record, found, out)
         inputs = [work_dir / name for name in step.stage.inputs]
-        renew_code(out, inputs, self.names)
+        renew(out, inputs, self.names, networks)
 
     def _note_data(self, record: StageRecord, found: Found, out: Path) -> None:
         """Records the present files for a kept result whose record names none."""
@@ -345,7 +349,7 @@ class Pipeline:
         record.done = not (self.strict and record.metrics.get('failed'))
         if rank() == 0:
             record.save(out)
-            renew_code(out, list(folders.values()), self.names)
+            renew(out, list(folders.values()), self.names, {})
         barrier()
 
 
@@ -356,7 +360,7 @@ def _session(record: StageRecord, earlier: StageRecord | None) -> SupervisionCar
     """
     session = session_of(record.environment, record.seed)
     if earlier is not None and earlier.supervision is not None:
-        session = session.also_by(earlier.supervision)
+        session = session.joined([earlier.supervision.only(SESSION)])
     record.card = card_to_json(session)
     return session
 

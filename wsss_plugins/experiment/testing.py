@@ -16,6 +16,11 @@ from mmseg.models.segmentors import BaseSegmentor
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.config import plain, set_everywhere
 from wsss_plugins.datasets.configs import bare_config
+from wsss_plugins.engine.class_names import (
+    classes_of_weights,
+    note_trained_classes,
+    refuse_other_names,
+)
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.contents import Content
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint
@@ -23,26 +28,14 @@ from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.workers import barrier, device, rank, world_size
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.progress import say
-from wsss_plugins.provenance import (
-    ImageRegister,
-    Ran,
-    card_of_checkpoint,
-    make_card,
-    run_with_card,
-    save_metrics,
-)
-from wsss_plugins.provenance.class_names import (
-    classes_of_weights,
-    note_trained_classes,
-    refuse_other_names,
-)
-from wsss_plugins.provenance.run import session_of
+from wsss_plugins.provenance.files import card_of_weights, save_metrics, unknown_card
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.run import Ran, make_card, run_with_card, session_of
 from wsss_plugins.registry import MODELS, SCOPE, build_as
 from wsss_plugins.stages.evaluate import EvaluateLabelStage
 from wsss_plugins.stages.predict import PredictStage
 from wsss_plugins.structures import load_json, save_json
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import SupervisionCard, Tags
 from wsss_plugins.structures.layout import METRICS_FILE, PHOTOS_FILE
 from wsss_plugins.structures.measured import Measured
 
@@ -154,7 +147,7 @@ def predict_images(
         out,
         {},
         config=stage_config,
-        cards={'checkpoint': card_of_checkpoint(checkpoint, 'checkpoint')},
+        cards={'checkpoint': card_of_weights(checkpoint) or unknown_card('checkpoint')},
         work=lambda: stage.predict(model, out),
     )
     if rank() == 0:
@@ -219,7 +212,7 @@ def card_of_test(checkpoint: Path, images: dict[str, Any]) -> SupervisionCard:
     measured = Measured(
         images=images, masks=True, labels=Tags.NONE(), scales=(1.0,), flip=False
     )
-    known = card_of_checkpoint(checkpoint, checkpoint.name)
+    known = card_of_weights(checkpoint) or unknown_card(checkpoint.name)
     session = replace(session_of(environment(world_size()), 0), seeds=())
     inputs = {'checkpoint': known}
     return make_card(Ran('test', measured), inputs, ImageRegister(), session)

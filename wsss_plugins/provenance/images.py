@@ -13,21 +13,15 @@ from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config, config_before_training
 from wsss_plugins.registry import DATASETS, build_as
-from wsss_plugins.structures.card_parts import Split, TagSource
+from wsss_plugins.structures.card import Split
 from wsss_plugins.structures.masks_read import MasksRead, mask_checksum
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a split, and the folder of their masks.
+    """The images of a split, without those that failed, and the folder of their masks."""
 
-    Attributes:
-        split: Facts on the images for the card, without the checksum of the masks.
-        ids: Ids of the images, without those that failed.
-        folder: Folder of the masks.
-    """
-
-    split: Split
+    split: Split  # without the checksum of the masks
     ids: tuple[str, ...]
     folder: str
 
@@ -58,13 +52,7 @@ class ImageRegister:
     def masks_checksum(
         self, config: Mapping[str, Any], images: Images, listed: MasksRead
     ) -> str:
-        """Checksum of the masks of some images.
-
-        Args:
-            config: Config of the data set with the masks.
-            images: The images.
-            listed: Checksums of masks that were read already; other masks are read here.
-        """
+        """Checksum of the masks of images; those that are not in ``listed`` are read."""
         keys = {name: (images.folder, name) for name in images.ids}
         sums = {name: listed[key] for name, key in keys.items() if key in listed}
         if len(sums) < len(keys):
@@ -76,33 +64,21 @@ class ImageRegister:
 
 
 def _look_at(dataset: WSSSDataset, failed: set[str]) -> Images:
-    rows = {}
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        if info['img_id'] not in failed:
-            rows[info['img_id']] = info['gt_label'].tobytes()
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    tags = {info['img_id']: info['gt_label'].tobytes() for info in infos}
+    rows = {name: tag for name, tag in tags.items() if name not in failed}
     total = hashlib.sha256('\n'.join(dataset.metainfo['classes']).encode())
     for name in sorted(rows):
         total.update(b'\n' + name.encode() + b'\n' + rows[name])
-    from_masks = getattr(dataset, 'label_source', 'given') == 'masks'
     split = Split(
         data=type(dataset).__name__,
         name=Path(dataset.split).stem,
         images=len(rows),
         checksum=total.hexdigest()[:16],
         left_out=len(dataset) + len(dataset.leave_out) - len(rows),
-        tags=TagSource.MASKS if from_masks else TagSource.GIVEN,
+        tags='masks' if getattr(dataset, 'label_source', '') == 'masks' else 'given',
     )
     return Images(split, tuple(rows), str(dataset.label_map_folder))
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with path.open('rb') as file:
-        total = hashlib.sha256()
-        while block := file.read(1 << 20):
-            total.update(block)
-        return total.hexdigest()
 
 
 def checksum(content: str) -> str:

@@ -6,13 +6,12 @@ import os
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.errors import UserError
-from wsss_plugins.provenance.compare import Row
 from wsss_plugins.provenance.files import card_of_folder
 from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
@@ -43,6 +42,23 @@ COUNTS = (
 
 COLUMNS = dict(best_miou='mIoU', miou='mIoU')
 """Main results whose names in tables differ from those in metrics."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The metrics of one stage, or their means over several runs.
+
+    Attributes:
+        title: Name of the result.
+        metrics: Metrics by name; means if there are several runs.
+        card: Supervision card of the metrics; None if there is none.
+        spreads: Sample standard deviations by name; None for a single run.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+    card: SupervisionCard | None
+    spreads: Mapping[str, float] | None = None
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

@@ -15,8 +15,8 @@ from torch import nn
 from wsss_plugins.config import find_type, typed_nodes
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config, first_dataset
+from wsss_plugins.engine.class_names import refuse_other_names, trained_classes
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.provenance.class_names import refuse_other_names, trained_classes
 from wsss_plugins.registry import DATASETS, build_as
 
 LOADERS = ('train_dataloader', 'test_dataloader', 'val_dataloader')

@@ -17,7 +17,7 @@ from wsss_plugins.registry import REFINERS, STAGES, find_type
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.refine_jobs import Batch, RefineTask
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
-from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.layout import confident_scores_path, label_path, seed_path
 from wsss_plugins.structures.measured import Measured
 

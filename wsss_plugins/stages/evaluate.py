@@ -32,7 +32,7 @@ from wsss_plugins.refiners.threshold import FOREGROUND_SHARE, NUM_BINS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.means import convention_for, counted, labels_of
 from wsss_plugins.structures import Seed, atomic_path, load_label_map, save_json
-from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.layout import (
     CLASSES_FILE,
     IMAGES_FILE,

@@ -25,7 +25,7 @@ from wsss_plugins.metrics.coco_ap import MEASURES
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import Seed, load_json, save_json
-from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.layout import (
     PARTS,
     SCORES_FILE,

@@ -16,7 +16,7 @@ from wsss_plugins.engine.workers import barrier, device, rank, share_of
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, MODELS, STAGES, build_as
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.features import (
     FOLDER,
     FeatureStore,

@@ -17,7 +17,7 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import IGNORE, Seed, save_label_map
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.interchange import load_seed, save_seed, seed_format
 from wsss_plugins.structures.label_import import read_label_map
 from wsss_plugins.structures.layout import SEEDS, label_path, seed_path

@@ -24,7 +24,7 @@ from wsss_plugins.stages.features import kept_features
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import label_path
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages, enlarged

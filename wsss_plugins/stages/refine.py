@@ -29,7 +29,7 @@ from wsss_plugins.stages.refine_jobs import (
     refine_in_pool,
 )
 from wsss_plugins.stages.thresholds import best_threshold, threshold_of_seeds
-from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.measured import Measured
 
 ANY_THRESHOLD = 0.5

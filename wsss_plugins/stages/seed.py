@@ -26,7 +26,7 @@ from wsss_plugins.stages.features import kept_features
 from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import seed_path
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages

@@ -21,7 +21,7 @@ from wsss_plugins.stages.means import convention_for
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import atomic_path, load_json, save_json
-from wsss_plugins.structures.card_parts import Source, Threshold
+from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.layout import FIGURE_FILE, SCORES_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tables import write_markdown

@@ -15,9 +15,11 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, maps_of, read_weights
+from wsss_plugins.backbones.named_weights import declared_supervision
 from wsss_plugins.backbones.timm_weights import naming_option, option_of_weights
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import LoadView, SeededSamples
+from wsss_plugins.engine.class_names import classes_metadata, note_trained_classes
 from wsss_plugins.engine.failures import without_failed
 from wsss_plugins.engine.model_file import (
     has_model_config,
@@ -34,24 +36,12 @@ from wsss_plugins.engine.runner import (
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError
-from wsss_plugins.provenance import (
-    run_with_card,
-    save_metrics,
-    weights_metadata,
-)
-from wsss_plugins.provenance.class_names import (
-    classes_metadata,
-    note_trained_classes,
-)
-from wsss_plugins.provenance.initial import declared_supervision
-from wsss_plugins.provenance.training import (
-    begun_network,
-    supervision_of_training,
-)
+from wsss_plugins.provenance.files import save_metrics, weights_metadata
+from wsss_plugins.provenance.networks import begun_network
+from wsss_plugins.provenance.run import run_with_card
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as, find_type
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Learnt, Said, SupervisionCard, Tags
 from wsss_plugins.structures.features import FeatureStore
 from wsss_plugins.structures.layout import (
     LABELS,
@@ -295,13 +285,12 @@ class TrainStage(Stage):
         if self.backbone:
             weights = f'backbone of {self.backbone}'
         network, cards = begun_network(self.name, self.cfg, self.backbone)
-        learnt = supervision_of_training(self.cfg, self.label_maps)
         validation = self.cfg.get('val_dataloader') or {}
         return Measured(
             images=validation.get('dataset') or {},
             masks=True,
             without_failed=False,
-            networks=(replace(network, learnt_from=learnt),),
+            networks=(replace(network, learnt_from=self._learnt_from()),),
             training=loader.get('dataset') or {},
             begun_with=cards,
             labels=Tags.NONE(),
@@ -317,6 +306,17 @@ class TrainStage(Stage):
                 initial_weights=str(weights or 'none, from scratch'),
             ),
         )
+
+    def _learnt_from(self) -> Said[Learnt]:
+        """The annotations that the model is trained on, as far as its config tells."""
+        if self.label_maps:
+            return Learnt.LABEL_MAPS(self.label_maps)
+        try:
+            kind = find_type(self.cfg.model.get('type'))
+        except ConfigError:
+            return Learnt.TAGS()
+        reads_labels = getattr(kind, 'learns_from_labels', True)
+        return Learnt.TAGS() if reads_labels else Learnt.IMAGES()
 
     def provenance(self) -> dict[str, Any]:
         """Data, epochs, batch size and initial weights of the training, for the record."""

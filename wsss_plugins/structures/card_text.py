@@ -1,106 +1,79 @@
-"""Supervision cards as text: a line of abbreviations, and a list of all facts."""
+"""Supervision cards as text: a line of abbreviations, a list of all facts, and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+import json
+from collections.abc import Iterable
+from enum import Enum
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from wsss_plugins.structures.card import SupervisionCard
-from wsss_plugins.structures.card_parts import (
+from wsss_plugins.errors import DataError
+from wsss_plugins.structures.card import (
     AppliedTo,
     CodeState,
-    Learnt,
     Network,
     Said,
     Source,
     Split,
-    Tags,
-    TagSource,
+    SupervisionCard,
     Taught,
     Threshold,
     in_words,
+    read,
+    supervision_in,
 )
 
-LEGEND: Mapping[str, str] = MappingProxyType(
-    {
-        'VOC12 val 1449': 'the images measured and how many; (-2): two failed',
-        'I': 'networks learnt from image-level labels',
-        'I from masks': 'these labels were derived from ground-truth masks',
-        'F': 'a network learnt from ground-truth masks',
-        '?': 'it is not known what a network, or imported files, were trained on',
-        'scratch': 'a network began with random weights',
-        'IN-1k, IN-21k': 'a network began with weights from labels of ImageNet',
-        'SSL': 'a network began with weights that were learnt without labels',
-        'thr: these masks': 'the threshold is the best on the masks it is measured on',
-        'thr: masks×0.8': '0.8 times the best on the masks of other images',
-        'thr: fixed': 'the threshold, or what stands for it, is a number of the config',
-        'thr: otsu': 'the threshold follows from the seeds without any mask',
-        'true tags': 'the last inference was told the classes of each image',
-        'predicted tags': 'the classes of each image were predicted',
-        'CRF': 'dense CRF on the predictions',
-        'label CRF': 'dense CRF on the way to pseudo labels',
-        'ms+flip': 'several scales and the mirrored image; 1 view: the image alone',
-        '3 of 5 classes': 'the mean is over these; the others are absent from the masks',
-        '3 seeds': 'runs with other random seeds',
-        'code accepted': 'code changed after a stage ran; the user kept its result',
-    }
-)
+LEGEND = {
+    'VOC12 val 1449': 'the images measured and how many; (-2): two failed',
+    'I': 'networks learnt from image-level labels',
+    'I from masks': 'these labels were derived from ground-truth masks',
+    'F': 'a network learnt from ground-truth masks',
+    '?': 'it is not known what a network, or imported files, were trained on',
+    'scratch': 'a network began with random weights',
+    'IN-1k, IN-21k': 'a network began with weights from labels of ImageNet',
+    'SSL': 'a network began with weights that were learnt without labels',
+    'thr: these masks': 'the threshold is the best on the masks it is measured on',
+    'thr: masks×0.8': '0.8 times the best on the masks of other images',
+    'thr: fixed': 'the threshold, or what stands for it, is a number of the config',
+    'thr: otsu': 'the threshold follows from the seeds without any mask',
+    'true tags': 'the last inference was told the classes of each image',
+    'predicted tags': 'the classes of each image were predicted',
+    'CRF': 'dense CRF on the predictions',
+    'label CRF': 'dense CRF on the way to pseudo labels',
+    'ms+flip': 'several scales and the mirrored image; 1 view: the image alone',
+    '3 of 5 classes': 'the mean is over these; the others are absent from the masks',
+    '3 seeds': 'runs with other random seeds',
+    'code accepted': 'code changed after a stage ran; the user kept its result',
+}
 """The abbreviations of :func:`short_form`."""
 
-CODE_WORDS: Mapping[CodeState, str] = MappingProxyType(
-    {
-        CodeState.ACCEPTED: 'changed after this stage ran; accepted by --accept-code',
-        CodeState.UNRECORDED: 'not recorded by the version that ran this stage',
-        CodeState.UNKNOWN: 'without a source file, so its changes are not noticed',
-    }
-)
-SHORT_LEARNT: Mapping[Learnt, str] = MappingProxyType(
-    {
-        Learnt.TAGS: 'I',
-        Learnt.TAGS_FROM_MASKS: 'I from masks',
-        Learnt.PIXELS: 'F',
-        Learnt.UNKNOWN: '?',
-        Learnt.OTHER: '?',
-    }
-)
-SHORT_TAUGHT: Mapping[Said[Taught], str] = MappingProxyType(
-    {
-        Taught.NOTHING(): 'scratch',
-        Taught.LABELS('ImageNet-1k'): 'IN-1k',
-        Taught.LABELS('ImageNet-21k'): 'IN-21k',
-        Taught.SELF(): 'SSL',
-    }
-)
-SHORT_TAGS: Mapping[Tags, str] = MappingProxyType(
-    {
-        Tags.NONE: '',
-        Tags.TRUE: 'true tags',
-        Tags.TRUE_FROM_MASKS: 'true tags from masks',
-        Tags.PREDICTED: 'predicted tags',
-    }
-)
+CODE_WORDS = {
+    CodeState.ACCEPTED: 'changed after this stage ran; accepted by --accept-code',
+    CodeState.UNRECORDED: 'not recorded by the version that ran this stage',
+    CodeState.UNKNOWN: 'without a source file, so its changes are not noticed',
+}
+IMAGENETS = {'ImageNet-1k labels': 'IN-1k', 'ImageNet-21k labels': 'IN-21k'}
 
 
 def short_form(card: SupervisionCard) -> str:
     """The card in one line, with the abbreviations that :data:`LEGEND` explains."""
-    seeds = min(len(card.seeds), card.runs)
-    predicts = {c.on is AppliedTo.PREDICTIONS: None for c in card.crf}
-    taught = {k: None for n in card.networks for k in n.supervision}
+    seeds, networks = min(len(card.seeds), card.runs), card.networks
+    crf = ['CRF' if c.on is AppliedTo.PREDICTIONS else 'label CRF' for c in card.crf]
+    accepted = any(c.state is CodeState.ACCEPTED for c in card.code)
     parts = [
-        str(card.split) if card.split else '',
-        _each((SHORT_LEARNT.get(n.learnt_from.kind, '') for n in card.networks), '+'),
-        _each(sorted(map(_taught, taught)), '+'),
+        str(card.split or ''),
+        _each((_abbreviated(n.learnt_from) for n in networks), '+'),
+        _each(sorted(_abbreviated(t) for n in networks for t in n.supervision), '+'),
         _each((_threshold(card, t) for t in card.thresholds), ', '),
-        SHORT_TAGS.get(card.labels.kind, 'tags ?') if card.labels else '',
-        '+'.join('CRF' if on else 'label CRF' for on in predicts),
-        _views(card.scales, card.flip),
+        _abbreviated(card.labels) if card.labels else '',
+        _each(crf, '+'),
+        _views(card)[0],
         f'{card.protocol["classes"]} classes' if 'classes' in card.protocol else '',
         f'{seeds} seed{"s" * (seeds != 1)}' if seeds else '',
-        'code accepted'
-        if any(c.state is CodeState.ACCEPTED for c in card.code)
-        else '',
+        'code accepted' if accepted else '',
     ]
-    return ' · '.join(part for part in parts if part)
+    return ' · '.join(filter(None, parts))
 
 
 def _each(texts: Iterable[str], between: str) -> str:
@@ -108,10 +81,8 @@ def _each(texts: Iterable[str], between: str) -> str:
     return between.join(dict.fromkeys(filter(None, texts)))
 
 
-def _taught(kind: Said[Taught]) -> str:
-    if kind.kind is Taught.UNKNOWN:
-        return 'weights ?'
-    return SHORT_TAUGHT.get(kind, str(kind))
+def _abbreviated(fact: Said[Any]) -> str:
+    return IMAGENETS.get(str(fact), fact.kind.short.format(fact.detail))
 
 
 def _threshold(card: SupervisionCard, threshold: Threshold) -> str:
@@ -122,56 +93,56 @@ def _threshold(card: SupervisionCard, threshold: Threshold) -> str:
     return f'thr: {"masks" if source == "other masks" else source}{factor}'
 
 
-def _views(scales: tuple[float, ...] | None, flip: bool | None) -> str:
-    if scales is None and flip is None:
-        return ''
-    sizes = 'ms' if scales and len(scales) > 1 else ''
-    if scales and len(scales) == 1 and scales != (1.0,):
-        sizes = f'scale {scales[0]:g}'
-    return _each([sizes, 'flip' if flip else ''], '+') or '1 view'
+def _views(card: SupervisionCard) -> tuple[str, str]:
+    """Texts of scales and mirroring, abbreviated and in full."""
+    scales = card.scales or (1.0,)
+    if card.scales is None and card.flip is None:
+        return '', 'none'
+    sizes = 'ms' if len(scales) > 1 else f'scale {scales[0]:g}'
+    flip = 'flip' if card.flip else ''
+    short = _each(['' if scales == (1.0,) else sizes, flip], '+') or '1 view'
+    mirrored = 'with mirrored images' if card.flip else 'not mirrored'
+    return short, f'scales {", ".join(f"{s:g}" for s in scales)}, {mirrored}'
 
 
 def long_form(card: SupervisionCard) -> list[tuple[str, str]]:
     """All facts of a card, as pairs of a title and a text."""
-    split = card.split
-    rows = [('images measured', _split(split) if split else 'none')]
-    if split is not None:
-        read = f'checksum {split.masks}' if split.masks else 'none read'
-        rows.append(('their masks', read))
-    rows += [(f'network of {n.stage}', _network(n)) for n in card.networks]
-    rows += [(f'threshold of {t.stage}', _found(t)) for t in card.thresholds]
-    rows += [
-        ('image-level labels at the last inference', str(card.labels or 'none')),
-        ('views', _view_words(card.scales, card.flip)),
-    ]
-    rows += [
-        (f'CRF of {c.stage}', f'{c.preset}, on {c.on.value} {c.settings}'.strip())
-        for c in card.crf
-    ]
-    rows += [(f'methods of {m.stage}', m.what) for m in card.methods]
-    measured = 'to measure only' if split and split.masks else 'none'
-    rows.append(('ground-truth pixels', '; '.join(card.pixels) or measured))
-    rows += [(title.replace('_', ' '), text) for title, text in card.protocol.items()]
+    split, masks = card.split, card.split and card.split.masks
+    measured = 'to measure only' if masks else 'none'
     runs = f'{card.runs} run{"s" * (card.runs != 1)}, seeds '
-    rows += [
+    rows = [('images measured', 'none')]
+    if split:
+        read = f'checksum {masks}' if masks else 'none read'
+        rows = [('images measured', _images(split)), ('their masks', read)]
+    return [
+        *rows,
+        *((f'network of {n.stage}', _network(n)) for n in card.networks),
+        *((f'threshold of {t.stage}', _found(t)) for t in card.thresholds),
+        ('image-level labels at the last inference', str(card.labels or 'none')),
+        ('views', _views(card)[1]),
+        *(
+            (f'CRF of {c.stage}', f'{c.preset}, on {c.on.value} {c.settings}'.strip())
+            for c in card.crf
+        ),
+        *((f'methods of {m.stage}', m.what) for m in card.methods),
+        ('ground-truth pixels', '; '.join(card.pixels) or measured),
+        *((title.replace('_', ' '), text) for title, text in card.protocol.items()),
         ('random seeds', runs + (_listed(card.seeds) or 'unknown')),
         *((f'code of {c.stage}', CODE_WORDS[c.state]) for c in card.code),
         ('commits', _listed(card.commits) or 'unknown'),
         ('machines', f'{_listed(card.devices)}; workers {_listed(card.workers)}'),
         ('versions', _listed(card.versions)),
     ]
-    return rows
 
 
 def _listed(values: Iterable[object]) -> str:
     return ', '.join(map(str, values))
 
 
-def _split(split: Split) -> str:
+def _images(split: Split) -> str:
     text = f'{split.images} of {split.data} {split.name}, checksum {split.checksum}'
-    if split.left_out:
-        text += f', {split.left_out} left out'
-    return text + (', tags derived from masks' if split.tags is TagSource.MASKS else '')
+    text += f', {split.left_out} left out' if split.left_out else ''
+    return text + (', tags derived from masks' if split.tags == 'masks' else '')
 
 
 def _network(network: Network) -> str:
@@ -183,16 +154,57 @@ def _network(network: Network) -> str:
 
 
 def _found(threshold: Threshold) -> str:
-    factor = '' if threshold.factor == 1 else f'{threshold.factor:g} times '
-    text = f'{factor}{threshold.source.value}'
+    text = '' if threshold.factor == 1 else f'{threshold.factor:g} times '
+    text += threshold.source.value
     text += f' ({threshold.detail})' if threshold.detail else ''
     text += f', on {threshold.split}' if threshold.split else ''
     values = ', '.join(f'{value:g}' for value in threshold.values)
     return text + (f': {values}' if values else '')
 
 
-def _view_words(scales: tuple[float, ...] | None, flip: bool | None) -> str:
-    if scales is None and flip is None:
-        return 'none'
-    sizes = 'scales ' + ', '.join(f'{scale:g}' for scale in scales or (1.0,))
-    return sizes + (', with mirrored images' if flip else ', not mirrored')
+def card_to_json(card: SupervisionCard) -> dict[str, Any]:
+    """Turns a card into JSON; the short form and the uses of pixels are added to read."""
+    content = _converted(SupervisionCard, card, to_json=True)
+    if not card.code:
+        del content['code']
+    return dict(short=short_form(card), **content, pixels=list(card.pixels))
+
+
+def card_from_json(content: Any) -> SupervisionCard:
+    """Reads a card from JSON of :func:`card_to_json`, or from the text of the JSON.
+
+    Raises:
+        DataError: ``content`` is no dict, lacks a field, or has a value of a wrong type.
+    """
+    try:
+        content = json.loads(content) if isinstance(content, str) else content
+        names = SupervisionCard.__dataclass_fields__
+        known = {k: v for k, v in {**content}.items() if k in names}
+        return _converted(SupervisionCard, known, to_json=False)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise DataError(
+            f'this is no supervision card ({error}): run the stage again that wrote it'
+        ) from error
+
+
+def _converted(kind: Any, value: Any, to_json: bool) -> Any:
+    """Turns a value of type ``kind`` into JSON, or that JSON back into the value."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else _converted(inner[0], value, to_json)
+    if origin is frozenset:
+        return in_words(value) if to_json else supervision_in(value)
+    if origin is Said:
+        return str(value) if to_json else read(inner[0], value)
+    if origin is tuple:
+        is_text = get_origin(inner[0]) is Said
+        parts = value.split(', ') if is_text and not to_json else value
+        found = [_converted(inner[0], each, to_json) for each in parts]
+        return tuple(found) if not to_json else ', '.join(found) if is_text else found
+    if hasattr(kind, '__dataclass_fields__'):
+        given, hints = vars(value) if to_json else {**value}, get_type_hints(kind)
+        parts = {k: _converted(hints.get(k), v, to_json) for k, v in given.items()}
+        return parts if to_json else kind(**parts)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return value.value if to_json else kind(value)
+    return value

@@ -18,13 +18,10 @@ _readers: ContextVar[tuple[MasksRead, ...]] = ContextVar('masks_read', default=(
 
 @contextmanager
 def watch_masks() -> Iterator[MasksRead]:
-    """Records the masks that data sets load in the block.
+    """Yields a record to which every mask is added that a data set loads in the block.
 
     A data set that is built in the block stores the current records (:func:`open_lists`),
     so that masks are also recorded if its threads load them.
-
-    Yields:
-        A dictionary to which every loaded mask is added.
     """
     read: MasksRead = {}
     token = _readers.set((*_readers.get(), read))
@@ -34,9 +31,8 @@ def watch_masks() -> Iterator[MasksRead]:
         _readers.reset(token)
 
 
-def open_lists() -> tuple[MasksRead, ...]:
-    """The records of the :func:`watch_masks` blocks that are active."""
-    return _readers.get()
+open_lists = _readers.get
+"""Returns the records of the :func:`watch_masks` blocks that are active."""
 
 
 def note_mask(
@@ -44,10 +40,9 @@ def note_mask(
 ) -> None:
     """Adds the mask ``(H, W)`` of image ``name`` to ``lists`` and to the active records."""
     lists += open_lists()
-    if lists:
-        checksum = mask_checksum(mask)
-        for read in lists:
-            read[str(folder), name] = checksum
+    checksum = mask_checksum(mask) if lists else ''
+    for read in lists:
+        read[str(folder), name] = checksum
 
 
 def mask_checksum(mask: np.ndarray) -> str:

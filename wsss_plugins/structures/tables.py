@@ -47,6 +47,27 @@ def csv_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     return text.getvalue()
 
 
+def add_remark(path: Path, column: str, title: str, text: str) -> None:
+    """Adds a text on all its rows to a table; it replaces an earlier one.
+
+    Args:
+        path: File of :func:`write_csv`, which gets a last column, or of
+            :func:`write_markdown`, which gets a line below the table.
+        column: Title of the column.
+        title: Beginning of the line.
+        text: Content of every cell of the column, and end of the line.
+    """
+    content = path.read_text('utf-8')
+    if path.suffix == '.csv':
+        header, *rows = csv.reader(io.StringIO(content))
+        if header[-1] == column:
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        write_csv(path, [*header, column], [[*row, text] for row in rows])
+    else:
+        table = content.split(f'\n{title}')[0].rstrip('\n')
+        write_text(path, f'{table}\n\n{title}{text}\n')
+
+
 def _shown(cell: Cell) -> str:
     if isinstance(cell, float):
         return f'{cell:.2f}'

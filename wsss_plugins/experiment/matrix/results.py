@@ -10,8 +10,9 @@ from functools import cached_property
 from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.experiment.matrix.plan import Choice, Plan
 from wsss_plugins.experiment.matrix.wanted import BEST
-from wsss_plugins.provenance.compare import SIGNS, Row, mark_unlike, refuse_unlike
-from wsss_plugins.report.rows import HEADLINES, headline
+from wsss_plugins.provenance.compare import SIGNS, mark_unlike
+from wsss_plugins.report.comparison import refuse_unlike
+from wsss_plugins.report.rows import HEADLINES, Row, headline
 from wsss_plugins.structures.card import SupervisionCard, merge_runs
 from wsss_plugins.structures.card_text import short_form
 

@@ -20,8 +20,10 @@ from wsss_plugins.experiment.matrix.wanted import Matrix
 from wsss_plugins.experiment.pipeline import Pipeline, experiment_name
 from wsss_plugins.experiment.step import Found, Step
 from wsss_plugins.experiment.trial import refusals
-from wsss_plugins.provenance import ImageRegister, declared_card
-from wsss_plugins.provenance.compare import Row, refuse_unlike
+from wsss_plugins.provenance.images import ImageRegister
+from wsss_plugins.provenance.run import declared_card
+from wsss_plugins.report.comparison import refuse_unlike
+from wsss_plugins.report.rows import Row
 from wsss_plugins.stages.train import TrainStage
 from wsss_plugins.structures import atomic_path
 

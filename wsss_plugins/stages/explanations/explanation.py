@@ -21,12 +21,12 @@ from wsss_plugins.engine.workers import barrier, device, gather, rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics.per_image import PerImage
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.provenance.training import begun_network
+from wsss_plugins.provenance.networks import begun_network
 from wsss_plugins.registry import DATASETS, SEED_HEADS, build_as
 from wsss_plugins.seeds import SeedHead
 from wsss_plugins.stages.explanations.attribution import load_classifier
 from wsss_plugins.structures import IGNORE, load_npz, save_json, save_npz
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import PARTS, SCORES_FILE
 from wsss_plugins.structures.measured import Measured
 

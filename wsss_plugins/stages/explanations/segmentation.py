@@ -21,7 +21,7 @@ from wsss_plugins.stages.explanations.attribution import (
 )
 from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
 from wsss_plugins.structures import IGNORE
-from wsss_plugins.structures.card_parts import Tags
+from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tables import write_csv, write_markdown

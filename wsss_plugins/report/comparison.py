@@ -1,49 +1,43 @@
-"""Writes supervision cards into tables of results."""
+"""Tables of results that can be compared, in Markdown and CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
-from wsss_plugins.provenance.compare import NO_CARD, Row, mark_unlike, refuse_unlike
-from wsss_plugins.structures.card import SupervisionCard
+from wsss_plugins.errors import UserError
+from wsss_plugins.provenance.compare import NO_CARD, mark_unlike
+from wsss_plugins.report.rows import Row
 from wsss_plugins.structures.card_text import short_form
-from wsss_plugins.structures.tables import (
-    Cell,
-    csv_table,
-    markdown_table,
-    write_csv,
-    write_text,
-)
+from wsss_plugins.structures.tables import Cell, csv_table, markdown_table
 
-CARD_COLUMN = 'card'
-BELOW = 'How these numbers were made: '
 REMEDY = (
     'leave them out (--stage), or give --mix to have them in one table, where they are '
     'marked'
 )
 
 
-def add_card(path: Path, card: SupervisionCard) -> None:
-    """Adds the short form of a card to a table; it replaces an older card.
+def refuse_unlike(rows: Sequence[Row], remedy: str) -> None:
+    """Refuses a table whose rows cannot be compared.
 
     Args:
-        path: File of :func:`write_csv`, which gets a last column 'card', or of
-            :func:`write_markdown`, which gets a line below the table.
-        card: Card of all numbers of the table.
+        rows: The rows of a table.
+        remedy: End of the error message: what the user can do.
+
+    Raises:
+        UserError: The card of a row differs from most others in
+            :meth:`SupervisionCard.key`, or a row has no card; the message names the first
+            such row and the differences.
     """
-    text = path.read_text('utf-8')
-    if path.suffix == '.csv':
-        header, *rows = csv.reader(io.StringIO(text))
-        if header[-1] == CARD_COLUMN:
-            header, rows = header[:-1], [row[:-1] for row in rows]
-        rows = [[*row, short_form(card)] for row in rows]
-        write_csv(path, [*header, CARD_COLUMN], rows)
-    else:
-        table = text.split(f'\n{BELOW}')[0].rstrip('\n')
-        write_text(path, f'{table}\n\n{BELOW}{short_form(card)}\n')
+    marks = mark_unlike([row.card for row in rows])
+    wrong = [(r, s) for r, s in zip(rows, marks.signs, strict=True) if s]
+    like = [r.title for r, s in zip(rows, marks.signs, strict=True) if not s]
+    if wrong:
+        (row, sign), notes = wrong[0], dict(note.split(' ', 1) for note in marks.notes)
+        against = f" (compared with '{like[0]}')" if like else ''
+        raise UserError(
+            f"{len(wrong)} of {len(rows)} rows are unlike the others, first '{row.title}'"
+            f'{against}: {notes[sign]}; {remedy}'
+        )
 
 
 def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> str:
@@ -70,7 +64,7 @@ def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> 
     if as_csv:
         notes = {note.split(' ')[0]: note.split(' ', 1)[1] for note in marks.notes}
         spread = [f'{key} spread' for key in columns if any(r.spreads for r in rows)]
-        header = ['row', *columns, *spread, CARD_COLUMN, 'unlike']
+        header = ['row', *columns, *spread, 'card', 'unlike']
         cells: list[list[Cell]] = [
             [
                 row.title,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch import nn
 
+from wsss_plugins.backbones.weights import header_of
 from wsss_plugins.engine.model_file import has_model_config, read_model_config
 from wsss_plugins.errors import DataError
-from wsss_plugins.provenance.files import header_of
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
 CLASSES_KEY = 'classes'
