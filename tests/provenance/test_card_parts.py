@@ -291,3 +291,15 @@ def test_what_is_declared_later_reaches_the_cards_of_what_is_done() -> None:
     assert [n.supervision for n in found.networks] == [coco, coco, scratch]
     assert [n.known_by for n in found.networks] == [said, of_net, of_timm]
     assert renewed(found, {'net': unknown}) == card, 'and taken back'
+
+
+def test_a_network_keeps_its_supervision_while_that_of_its_start_is_the_same() -> None:
+    """It may have weights of its own beside those of the stage it begins with."""
+    first = Network(
+        'net', 'M', 'w.pth', supervision_in('COCO pixels'), (KnownBy.DECLARED(),), Learnt.TAGS()
+    )  # fmt: skip
+    both = supervision_in('COCO pixels + ImageNet-1k labels')
+    follower = replace(first, stage='next', supervision=both, begins_with='net')
+    card = SupervisionCard(networks=(first, follower))
+    assert renewed(card, {}) == card
+    assert renewed(card, {'net': first}) == card
