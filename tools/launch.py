@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -24,18 +26,39 @@ def main() -> None:
 
 
 def launch() -> None:
-    """Runs torchrun; exits with the code of the worker that failed first."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
+    """Runs torchrun; exits with the code of the worker that failed first.
 
-    logging.disable(logging.ERROR)  # a worker that fails prints the error itself
+    A signal that ends a program, such as that of Ctrl-C, ends the workers and becomes one
+    line; the exit code is 128 and its number.
+    """
     try:
-        run(parse_args(None))
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode < 0:
-            sys.exit(f'error: worker {rank} was killed by signal {-failure.exitcode}')
-        sys.exit(failure.exitcode)
+        from torch.distributed.elastic.multiprocessing.api import SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.run import parse_args, run
+
+        logging.disable(logging.ERROR)  # a worker that fails prints the error itself
+        try:
+            run(parse_args(None))
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            if failure.exitcode == 128 + signal.SIGINT:
+                _leave(signal.SIGINT)
+            if failure.exitcode < 0:
+                sys.exit(
+                    f'error: worker {rank} was killed by signal {-failure.exitcode}'
+                )
+            sys.exit(failure.exitcode)
+        except SignalException as error:
+            _leave(signal.Signals(error.sigval))
+    except KeyboardInterrupt:  # before torchrun listens to signals
+        _leave(signal.SIGINT)
+
+
+def _leave(number: signal.Signals) -> NoReturn:
+    """Ends with one line, which the workers leave to this process."""
+    how = 'interrupted' if number == signal.SIGINT else f'ended by {number.name}'
+    sys.stderr.write(f'error: {how}: run the same command again to go on\n')
+    sys.exit(128 + number)
 
 
 if __name__ == '__main__':

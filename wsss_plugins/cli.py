@@ -14,7 +14,9 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,6 +31,9 @@ from wsss_plugins.errors import ConfigError, UserError, unwritable
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
 # mmseg says so also with class weights, where it does leave ignored pixels out.
 warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
+
+LAUNCHED = 'TORCHELASTIC_RUN_ID'
+"""Environment variable that torchrun sets for its workers."""
 
 
 def run_tool(
@@ -45,6 +50,7 @@ def run_tool(
         work: The tool, called with the values of the options.
         check: Check the environment before ``work``, whose imports a wrong one breaks.
     """
+    interrupted = _note_interrupts()
     try:
         args = parser.parse_args()
         if check:
@@ -61,8 +67,10 @@ def run_tool(
             raise
         _leave(line)
     except KeyboardInterrupt:
-        _leave('interrupted: run the same command again to go on', code=130)
+        _leave_interrupted()
     except Exception as error:
+        if interrupted.is_set():  # such as of a connection that another worker closed
+            _leave_interrupted()
         message = _from_data_worker(error)
         if message is None:
             raise
@@ -73,6 +81,31 @@ def _import_quietly() -> None:
     """Imports mmseg without its notes on optional packages that nothing here needs."""
     with contextlib.redirect_stdout(io.StringIO()):
         importlib.import_module('mmseg.datasets')
+
+
+def _note_interrupts() -> threading.Event:
+    """Notes Ctrl-C in a worker of torchrun, which sends the signal a second time."""
+    noted = threading.Event()
+
+    def interrupt(*_: Any) -> None:
+        """Handler of the first signal."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        noted.set()
+        raise KeyboardInterrupt
+
+    if (
+        LAUNCHED in os.environ
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        signal.signal(signal.SIGINT, interrupt)
+    return noted
+
+
+def _leave_interrupted() -> None:
+    code = 128 + signal.SIGINT
+    if LAUNCHED in os.environ:
+        os._exit(code)  # tools/launch.py says it once for all workers
+    _leave('interrupted: run the same command again to go on', code)
 
 
 def _leave(message: str, code: int = 2) -> None:

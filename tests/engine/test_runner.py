@@ -185,6 +185,17 @@ def test_training_by_iterations_is_refused(tmp_path) -> None:
         build_runner(cfg, tmp_path, 0, 'train')
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has mixed precision')
+def test_mixed_precision_without_a_gpu_is_refused(tmp_path) -> None:
+    cfg = config()
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    runner = build_runner(cfg, tmp_path, 0, 'train')
+    with pytest.raises(
+        ConfigError, match=r'^AmpOptimWrapper .* needs a GPU.*: set opt'
+    ):
+        runner.train()
+
+
 def test_hooks_that_are_no_list_are_refused(tmp_path) -> None:
     cfg = config()
     cfg.custom_hooks = '[dict(type=MomentumHook)]'

@@ -15,6 +15,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from wsss_plugins.backbones import load_weights, read_checkpoint, read_weights
 from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.registry import HOOKS, RUNNERS
+from wsss_plugins.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS, find_type
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
@@ -81,6 +82,25 @@ class WSSSRunner(Runner):
             module = self.bare_model.get_submodule(part)
             report = load_weights(module, read_weights(file), file, strict=False)
             self.logger.info(f'{part} from {file}: {report}')
+
+    def build_optim_wrapper(
+        self, optim_wrapper: Any
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Builds the optimiser as mmengine does.
+
+        Raises:
+            ConfigError: Mixed precision is asked for on a machine without a GPU.
+        """
+        if isinstance(optim_wrapper, Mapping) and device().type == 'cpu':
+            kind = find_type(optim_wrapper.get('type', 'OptimWrapper'), OPTIM_WRAPPERS)
+            if isinstance(kind, type) and issubclass(kind, AmpOptimWrapper):
+                raise ConfigError(
+                    f'{kind.__name__} trains in mixed precision, which needs a GPU, and '
+                    "there is none here: set optim_wrapper.type='OptimWrapper' and leave "
+                    'loss_scale, dtype and use_fsdp out, or train on a machine with a GPU',
+                    token=kind.__name__,
+                )
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Builds the schedules as mmengine does; an error becomes one line with a remedy.

@@ -11,11 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -24,7 +22,7 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.runner import WSSSRunner
 from wsss_plugins.errors import ConfigError, UserError
-from wsss_plugins.registry import DATASETS, MODELS, OPTIM_WRAPPERS, SCOPE, build_as
+from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.classes import fill_num_classes
 from wsss_plugins.stages.train import TrainStage, runner_config
 
@@ -201,12 +199,10 @@ class RehearsalRunner(WSSSRunner):
         self._train_loop = self.build_train_loop(self._train_loop)
 
     def rehearse_optimiser(self) -> None:
-        """Builds the optimiser; without a GPU, mixed precision is checked and not built."""
-        wrapper = plain_dict(self.cfg.optim_wrapper)
-        kind = find_type(wrapper.get('type', 'OptimWrapper'))
-        if not torch.cuda.is_available() and _is_amp(kind):
-            wrapper = _without_mixed_precision(wrapper)
-        self.optim_wrapper = self.build_optim_wrapper(wrapper)
+        """Builds the optimiser as the training will."""
+        self.optim_wrapper = self.build_optim_wrapper(
+            plain_dict(self.cfg.optim_wrapper)
+        )
 
     def rehearse_schedules(self) -> None:
         """Builds the schedules of the learning rate, and checks them against the training."""
@@ -223,34 +219,3 @@ class RehearsalRunner(WSSSRunner):
     def rehearse_hooks(self) -> None:
         """Builds the hooks without calling them."""
         self.register_hooks(self.cfg.get('default_hooks'), self.cfg.get('custom_hooks'))
-
-
-def _is_amp(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, AmpOptimWrapper)
-
-
-def _without_mixed_precision(wrapper: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes the config of a mixed-precision optimiser to single precision.
-
-    Raises:
-        ConfigError: ``loss_scale`` is neither 'dynamic', a float nor a dict, or ``dtype``
-            is not allowed.
-    """
-    scale, dtype = wrapper.get('loss_scale', 'dynamic'), wrapper.get('dtype')
-    if scale != 'dynamic' and not isinstance(scale, (float, dict)):
-        raise ConfigError(
-            f"loss_scale must be 'dynamic', a float or a dict, not {scale!r}",
-            token='loss_scale',
-        )
-    allowed = AmpOptimWrapper.valid_dtypes
-    if (
-        dtype is not None
-        and not isinstance(dtype, torch.dtype)
-        and dtype not in allowed
-    ):
-        raise ConfigError(
-            f'dtype must be one of {allowed}, not {dtype!r}', token='dtype'
-        )
-    own = ('type', 'loss_scale', 'dtype', 'use_fsdp')
-    rest = {key: value for key, value in wrapper.items() if key not in own}
-    return dict(rest, type=OPTIM_WRAPPERS.get('OptimWrapper'))
