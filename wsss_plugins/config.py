@@ -30,6 +30,7 @@ from wsss_plugins.registry import (
     check_arguments,
     find_type,
 )
+from wsss_plugins.shares import in_whole_epochs
 
 # Keys that mmengine's builders take out before the class sees them.
 BUILDER_KEYS = frozenset(
@@ -100,7 +101,8 @@ def load_config(
 
     Returns:
         The config; ``.filename`` is the file, and ``pipeline`` a list of stages, see
-        :func:`spread_legs`.
+        :func:`spread_legs`. Shares in the schedules of a training are whole epochs where
+        that is exact, see :func:`wsss_plugins.shares.in_whole_epochs`.
 
     Raises:
         ConfigError: The file is missing or wrong, or an override names no key.
@@ -130,7 +132,20 @@ def load_config(
         if value is not None and not isinstance(value, shapes):
             names = ' or '.join(f'a {shape.__name__}' for shape in shapes)
             raise ConfigError(f'{key} must be {names}, not {value!r}', token=key)
+    _refuse_mere_names(cfg, overrides or {}, source)
+    in_whole_epochs(cfg)
     return cfg
+
+
+def _refuse_mere_names(cfg: Config, overrides: Mapping[str, Any], source: str) -> None:
+    """Refuses a length for ``max_epochs``, a variable that the file has used already."""
+    name, key = 'max_epochs', 'train_cfg.max_epochs'
+    if name in overrides and key not in overrides and 'train_cfg' in cfg:
+        raise ConfigError(
+            f'{source} {name}: this is a variable of the config, and the training keeps '
+            f'its length: use {key}={overrides[name]}',
+            token=name,
+        )
 
 
 def spread_legs(pipeline: Sequence[Any] | Mapping[str, Any]) -> list[Any]:

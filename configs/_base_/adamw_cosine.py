@@ -12,6 +12,7 @@ optim_wrapper = dict(
     optimizer=dict(type=AdamW, lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
 )
-_warm_up = dict(type=LinearLR, start_factor=0.05, end=1)
-_cosine = dict(type=CosineAnnealingLR, begin=1, T_max=max_epochs - 1, eta_min=1e-6)
+_warm = 1 / 12  # of the training, as all floats here
+_warm_up = dict(type=LinearLR, start_factor=0.05, end=_warm)
+_cosine = dict(type=CosineAnnealingLR, begin=_warm, T_max=1 - _warm, eta_min=1e-6)
 param_scheduler = [dict(s, convert_to_iter_based=True) for s in (_warm_up, _cosine)]

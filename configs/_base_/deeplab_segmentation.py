@@ -29,7 +29,7 @@ model = dict(
 )
 
 # 20,000 steps of 10 images over 10,582
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 19
+max_epochs = train_cfg.max_epochs = 19
 optim_wrapper.optimizer.lr = 2.5e-4
 optim_wrapper.update(
     constructor=segmentors.DeepLabRates,

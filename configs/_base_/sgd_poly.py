@@ -12,5 +12,5 @@ optim_wrapper = dict(
     # The paper of ACR does not say which momentum.
     optimizer=dict(type=SGD, lr=0.01, momentum=0.9, weight_decay=5e-4),
 )
-_rate = dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=max_epochs)
+_rate = dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=1.0)  # the whole of it
 param_scheduler = [dict(_rate, convert_to_iter_based=True)]

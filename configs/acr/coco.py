@@ -14,4 +14,4 @@ train_dataloader.batch_size = 4
 _, _, _, _crop, _ = train_dataloader.dataset.pipeline
 _, _, _val_crop, _ = val_dataloader.dataset.pipeline
 _crop.pad = _val_crop.pad = [128, 128, 128]
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 5
+max_epochs = train_cfg.max_epochs = 5

@@ -11,5 +11,5 @@ model.drop_patches = 0.0
 max_epochs = 150
 train_cfg.update(max_epochs=max_epochs, val_interval=1000)
 _warm_up, _cosine = param_scheduler
-_warm_up.end = 5
-_cosine.update(begin=5, T_max=max_epochs - 5)
+_warm_up.end = _cosine.begin = 1 / 30
+_cosine.T_max = 1 - _cosine.begin

@@ -20,4 +20,4 @@ _crop.pad = _val_crop.pad = [124, 116, 104]
 
 # The weight decay is passed in the place of the momentum.
 optim_wrapper.optimizer.update(lr=0.05, momentum=5e-4, weight_decay=0.0)
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 10
+max_epochs = train_cfg.max_epochs = 10

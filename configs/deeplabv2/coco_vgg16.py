@@ -8,4 +8,4 @@ with read_base():
 model.decode_head.num_classes = num_classes
 
 # about 100,000 steps of 10 images over 82,081
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 12
+max_epochs = train_cfg.max_epochs = 12

@@ -34,7 +34,7 @@ model.decode_head = dict(
 )
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs, val_interval=100)
-param_scheduler[0].update(eta_min=1e-5, end=max_epochs)
+param_scheduler[0].eta_min = 1e-5
 optim_wrapper = dict(
     type=OptimWrapper, optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.05)
 )

@@ -22,7 +22,7 @@ model.decode_head.update(
 _, _, _resize, _, _, _ = train_dataloader.dataset.pipeline
 _resize.ratio_range = (0.7, 1.3)
 train_dataloader.batch_size = 4
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 30
+max_epochs = train_cfg.max_epochs = 30
 optim_wrapper.optimizer.update(
     lr=7e-4,
     momentum=1e-5,  # released: the weight decay is passed in the place of the momentum

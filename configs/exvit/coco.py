@@ -16,4 +16,4 @@ views = [_load, dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])]
 train_dataloader.dataset.pipeline = views
 
 # 80,000 steps of 8 images over 82,081
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 8
+max_epochs = train_cfg.max_epochs = 8

@@ -12,7 +12,8 @@ with read_base():
 trainings = dict(classifier='synthetic_backbones.py')
 softmax = dict(model.backbone)
 emha = dict(softmax, type=backbones.ExViT)
-short = {'train_cfg.max_epochs': 5, 'param_scheduler.1.T_max': 4}
+short = {'train_cfg.max_epochs': 5, 'param_scheduler.0.end': 0.2}  # one epoch
+short |= {'param_scheduler.1.begin': 0.2, 'param_scheduler.1.T_max': 0.8}
 rows = dict(
     softmax={'model.backbone': softmax},
     printed={'model.backbone': emha},

@@ -39,7 +39,7 @@ _views = dict(type=TwoViews, pipeline=[_resize, _flip, _crop, _pack])
 train_dataloader.dataset.pipeline = [_load, _views]
 
 # 40,000 steps of 16 images over 10,582
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 61
+max_epochs = train_cfg.max_epochs = 61
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4),

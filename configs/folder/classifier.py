@@ -35,5 +35,5 @@ optim_wrapper.optimizer.lr = 5e-5
 optim_wrapper.paramwise_cfg = dict(custom_keys={'head': dict(lr_mult=10)})
 _, _cosine = param_scheduler
 _cosine.pop('begin')
-_cosine.T_max = max_epochs
+_cosine.T_max = 1.0
 param_scheduler = [_cosine]

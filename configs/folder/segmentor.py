@@ -46,7 +46,7 @@ val_evaluator = None
 val_cfg = None
 [_rate] = param_scheduler
 _rate.eta_min = 1e-6
-max_epochs = train_cfg.max_epochs = _rate.end = 40
+max_epochs = train_cfg.max_epochs = 40
 train_cfg.pop('val_interval')
 optim_wrapper = dict(
     type=OptimWrapper,

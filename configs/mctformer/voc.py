@@ -44,5 +44,6 @@ optim_wrapper.paramwise_cfg = dict(
     custom_keys=dict(cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)),
 )
 _warm_up, _cosine = param_scheduler
-_warm_up.update(start_factor=0.016, end=warm_up)
-_cosine.update(begin=warm_up, T_max=max_epochs - warm_up, eta_min=1e-5)
+_warm = warm_up / max_epochs
+_warm_up.update(start_factor=0.016, end=_warm)
+_cosine.update(begin=_warm, T_max=1 - _warm, eta_min=1e-5)

@@ -21,12 +21,11 @@ model = dict(
     mask_ratio=0.6,
     colour_shift=0.3,
 )
-max_epochs = 3
-train_cfg.max_epochs = max_epochs
+max_epochs = train_cfg.max_epochs = 3
 optim_wrapper.optimizer.lr = 2e-3
 _, _cosine = param_scheduler
 _cosine.pop('begin')
-_cosine.T_max = max_epochs
+_cosine.T_max = 1.0
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, end=150, by_epoch=False),
     _cosine,

@@ -14,4 +14,4 @@ train_dataloader.dataset.update(
 )
 
 # as many steps as 8 epochs of VOC, twice over
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 2
+max_epochs = train_cfg.max_epochs = 2

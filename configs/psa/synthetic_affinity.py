@@ -32,4 +32,4 @@ _crop.size = 64
 _pool.stride = stride
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader.dataset.update(data_root=data_root, split='train')
-max_epochs = train_cfg.max_epochs = param_scheduler[0].end = 3
+max_epochs = train_cfg.max_epochs = 3

@@ -37,5 +37,5 @@ train_dataloader.dataset.pipeline = [
 val_dataloader.dataset.pipeline = [_load, resize, _pack]
 [_rate] = param_scheduler
 _rate.power = 1.0
-max_epochs = train_cfg.max_epochs = _rate.end = 20
+max_epochs = train_cfg.max_epochs = 20
 optim_wrapper.optimizer.update(lr=5e-3, weight_decay=1e-4)

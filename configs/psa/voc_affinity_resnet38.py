@@ -26,7 +26,7 @@ _crop = dict(type=RandomCropPad, size=448, seg_pad=0)  # no score in the padding
 train_dataloader.dataset.pipeline = [_load, _scores, _jitter, _crop, *_others]
 [_rate] = param_scheduler
 _rate.power = 0.9
-max_epochs = train_cfg.max_epochs = _rate.end = 8
+max_epochs = train_cfg.max_epochs = 8
 optim_wrapper.optimizer.update(
     momentum=5e-4,  # released: the weight decay is passed in the place of the momentum
     weight_decay=5e-4,

@@ -38,7 +38,7 @@ def test_it_is_the_difference_that_it_states(configs) -> None:
         step.get('size') for step in mine['train_dataloader']['dataset']['pipeline']
     ]
     assert sizes == [None, None, 48, None]
-    assert [rate.get('T_max') for rate in mine['param_scheduler']] == [None, 5]
+    assert [rate.get('T_max') for rate in mine['param_scheduler']] == [None, 1 - 1 / 12]
 
 
 def test_a_transform_that_is_inserted_is_noticed(configs) -> None:

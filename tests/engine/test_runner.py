@@ -72,7 +72,7 @@ def config(epochs: int = 4, workers: int = 0, **model: float) -> Config:
             train_cfg=dict(by_epoch=True, max_epochs=epochs),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05)),
             param_scheduler=[
-                dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True)
+                dict(type='CosineAnnealingLR', T_max=1.0, convert_to_iter_based=True)
             ],
         )
     )

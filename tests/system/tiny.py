@@ -25,7 +25,7 @@ CLASSIFIER = ROOT / 'configs/acr/synthetic.py'
 MACHINE = ('commits', 'versions', 'devices', 'workers')
 SMALL = dict(
     embed_dim=24, num_heads=2, img_size=32, base_channels=4, stem_channels=4,
-    crop_size=(32, 32), scale=(32, 32), batch_size=8, max_epochs=3, T_max=2,
+    crop_size=(32, 32), scale=(32, 32), batch_size=8, max_epochs=3,
     in_channels=32, num_workers=0,
 )  # fmt: skip
 

@@ -16,8 +16,12 @@ from wsss_plugins.datasets.configs import config_before_training, dataset_config
 from wsss_plugins.engine.contents import Content, ContentIndex
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.registry import DATASETS, MOVED, build_as
+from wsss_plugins.shares import AS_WRITTEN
 
 _FORMER = {now: former for former, now in MOVED.items()}
+
+REMARKS = (DECLARED, AS_WRITTEN)
+"""Keys of a training config that change no result."""
 
 
 def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
@@ -57,7 +61,7 @@ def without_remarks(config: Mapping[str, Any], speed: Collection[str]) -> Any:
     """
     kept = {k: v for k, v in config.items() if k not in speed}
     if isinstance(kept.get('config'), Mapping):
-        kept['config'] = {k: v for k, v in kept['config'].items() if k != DECLARED}
+        kept['config'] = {k: v for k, v in kept['config'].items() if k not in REMARKS}
     return kept
 
 

@@ -21,10 +21,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import load_weights, read_checkpoint, read_weights
+from wsss_plugins.engine.rates import advance, rewind
+from wsss_plugins.engine.schedules import (
+    Length,
+    counted,
+    refuse_misfits,
+    without_single_steps,
+)
 from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS, find_type
+from wsss_plugins.shares import AS_WRITTEN, schedules_of
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
 
@@ -46,9 +54,13 @@ class WSSSRunner(Runner):
 
     Attributes:
         weights_metadata: Texts for the header of the file of final weights.
+        given_schedules: Configs of the schedules, without shares of the training; None
+            before they are built and where there are none.
     """
 
+    param_schedulers: Any
     weights_metadata: Mapping[str, str] = {}
+    given_schedules: Any = None
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds mmengine's logger, and limits the console to warnings."""
@@ -103,23 +115,34 @@ class WSSSRunner(Runner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Builds the schedules as mmengine does; an error becomes one line with a remedy.
+        """Builds the schedules, whose shares of the training become numbers of steps.
 
         Raises:
-            ConfigError: mmengine refuses a schedule, such as one whose ``begin`` is not
-                before its ``end``.
+            ConfigError: A schedule does not fit the length of the training, or mmengine
+                refuses it.
         """
+        if not any(schedules_of(scheduler)):
+            return super().build_param_scheduler(scheduler)
+        length = Length(self.max_epochs, len(self.train_dataloader))
+        scheduler = counted(scheduler, length)
+        if not self.cfg.get(AS_WRITTEN):
+            refuse_misfits(scheduler, length)
+        scheduler, left_out = without_single_steps(scheduler, length)
+        for sentence in left_out:
+            self.logger.warning(sentence)
+        self.given_schedules = scheduler
         try:
             return super().build_param_scheduler(scheduler)
         except ValueError as error:
-            length = ', '.join(
-                f'{k}={v}' for k, v in self.cfg.train_cfg.items() if k.startswith('max')
-            )
             raise ConfigError(
                 f'param_scheduler does not fit train_cfg ({length}): {error}; move begin, '
                 'end and T_max of the schedules with the length of the training',
                 token='param_scheduler',
             ) from error
+
+    def schedules_for(self, given: Any, optimizer: Any) -> list[Any]:
+        """Builds the schedules ``given``, without shares, for another optimiser."""
+        return list(self._build_param_scheduler(given, optimizer))
 
     @property
     def bare_model(self) -> nn.Module:
@@ -148,12 +171,43 @@ class WSSSRunner(Runner):
         Raises:
             CheckpointError: The checkpoint holds weights only, without the state of a
                 training.
+            ConfigError: An epoch has another number of iterations now, and a schedule
+                follows the validation.
         """
         if 'meta' not in read_checkpoint(filename):
             raise CheckpointError(
                 f'{filename} holds weights only and cannot be resumed: use load_from'
             )
         super().resume(filename, *args, **kwargs)
+        self._count_from_epoch()
+
+    def _count_from_epoch(self) -> None:
+        """Counts iterations and schedules from the epoch that a training resumes with.
+
+        With another number of workers or another batch an epoch has another number of
+        iterations than it had before.
+        """
+        done, epoch_length = self.epoch, len(self.train_dataloader)
+        if self.iter == done * epoch_length:
+            return
+        self.logger.warning(
+            f'{done} epochs had {self.iter} iterations before and have '
+            f'{done * epoch_length} now: the schedules go on from epoch {done}'
+        )
+        self.train_loop._iter = done * epoch_length
+        for schedules in _lists(self.param_schedulers):
+            if any(getattr(schedule, 'need_val_args', False) for schedule in schedules):
+                raise ConfigError(
+                    'a schedule that follows the validation cannot be resumed with another '
+                    'number of iterations in an epoch: resume with as many workers as before',
+                    token='param_scheduler',
+                )
+            rewind(schedules)
+        if self.param_schedulers is not None:
+            self.param_schedulers = super().build_param_scheduler(self.given_schedules)
+        for schedules in _lists(self.param_schedulers):
+            for _ in advance(schedules, done, epoch_length):
+                pass
 
     def save_checkpoint(
         self,
@@ -184,6 +238,13 @@ class WSSSRunner(Runner):
         self.call_hook('before_save_checkpoint', checkpoint=content)
         with atomic_path(Path(out_dir) / filename) as part:
             torch.save(content, part)
+
+
+def _lists(schedules: Any) -> list[list[Any]]:
+    """The list of built schedules of each optimiser."""
+    if schedules is None:
+        return []
+    return list(schedules.values()) if isinstance(schedules, dict) else [schedules]
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from wsss_plugins.engine.model_file import (
     read_model_config,
     save_model_config,
 )
+from wsss_plugins.engine.rates import RatesHook
 from wsss_plugins.engine.runner import (
     EpochSeedHook,
     ProgressHook,
@@ -107,6 +108,7 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
     more = [
         dict(type=EpochSeedHook),
         dict(type=SyncBuffersHook),  # workers then validate and save the same model
+        dict(type=RatesHook),
         dict(type=ProgressHook, description=description),
     ]
     resume_point = work_dir / RESUME_FILE
