@@ -1,8 +1,7 @@
 """ACR classifier on Pascal VOC 2012: ViT-hybrid-B at 384 px, settings of the released code.
 
 Its differences from the paper are explained in docs/methods.md. The released batch is one
-image on each of four GPUs:
-tools/dist_train.sh configs/acr/voc_released.py 4 --cfg-options train_dataloader.batch_size=1
+image on each of four GPUs: tools/dist_train.sh configs/acr/voc_released.py 4
 """
 
 from mmengine.config import read_base

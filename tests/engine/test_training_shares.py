@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from safetensors.torch import load_file
 from torch import Tensor, multiprocessing
 from trees import make_folder
 
 import wsss_plugins.datasets
 import wsss_plugins.metrics  # noqa: F401  (registers)
-from wsss_plugins.engine.workers import worker_group
+from wsss_plugins.engine import workers as processes
+from wsss_plugins.engine.workers import rank, worker_group
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.registry import HOOKS
 from wsss_plugins.stages import build_runner
+from wsss_plugins.stages.train import runner_config
 
 COUNT, EPOCHS = 8, 2
+KEPT = 'first_epoch.pth'
+
+
+@HOOKS.register_module()
+class KeepFirst(Hook):
+    """Keeps the file to resume from after the first epoch."""
+
+    priority = 'LOWEST'
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch == 0 and rank() == 0:
+            folder = Path(runner.work_dir)
+            shutil.copy(folder / 'resume.pth', folder / KEPT)
 
 
 def config(root: Path, batch_size: int, workers: int = 0, **loader: bool) -> Config:
@@ -52,6 +72,8 @@ def config(root: Path, batch_size: int, workers: int = 0, **loader: bool) -> Con
             ),
             train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.3, momentum=0.9)),
+            param_scheduler=dict(type='PolyLR', end=1.0, convert_to_iter_based=True),
+            custom_hooks=[dict(type='KeepFirst')],
         )
     )
 
@@ -69,7 +91,7 @@ def train_share(rank: int, root: Path, folder: Path, port: str, workers: int) ->
     )  # fmt: skip
     torch.set_num_threads(1)
     with worker_group():
-        train(config(root, COUNT // 4, workers), folder)
+        train(config(root, COUNT // 2, workers), folder)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -83,10 +105,33 @@ def data(tmp_path: Path) -> Path:
     return make_folder(tmp_path / 'data', rows)
 
 
+@pytest.mark.parametrize('count, share', [(1, 12), (2, 6), (4, 3), (12, 1)])
+def test_the_batch_is_shared(data, tmp_path, monkeypatch, count, share) -> None:
+    monkeypatch.setattr(processes, 'world_size', lambda: count)
+    cfg = config(data, 12)
+    assert runner_config(cfg, tmp_path, 0, '').train_dataloader.batch_size == share
+    assert cfg.train_dataloader.batch_size == 12, 'the record says the whole batch'
+
+
+@pytest.mark.parametrize('count', [5, 24])
+def test_a_batch_that_cannot_be_shared_is_refused(
+    data, tmp_path, monkeypatch, count
+) -> None:
+    monkeypatch.setattr(processes, 'world_size', lambda: count)
+    with pytest.raises(
+        ConfigError, match='batch_size=12 is the batch of all workers'
+    ) as e:
+        runner_config(config(data, 12), tmp_path, 0, '')
+    assert f'{count} workers cannot share it evenly: start 1, 2, 3, 4' in str(e.value)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 1])
 def test_two_processes_train_as_one(data, tmp_path, workers) -> None:
-    """Half the batch each: the same images, cut and turned alike, and the same weights."""
+    """Half the batch each: the same images, cut and turned alike, and the same weights.
+
+    What two processes began one process ends, with the same schedule.
+    """
     train(config(data, COUNT // 2), tmp_path / 'one')
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
@@ -97,6 +142,11 @@ def test_two_processes_train_as_one(data, tmp_path, workers) -> None:
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=2e-6, msg=name)
+    (tmp_path / 'resumed').mkdir()
+    shutil.copy(tmp_path / 'two' / KEPT, tmp_path / 'resumed/resume.pth')
+    train(config(data, COUNT // 2), tmp_path / 'resumed')
+    for name, value in weights(tmp_path / 'resumed').items():
+        torch.testing.assert_close(value, one[name], rtol=1e-4, atol=2e-6, msg=name)
     other = config(data, COUNT // 2)
     other.train_dataloader.dataset.pipeline[1].prob = 0.0
     train(other, tmp_path / 'other')

@@ -76,7 +76,7 @@ def free_port() -> str:
 
 def test_two_processes_train_as_one(data_root, trained, tmp_path) -> None:
     """Half the batch each: the same global batches, augmented alike."""
-    halved = command(data_root, tmp_path, **{'train_dataloader.batch_size': 4})
+    halved = command(data_root, tmp_path)
     script = tiny.TOOLS / 'dist_train.sh'
     config, *options = halved
     tiny.run('bash', script, config, 2, *options, PORT=free_port())

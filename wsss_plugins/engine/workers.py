@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from wsss_plugins.errors import ConfigError
+
 T = TypeVar('T')
 
 
@@ -58,6 +60,27 @@ def barrier() -> None:
 def share_of(items: Sequence[T]) -> Sequence[T]:
     """The items that this worker processes."""
     return items[rank() :: world_size()]
+
+
+def share_of_batch(total: int) -> int:
+    """Number of images of a training batch that this worker processes.
+
+    Args:
+        total: The batch of all workers together, as a config says it.
+
+    Raises:
+        ConfigError: ``total`` cannot be divided by the number of workers.
+    """
+    workers = world_size()
+    if total % workers:
+        fitting = [str(n) for n in range(1, workers) if total % n == 0]
+        raise ConfigError(
+            f'train_dataloader.batch_size={total} is the batch of all workers together, '
+            f'and {workers} workers cannot share it evenly: start {", ".join(fitting)} '
+            f'or another divisor of it, or choose a multiple of {workers} as the batch',
+            token='batch_size',
+        )
+    return total // workers
 
 
 def gather(value: T) -> list[T]:

@@ -35,7 +35,7 @@ from wsss_plugins.engine.runner import (
     worker_init,
 )
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import device, rank
+from wsss_plugins.engine.workers import device, rank, share_of_batch, world_size
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.provenance.files import save_metrics, weights_metadata
 from wsss_plugins.provenance.networks import begun_network
@@ -71,7 +71,9 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
 
     Args:
         cfg: ``model``, ``train_dataloader``, ``optim_wrapper``, ``train_cfg`` ... as
-            mmengine's Runner takes them. The config is not changed.
+            mmengine's Runner takes them, but for the ``batch_size`` of the
+            ``train_dataloader``, which is that of all workers together. The config is not
+            changed.
         work_dir: Folder of checkpoints and logs. Training resumes from ``resume.pth`` if
             the folder has it.
         seed: Random seed.
@@ -82,7 +84,8 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
 
     Raises:
         ConfigError: ``train_cfg`` counts iterations, with which a training cannot resume
-            exactly, or ``custom_hooks`` is no list.
+            exactly, ``custom_hooks`` is no list, or the batch cannot be shared evenly
+            among the workers.
     """
     cfg = copy.deepcopy(fill_num_classes(cfg))
     train_cfg = cfg.get('train_cfg')
@@ -100,8 +103,10 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
                 'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
             )
     if cfg.get('train_dataloader') is not None:
-        dataset = cfg.train_dataloader.dataset
-        cfg.train_dataloader.dataset = dict(type=SeededSamples, dataset=dataset)
+        loader = cfg.train_dataloader
+        loader.dataset = dict(type=SeededSamples, dataset=loader.dataset)
+        if loader.get('batch_size') is not None:
+            loader.batch_size = share_of_batch(loader.batch_size)
     # mmengine names loggers by the second, so that stages would share one without a name.
     cfg.setdefault('experiment_name', work_dir.name)
     hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
@@ -156,6 +161,12 @@ def train_model(
         maps_of(runner.bare_model).check(features)
     dataset = runner.train_loop.dataloader.dataset
     classes = getattr(dataset, 'foreground_classes', ())
+    if world_size() > 1 and cfg.train_dataloader.get('batch_size') is not None:
+        total = cfg.train_dataloader.batch_size
+        runner.logger.info(
+            f'a batch is {total} images: {total // world_size()} for each of '
+            f'{world_size()} workers'
+        )
     runner.weights_metadata = dict(metadata or {}) | classes_metadata(classes)
     if isinstance(runner.bare_model, WSSSClassifier) and classes:
         for doubt in label_doubts(dataset):
