@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wsss_plugins.backbones import EMHA, emha
+from wsss_plugins.errors import ConfigError
 
 LINEAR = ('head', 'none')  # biases that allow the fast path
 
@@ -80,6 +81,78 @@ def test_fast_does_not_cancel(norm, case) -> None:
     single = (t.float() for t in (q, k, v, bias))
     error = (emha.fast_mix(*single, norm) - expected).norm(dim=-1)
     assert error.max() <= 1e-5 * expected.norm(dim=-1).max()
+
+
+def stretched(ratio: float, norm: str, length: int = 400) -> list[Tensor]:
+    """Keys that spread ``ratio`` times as far in one direction; no query points there."""
+    q, k, v = (torch.randn(2, 2, length, 64, dtype=torch.float64) for _ in range(3))
+    direction = torch.nn.functional.normalize(
+        torch.randn(64, dtype=torch.float64), dim=0
+    )
+    k = k + (ratio - 1) * (k @ direction)[..., None] * direction
+    q = q - (q @ direction)[..., None] * direction
+    q, k = (k, q) if norm == 'query' else (q, k)
+    return [q, k, v, torch.zeros(2, 1, 1, dtype=torch.float64)]
+
+
+@pytest.mark.parametrize('norm', emha.NORMS)
+@pytest.mark.parametrize(
+    'ratio, tolerance', [(1, 1e-6), (10, 5e-6), (100, 5e-4), (1e3, 0.03)]
+)
+def test_equal_up_to_the_ratio_that_the_docs_state(norm, ratio, tolerance) -> None:
+    q, k, v, bias = stretched(ratio, norm)
+    expected = emha.attention_matrix(q, k, bias, norm) @ v
+    fast = emha.fast_mix(*(t.float() for t in (q, k, v, bias)), norm)
+    error = (fast - expected).norm(dim=-1).max()
+    assert error <= tolerance * expected.norm(dim=-1).max()
+
+
+@pytest.mark.parametrize('norm', emha.NORMS)
+@pytest.mark.parametrize('ratio', [1e1, 1e2, 1e3, 3e3, 5e3, 1e4, 3e4, 1e5, 1e7])
+def test_bounded_where_float32_ends(norm, ratio) -> None:
+    """``|S_ic| <= ||V_:c||``, or the sum of ``|V_:c|``, for any keys; gradients are finite."""
+    q, k, v, bias = (t.float().requires_grad_() for t in stretched(ratio, norm))
+    found = emha.fast_mix(q, k, v, bias, norm)
+    bound = v.norm(p=1 if norm == 'query' else 2, dim=-2, keepdim=True)
+    assert (found.abs() <= 1.001 * bound).all()
+    grads = torch.autograd.grad(found.square().sum(), [q, k, v, bias])
+    assert all(torch.isfinite(grad).all() for grad in grads)
+
+
+@pytest.mark.parametrize('norm', emha.NORMS)
+def test_the_floor_changes_no_bit_of_ordinary_keys(norm, monkeypatch) -> None:
+    q, k, v, bias = (t.float() for t in stretched(20, norm))
+    found = emha.fast_mix(q, k, v, bias, norm)
+    monkeypatch.setattr(torch, 'maximum', lambda spread, floor: spread)
+    assert torch.equal(emha.fast_mix(q, k, v, bias, norm), found)
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('size', [1.0, 1e-3, 1e-6, 1e-9, 0.0])
+def test_bound_of_the_gradient(size, fast) -> None:
+    """Of S by b, that is by W along the rows: at most 2 ||V|| / max(n, 1e-6) a row."""
+    q, k, v = (torch.randn(1, 1, 9, 4, dtype=torch.float64) for _ in range(3))
+    q = size * q
+    rows = ((q * 0.5) @ k.transpose(-2, -1)).norm(dim=-1)
+    bias = torch.zeros(1, 1, 1, dtype=torch.float64, requires_grad=True)
+    mixed = (
+        emha.fast_mix(q, k, v, bias, 'key')
+        if fast
+        else emha.attention_matrix(q, k, bias, 'key') @ v
+    )
+    bounds = 2 * v.norm() * 3 / rows.clamp_min(emha.EPSILON)  # b moves a row by sqrt(T)
+    for row in range(9):
+        for channel in range(4):
+            (grad,) = torch.autograd.grad(
+                mixed[0, 0, row, channel], bias, retain_graph=True
+            )
+            assert grad.abs() <= bounds[0, 0, row] and torch.isfinite(grad)
+
+
+@pytest.mark.parametrize('scale', emha.SCALES)
+def test_no_token_is_one_line(scale) -> None:
+    with pytest.raises(ConfigError, match=r'x \(2, 0, 24\) has none: give images'):
+        build('key', 'head', torch.float32, scale=scale)(torch.zeros(2, 0, 24))
 
 
 @pytest.mark.parametrize('norm', emha.NORMS)

@@ -19,7 +19,11 @@ BIASES = ('head', 'matrix', 'none')
 SCALES = ('none', 'tokens')
 
 EPSILON = 1e-6
-"""Lower bound of the norms, so that nothing is divided by zero."""
+"""Lower bound of the norms, so that nothing is divided by zero.
+
+The gradient of S by a row of W + b of norm n is at most ``2 ||V|| / max(n, EPSILON)``,
+where ``||V||`` is the norm of V as a matrix.
+"""
 
 FAST_FROM = 2.5
 """The fast path is taken from this many tokens per channel of a head (measured with
@@ -158,8 +162,16 @@ class EMHA(nn.Module):
 
         Returns:
             ``(N, T, D)``.
+
+        Raises:
+            ConfigError: T is 0.
         """
         many, length, _ = x.shape
+        if not length:
+            raise ConfigError(
+                f'E-MHA mixes tokens, and x {tuple(x.shape)} has none: give images of at '
+                'least one patch, and keep one with drop_patches'
+            )
         qkv = self.qkv(x).reshape(many, length, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # (N, heads, T, d)
         q, k = self.q_norm(q), self.k_norm(k)
@@ -265,6 +277,10 @@ def fast_mix(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, norm: str) ->
     numbers that are not negative. The large common part of keys and bias, which would
     cancel in float32, is subtracted before anything is squared.
 
+    The second number is known to ``eps |q_i|^2 |rest|^2`` and counts at least as much.
+    The output thus stays within the bound of :class:`EMHA` where a query is orthogonal
+    to keys that spread far in one direction; it is then smaller than it should be.
+
     Args:
         q: ``(N, heads, T, d)`` queries.
         k: ``(N, heads, T, d)`` keys.
@@ -310,6 +326,9 @@ def _squares(q: Tensor, common: Tensor, rest: Tensor) -> Tensor:
     """Squared norm of each query's row, ``(..., T, 1)``."""
     gram = rest.transpose(-2, -1) @ rest
     spread = ((q @ gram) * q).sum(-1, keepdim=True)
+    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    rounding = torch.finfo(q.dtype).eps * q.square().sum(-1, keepdim=True) * trace
+    spread = torch.maximum(spread, rounding)
     return rest.shape[-2] * common.square() + spread
 
 
