@@ -7,11 +7,9 @@ The pipeline gives it the trained classifier and the confident labels. Alone:
         train_dataloader.dataset.label_maps=CONFIDENT/labels
 """
 
-from mmcv.transforms import Resize
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs
-from wsss_plugins import affinity, backbones, losses
-from wsss_plugins.datasets import ColorJitter, LoadConfidentScores, PoolConfidentLabels
+from wsss_plugins import affinity, backbones, datasets, losses
 
 with read_base():
     from .._base_.normalisation import half as _half
@@ -39,11 +37,11 @@ train_dataloader.dataset.update(
     label_maps='confident_labels',  # the pipeline puts its confident labels here
     pipeline=[
         _load,
-        dict(type=LoadConfidentScores),
-        dict(type=Resize, scale=(448, 448), keep_ratio=False),
-        dict(type=ColorJitter),
+        dict(type=datasets.LoadConfidentScores),
+        dict(type=datasets.ResizeWithScores, scale=(448, 448), keep_ratio=False),
+        dict(type=datasets.ColorJitter),
         _flip,
-        dict(type=PoolConfidentLabels, stride=8),
+        dict(type=datasets.PoolConfidentLabels, stride=8),
         dict(type=PackSegInputs),
     ],
 )

@@ -9,14 +9,18 @@ import pytest
 from mmcv.transforms import RandomFlip, Resize
 from PIL import Image
 
+from wsss_plugins.config import load_config
 from wsss_plugins.datasets import (
     ColorJitter,
     LoadConfidentScores,
     PoolConfidentLabels,
     RandomCropPad,
+    ResizeWithScores,
 )
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.structures import save_npz
+
+PSA = Path(__file__).parents[2] / 'configs/psa'
 
 
 def sample(stage: Path, size: tuple[int, int] = (12, 18)) -> dict:
@@ -52,6 +56,36 @@ def test_through_the_whole_chain(tmp_path: Path) -> None:
     right, unsure, background = [1] * 3, [255] * 3, [0] * 3
     wanted = [unsure + right] * 2 + [background + right] * 2 + [unsure * 2] * 2
     assert label.tolist() == wanted and label.dtype == np.uint8
+
+
+def test_scores_are_resized_bilinearly() -> None:
+    """As the photo beside them, with 42 channels; mmcv's Resize takes the nearest."""
+    ramp = np.linspace(0, 1, 16, dtype=np.float32)[None, :, None]
+    scores = np.repeat(np.repeat(ramp, 8, 0), 42, 2)
+    photo = np.repeat((ramp * 255).astype(np.uint8).repeat(8, 0), 3, 2)
+
+    def resized(kind: type) -> dict:
+        return kind(scale=(28, 14), keep_ratio=False)(
+            dict(img=photo, gt_seg_map=scores, seg_fields=['gt_seg_map'])
+        )
+
+    found = resized(ResizeWithScores)['gt_seg_map']
+    places = (np.arange(28) + 0.5) * 16 / 28 - 0.5
+    wanted = np.interp(places, np.arange(16), ramp[0, :, 0])
+    assert found.shape == (14, 28, 42) and found.dtype == np.float32
+    assert np.abs(found - wanted[None, :, None]).max() < 1e-6
+    assert np.abs(resized(Resize)['gt_seg_map'] - wanted[None, :, None]).max() > 0.01
+    assert np.abs(resized(Resize)['img'] / 255 - wanted[None, :, None]).max() < 0.01
+
+
+def test_the_released_resize_of_scores_is_configured() -> None:
+    """ReScience's table 4; the crops of PSA are not resized."""
+    steps = load_config(PSA / 'voc_affinity.py').train_dataloader.dataset.pipeline
+    assert [s['type'] for s in steps].count(ResizeWithScores) == 1
+    steps = load_config(
+        PSA / 'voc_affinity_resnet38.py'
+    ).train_dataloader.dataset.pipeline
+    assert not any(issubclass(s['type'], Resize) for s in steps)
 
 
 def test_pooling_decides_by_the_mean() -> None:

@@ -3,6 +3,7 @@
 from wsss_plugins.datasets.affinity import (
     LoadConfidentScores,
     PoolConfidentLabels,
+    ResizeWithScores,
     confident_labels,
 )
 from wsss_plugins.datasets.base import WSSSDataset
@@ -45,6 +46,7 @@ __all__ = [
     'PoolConfidentLabels',
     'RandomCropPad',
     'ResizeLongSide',
+    'ResizeWithScores',
     'SameSizeBatches',
     'SeededSamples',
     'TwoViews',

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, Resize
 
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import TRANSFORMS
@@ -51,6 +52,27 @@ class LoadConfidentScores(BaseTransform):
         results['gt_seg_map'] = np.ascontiguousarray(scores.transpose(1, 2, 0))
         results['seg_fields'].append('gt_seg_map')
         return results
+
+
+@TRANSFORMS.register_module()
+class ResizeWithScores(Resize):
+    """Resizes image and scores alike: bilinearly, where mmcv's ``Resize`` takes the nearest.
+
+    The scores of :class:`LoadConfidentScores` are numbers, not labels. The released code
+    of the ReScience paper resizes them bilinearly too. Arguments are those of ``Resize``;
+    ``interpolation`` holds for both.
+    """
+
+    def _resize_seg(self, results: dict[str, Any]) -> None:
+        scores = results.get('gt_seg_map')
+        if scores is not None:
+            resize = mmcv.imrescale if self.keep_ratio else mmcv.imresize
+            results['gt_seg_map'] = resize(
+                scores,
+                results['scale'],
+                interpolation=self.interpolation,
+                backend=self.backend,
+            )
 
 
 @TRANSFORMS.register_module()

@@ -129,7 +129,7 @@ class WSSSRunner(Runner):
             refuse_misfits(scheduler, length)
         scheduler, left_out = without_single_steps(scheduler, length)
         for sentence in left_out:
-            self.logger.warning(sentence)
+            self.logger.info(sentence)
         self.given_schedules = scheduler
         try:
             return super().build_param_scheduler(scheduler)
