@@ -5,10 +5,11 @@ from wsss_plugins import classifiers
 
 with read_base():
     from .voc import *
+_cam = dict(sources=('patch',), pool_fraction=1.0)  # the map of Zhou et al.
 model = dict(
     type=classifiers.WSSSClassifier,
     backbone=dict(model.backbone, patch='fused'),
-    head=dict(type=classifiers.TokenHead, num_classes=num_classes, sources=('patch',)),
+    head=dict(_cam, type=classifiers.TokenHead, num_classes=num_classes),
 )
 custom_hooks = []
 _load, _two_views = train_dataloader.dataset.pipeline

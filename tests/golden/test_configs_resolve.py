@@ -2,7 +2,9 @@
 
 ``configs.json`` was made at commit d557e48: of every pipeline the fingerprints of its
 stages, and of every other config a hash of its content. A config that is meant to change
-gets a new line there; one that is only said otherwise keeps its line.
+gets a new line there; one that is only said otherwise keeps its line. New since then: scores of
+``psa/voc_affinity.py`` are resized bilinearly, ``exvit/voc_backbones.py`` averages all
+patches.
 """
 
 from __future__ import annotations
