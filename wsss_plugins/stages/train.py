@@ -97,16 +97,7 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
             'in a config, since the command line takes numbers, text and lists of those',
             token='custom_hooks',
         )
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(loader) is not None:
-            cfg[loader].setdefault(
-                'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
-            )
-    if cfg.get('train_dataloader') is not None:
-        loader = cfg.train_dataloader
-        loader.dataset = dict(type=SeededSamples, dataset=loader.dataset)
-        if loader.get('batch_size') is not None:
-            loader.batch_size = share_of_batch(loader.batch_size)
+    _complete_loaders(cfg)
     # mmengine names loggers by the second, so that stages would share one without a name.
     cfg.setdefault('experiment_name', work_dir.name)
     hooks = {'checkpoint': dict(type=ResumePointHook), **cfg.get('default_hooks', {})}
@@ -129,6 +120,20 @@ def runner_config(cfg: Config, work_dir: Path, seed: int, description: str) -> C
     )
     cfg.setdefault('log_level', 'INFO')
     return cfg
+
+
+def _complete_loaders(cfg: Config) -> None:
+    """Seeds samples, limits the threads of loaders, and divides the training batch."""
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(loader) is not None:
+            cfg[loader].setdefault(
+                'worker_init_fn', dict(type=f'{worker_init.__module__}.worker_init')
+            )
+    if cfg.get('train_dataloader') is not None:
+        loader = cfg.train_dataloader
+        loader.dataset = dict(type=SeededSamples, dataset=loader.dataset)
+        if loader.get('batch_size') is not None:
+            loader.batch_size = share_of_batch(loader.batch_size)
 
 
 def train_model(
