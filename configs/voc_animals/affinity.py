@@ -30,6 +30,6 @@ train_dataloader.dataset.update(
 )
 [_rate] = param_scheduler
 _rate.power = 1.0
-max_epochs = train_cfg.max_epochs = _rate.end = 7
+max_epochs = train_cfg.max_epochs = 7
 train_cfg.pop('val_interval')  # an AffinityNet has no validation
 optim_wrapper.optimizer.update(lr=0.1, weight_decay=1e-4)

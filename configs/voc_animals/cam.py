@@ -20,5 +20,6 @@ model = dict(
 max_epochs = 30
 train_cfg.update(max_epochs=max_epochs)
 optim_wrapper.optimizer.lr = 1e-3
-_, _cosine = param_scheduler
-_cosine.T_max = max_epochs - 1
+_warm_up, _cosine = param_scheduler
+_warm_up.end = _cosine.begin = 1 / max_epochs
+_cosine.T_max = 1 - _cosine.begin

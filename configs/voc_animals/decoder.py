@@ -36,5 +36,6 @@ train_dataloader.dataset.update(
 val_cfg = None  # EvaluateLabelStage scores the predictions
 max_epochs = 16
 train_cfg.update(max_epochs=max_epochs)
-_, _cosine = param_scheduler
-_cosine.T_max = max_epochs - 1
+_warm_up, _cosine = param_scheduler
+_warm_up.end = _cosine.begin = 1 / max_epochs
+_cosine.T_max = 1 - _cosine.begin

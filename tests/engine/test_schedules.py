@@ -266,7 +266,7 @@ def test_names_of_groups() -> None:
     'path',
     [
         p
-        for folder in ('acr', 'deeplabv2', 'exvit', 'folder', 'mctformer', 'pretrain', 'psa')
+        for folder in ('acr', 'deeplabv2', 'exvit', 'folder', 'mctformer', 'pretrain', 'psa', 'voc_animals')
         for p in sorted((CONFIGS / folder).glob('*.py'))
         if 'pipeline' not in p.stem
     ],
