@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsss_plugins.cli import run_tool
-from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.errors import DataError, UserError, require_writable
 from wsss_plugins.progress import ProgressBar
 
 FORMATS = {
@@ -72,6 +72,7 @@ def convert(args: argparse.Namespace) -> None:
         raise UserError(
             f'IN and OUT are both {args.source}: name another folder as OUT'
         )
+    require_writable(args.target)
     names = sorted(_names(args.source, suffix))
     if not names:
         raise UserError(f'{args.source} holds no *{suffix} files: name another folder')

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from wsss_plugins.cli import positive, run_tool
-from wsss_plugins.errors import UserError
+from wsss_plugins.errors import UserError, require_writable
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def report(args: argparse.Namespace) -> None:
     """
     from wsss_plugins.doctor import examine
 
+    if args.json is not None:
+        require_writable(args.json.parent)
     roots = args.roots or [path for path in [Path('data')] if path.is_dir()]
     found = examine(roots, args.quick, args.workers)
     if args.json is not None:

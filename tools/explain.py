@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_plugins.cli import run_tool
-from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.errors import ConfigError, DataError, require_writable
 from wsss_plugins.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def explain_photos(args: argparse.Namespace) -> None:
     from wsss_plugins.explain import build_method, draw_sheet, explain, load_model
 
     _check_out(args.out, args.photos)
+    require_writable(args.out.parent if args.out.suffix else args.out)
     if args.attributes or args.affinity_of:
         (_explain_attributes if args.attributes else _explain_affinity)(args)
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool
-from wsss_plugins.errors import UserError
+from wsss_plugins.errors import UserError, require_writable
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def export(args: argparse.Namespace, cfg: Any) -> None:
 
     if args.out.suffix != '.safetensors':
         raise UserError(f'--out must end in .safetensors, not be {args.out}')
+    require_writable(args.out.parent)
     folder = Path(args.work_dir or default_work_dir(args.config))
     told = export_backbone(
         folder, args.out, args.config, cfg, args.supervision, args.precision

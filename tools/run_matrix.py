@@ -24,7 +24,9 @@ from wsss_plugins.cli import (
     config_parser,
     default_work_dir,
     run_config_tool,
+    show_looks,
 )
+from wsss_plugins.errors import require_writable
 
 if TYPE_CHECKING:
     from wsss_plugins.experiment.matrix import MatrixRun, Table
@@ -69,6 +71,11 @@ def main() -> None:
         help='show which stages would run, without running them',
     )
     parser.add_argument(
+        '--check',
+        action='store_true',
+        help='decode all photos and masks before work, not a sample of them',
+    )
+    parser.add_argument(
         '--no-run',
         action='store_true',
         help='only write the table of the stages that are done',
@@ -92,6 +99,9 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     )
     work_dir = Path(args.work_dir or default_work_dir(args.config))
     out = _table_name(args.out, work_dir)
+    if not (args.dry_run or args.no_run):
+        require_writable(work_dir)
+        require_writable(out.parent)
     say = _say if rank() == 0 else lambda line: None
     runs = MatrixRun(
         matrix,
@@ -106,12 +116,29 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     if not args.mix:
         runs.refuse_unlike()
     if args.dry_run:
+        _look(runs, args.check)
         _show_plan(runs)
     elif args.no_run:
         _write(runs.table(), out, args.mix)
         _finish(runs.table(), out)
     else:
+        _look(runs, args.check)
         _run(runs, out, args.mix)
+
+
+def _look(runs: MatrixRun, everything: bool) -> None:
+    """Looks at the data of all stages that are not done.
+
+    Raises:
+        DataError: The look found what makes a stage fail.
+    """
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.experiment.data_look import refuse_problems
+
+    looks = runs.look(everything)
+    if rank() == 0:
+        show_looks(looks)
+    refuse_problems(looks)
 
 
 def _run(runs: MatrixRun, out: Path, mix: bool) -> None:

@@ -19,7 +19,9 @@ from wsss_plugins.cli import (
     config_parser,
     default_work_dir,
     run_config_tool,
+    show_looks,
 )
+from wsss_plugins.errors import require_writable
 
 
 def main() -> None:
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.experiment import Pipeline
     from wsss_plugins.experiment.data_look import refuse_problems
 
+    work_dir = Path(args.work_dir or default_work_dir(args.config))
+    if not args.dry_run:
+        require_writable(work_dir)
     pipeline = Pipeline(
         cfg,
         data_root=args.data_root,
@@ -59,25 +64,18 @@ def run(args: argparse.Namespace, cfg: Any) -> None:
         accept_code=args.accept_code,
         redo=args.redo,
     )
-    work_dir = Path(args.work_dir or default_work_dir(args.config))
     if args.dry_run:
         steps = pipeline.select(args.start, args.stop)
         looks = pipeline.look(steps, work_dir, args.check)
-        _show_looks(looks)
+        show_looks(looks)
         refuse_problems(looks)
         pipeline.refuse_mistakes(steps, work_dir)
         _show_plan(pipeline, work_dir, steps)
         return
-    tell = _show_looks if rank() == 0 else lambda looks: None
+    tell = show_looks if rank() == 0 else lambda looks: None
     records = pipeline.run(work_dir, args.start, args.stop, args.check, tell)
     if rank() == 0:
         _show_records(records, work_dir)
-
-
-def _show_looks(looks: Any) -> None:
-    for look in looks:
-        for line in look.lines():
-            print(line)
 
 
 def _show_plan(pipeline, work_dir: Path, steps) -> None:

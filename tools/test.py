@@ -15,8 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool, shown
-from wsss_plugins.errors import UserError
+from wsss_plugins.cli import (
+    config_parser,
+    default_work_dir,
+    run_config_tool,
+    show_looks,
+    shown,
+)
+from wsss_plugins.errors import UserError, require_writable
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
@@ -83,12 +89,15 @@ def measure(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.structures.card_text import short_form
     from wsss_plugins.structures.layout import METRICS_FILE
 
+    if args.work_dir:
+        require_writable(args.work_dir)
     if cfg.get('test_dataloader') is None:
         for part in ('dataloader', 'evaluator', 'cfg'):
             cfg[f'test_{part}'] = cfg.get(f'val_{part}')
     for part in TRAINING:
         cfg.pop(part, None)
     cfg.load_from = args.checkpoint
+    look(cfg.test_dataloader.to_dict())
     with tempfile.TemporaryDirectory() as scratch:
         # In the folder of a training, the Runner would resume that training.
         work_dir = Path(args.work_dir or scratch) / 'test'
@@ -116,6 +125,8 @@ def measure_predictions(args: argparse.Namespace, cfg: Any) -> None:
 
     images = bare_config(images_to_test(cfg))
     work_dir = place(args)
+    require_writable(work_dir)
+    look(images)
     folder = predict_images(cfg, Path(args.checkpoint), images, work_dir)
     metrics = score_predictions(images, folder, work_dir)
     say(shown(metrics))
@@ -129,6 +140,8 @@ def pack(args: argparse.Namespace, cfg: Any) -> None:
     if args.out is None:
         raise UserError('--format-only needs --out FILE.tar.gz, the archive to write')
     checkpoint, out = Path(args.checkpoint), Path(args.out)
+    require_writable(out.parent)
+    require_writable(place(args))
     say(
         pack_test_images(
             cfg, checkpoint, out, place(args), args.split, args.competition
@@ -141,6 +154,21 @@ def check(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.experiment.voc_server import check_packed
 
     say(check_packed(cfg, Path(args.check), args.split))
+
+
+def look(images: Any) -> None:
+    """Looks at the images to test before the model is built.
+
+    Raises:
+        DataError: An image or a mask would make the test fail.
+    """
+    from wsss_plugins.engine.workers import rank
+    from wsss_plugins.experiment.data_look import look_at_data, refuse_problems
+
+    looks = look_at_data([images])
+    if rank() == 0:
+        show_looks(looks)
+    refuse_problems(looks)
 
 
 def place(args: argparse.Namespace) -> Path:

@@ -11,8 +11,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.cli import config_parser, default_work_dir, run_config_tool, shown
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.cli import (
+    config_parser,
+    default_work_dir,
+    run_config_tool,
+    show_looks,
+    shown,
+)
+from wsss_plugins.errors import ConfigError, require_writable
 
 
 def main() -> None:
@@ -30,6 +36,11 @@ def main() -> None:
         help='keep a model whose code has changed if nothing else has; its card has a '
         'remark',
     )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='decode all photos and masks before the training, not a sample of them',
+    )
     run_config_tool(parser, train)
 
 
@@ -38,6 +49,7 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     from wsss_plugins.config import check_config
     from wsss_plugins.engine.lock import only_run
     from wsss_plugins.engine.work_dir import claim
+    from wsss_plugins.engine.workers import rank
     from wsss_plugins.experiment.lone_training import LoneTraining
     from wsss_plugins.experiment.pipeline import experiment_name
     from wsss_plugins.experiment.trial import refuse_mistakes
@@ -48,13 +60,15 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
         tool = 'tools/run_pipeline.py' if 'pipeline' in cfg else 'a training config'
         raise ConfigError(f"there is no 'model' to train: use {tool}")
     check_config(cfg.to_dict())
+    work_dir = Path(args.work_dir or default_work_dir(args.config))
+    require_writable(work_dir)
     # Builds the data sets, so that errors in them come before weights are downloaded.
     training = LoneTraining(cfg, args.accept_code)
     refuse_mistakes([TrainStage('training', cfg.to_dict())])
-    work_dir = Path(args.work_dir or default_work_dir(args.config))
     claim(work_dir, experiment_name(Path(args.config)))
     with only_run(work_dir):
-        metrics, card = training.run(work_dir, args.redo)
+        tell = show_looks if rank() == 0 else lambda looks: None
+        metrics, card = training.run(work_dir, args.redo, args.check, tell)
     if metrics and card is not None:
         print(shown(metrics))
         print(short_form(card))

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,17 @@ def with_place(
     if place is None and config in str(error):
         return error
     return ConfigError(f'{place or config}: {error}')
+
+
+def show_looks(looks: Iterable[Any]) -> None:
+    """Prints what looks at data sets found.
+
+    Args:
+        looks: Of :func:`wsss_plugins.experiment.data_look.look_at_data`.
+    """
+    for look in looks:
+        for line in look.lines():
+            sys.stdout.write(f'{line}\n')
 
 
 def shown(metrics: Mapping[str, float]) -> str:

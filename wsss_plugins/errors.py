@@ -11,6 +11,7 @@ import difflib
 import errno
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -108,6 +109,33 @@ def unwritable(error: BaseException, path: Path | str) -> str | None:
         elif 'PytorchStreamWriter' in text or 'file write failed' in text:
             number = errno.ENOSPC if _free(path) < LEAST_FREE else None
     return _REMEDIES[number].format(path=path) if number in _REMEDIES else None
+
+
+def require_writable(folder: Path | str) -> None:
+    """Refuses a folder that cannot be written to, before the work whose results go there.
+
+    Nothing stays behind: an unnamed file is made in the folder, or in the nearest folder
+    above it that exists.
+
+    Args:
+        folder: The folder; it need not exist.
+
+    Raises:
+        UserError: The file system is read-only or full, or permission is denied; the
+            message names ``folder``.
+    """
+    folder = Path(folder)
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if place == folder and not place.is_dir():
+        return  # what is to be written says what to name instead
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        line = unwritable(error, folder)
+        if line is None:
+            raise
+        raise UserError(line) from error
 
 
 LEAST_FREE = 1 << 20

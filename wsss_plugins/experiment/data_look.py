@@ -8,22 +8,26 @@ from typing import Any
 
 from wsss_plugins.config import plain
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.datasets.configs import config_before_training, dataset_configs
+from wsss_plugins.datasets.configs import (
+    bare_config,
+    config_before_training,
+    dataset_configs,
+)
 from wsss_plugins.datasets.look import Look, Looks
 from wsss_plugins.errors import DataError
 from wsss_plugins.registry import DATASETS, build_as
 
 
 def look_at_data(
-    configs: Iterable[Mapping[str, Any]], everything: bool = False
+    configs: Iterable[Mapping[str, Any]], everything: bool = False, made: bool = False
 ) -> list[Look]:
     """Looks at every data set that stages name, once.
-
-    Label maps to train on are left out: a stage makes them.
 
     Args:
         configs: Configs of stages.
         everything: Whether to decode all photos and masks, not a sample of them.
+        made: Whether label maps to train on are there already; otherwise they are left
+            out, since a stage makes them.
 
     Raises:
         DataError: A data set cannot be made.
@@ -32,7 +36,11 @@ def look_at_data(
     found: dict[str, Look] = {}
     for config in configs:
         for node in dataset_configs(config):
-            bare = config_before_training(node, require_images=False)
+            bare = (
+                bare_config(node, require_images=False)
+                if made
+                else config_before_training(node, require_images=False)
+            )
             ignored = ('test_mode', 'allow_ground_truth')
             same = {k: v for k, v in plain(bare).items() if k not in ignored}
             key = json.dumps(same, sort_keys=True, default=str)

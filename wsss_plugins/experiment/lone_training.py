@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from mmengine.config import Config
 
 from wsss_plugins.config import plain
+from wsss_plugins.datasets.look import Look
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint, without_remarks
 from wsss_plugins.engine.record import StageRecord, environment
 from wsss_plugins.engine.workers import barrier, gather, rank, world_size
 from wsss_plugins.errors import DataError, UserError
+from wsss_plugins.experiment.data_look import look_at_data, refuse_problems
 from wsss_plugins.experiment.step import Found, Step, refuse_unequal_code
 from wsss_plugins.progress import say
 from wsss_plugins.provenance.files import (
@@ -78,7 +81,11 @@ class LoneTraining:
         self.wanted = step.wanted({})
 
     def run(
-        self, work_dir: Path, redo: bool = False
+        self,
+        work_dir: Path,
+        redo: bool = False,
+        everything: bool = False,
+        tell: Callable[[Sequence[Look]], None] = lambda looks: None,
     ) -> tuple[dict[str, Any], SupervisionCard | None]:
         """Trains the model, resumes its training, or does nothing if it is done.
 
@@ -88,11 +95,14 @@ class LoneTraining:
             work_dir: Folder of the weights and of ``metrics.json``.
             redo: True to move the files of ``work_dir`` to ``.previous`` and train again
                 from the start.
+            everything: Whether the look at the data decodes all photos and masks.
+            tell: Called with what the look found, before the training begins.
 
         Returns:
             The metrics, and their card, which is None on all workers but the first.
 
         Raises:
+            DataError: The look at the data found what makes the training fail.
             UserError: ``work_dir`` has a model of another config, seed, data or code.
         """
         found = gather(self._found(work_dir, redo) if rank() == 0 else None)[0]
@@ -104,6 +114,9 @@ class LoneTraining:
             if rank() == 0:
                 say(f'already trained, nothing to do: {work_dir / WEIGHTS_FILE}')
         else:
+            looks = look_at_data([self.stage.cfg.to_dict()], everything, made=True)
+            tell(looks)
+            refuse_problems(looks)
             record = self._begin(work_dir, record)
             metrics, card = train_alone(self.cfg, work_dir, self.seed)
             record.metrics, record.done = metrics, True

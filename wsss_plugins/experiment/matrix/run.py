@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from wsss_plugins.datasets.look import Look
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.fingerprint import DataDigests
 from wsss_plugins.engine.lock import only_run
@@ -14,6 +15,7 @@ from wsss_plugins.engine.record import StageRecord
 from wsss_plugins.engine.work_dir import claim, doing_again
 from wsss_plugins.engine.workers import barrier, rank, world_size
 from wsss_plugins.errors import ConfigError, UserError, near_names
+from wsss_plugins.experiment.data_look import look_at_data
 from wsss_plugins.experiment.matrix.plan import Plan
 from wsss_plugins.experiment.matrix.results import REMEDY, Table
 from wsss_plugins.experiment.matrix.wanted import Matrix
@@ -109,6 +111,22 @@ class MatrixRun:
         """State and changes of every stage that was not refused, by name."""
         pipeline = self._pipelines[seed]
         return pipeline.examine(self.folder(seed)) if pipeline else {}
+
+    def look(self, everything: bool = False) -> list[Look]:
+        """Looks at the data of the stages that are not done, of all random seeds.
+
+        Args:
+            everything: Whether to decode all photos and masks, not a sample of them.
+
+        Raises:
+            DataError: A data set cannot be made.
+        """
+        left = []
+        for seed in self.seeds:
+            states, whole = self.states(seed), self._pipelines[seed]
+            steps = whole.steps if whole else ()
+            left += [s.config for s in steps if states.get(s.stage.name) != 'done']
+        return look_at_data(left, everything)
 
     def run(self, seed: int) -> None:
         """Runs the stages of a random seed that are not done.
