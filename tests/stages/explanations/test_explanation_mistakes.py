@@ -62,7 +62,8 @@ def test_model_without_attention(root, tmp_path) -> None:
     )
     assert message(ConfigError, tmp_path, KINDS[0], root, cnn) == (
         'ResNetV1c is no model: a subclass of TokenBackbone is needed; Allowed: '
-        'CNNBackbone, ConformerBackbone, ExViT, MultiClassTokenViT, TimmCNN, TimmViT'
+        'CNNBackbone, ConformerBackbone, ExViT, HybridViT, MultiClassTokenViT, TimmCNN, '
+        'TimmViT'
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.metrics import InsertionDeletion, insertion_deletion_probabilities
 from wsss_plugins.registry import STAGES
 from wsss_plugins.stages.explanations.attribution import class_logits, relevance_maps
-from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
+from wsss_plugins.stages.explanations.explanation import Batch
+from wsss_plugins.stages.explanations.pixels import PixelTestStage
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
-from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tables import write_csv, write_markdown
 
 
 @STAGES.register_module()
-class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
+class InsertionDeletionTestStage(PixelTestStage[InsertionDeletion]):
     """Measures how the probability of the predicted class changes with its relevant pixels.
 
     Insertion restores pixels in a blurred image, the most relevant first; a high area
@@ -32,29 +32,12 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         model: Name of the stage that trained the classifier, or its config.
         methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
         dataset: Config of the images.
-        steps: Number of steps; each exchanges 1/steps of the pixels.
+        steps: Number of steps, 100 by default; each exchanges 1/steps of the pixels.
         forward_batch_size: Number of images in one forward pass.
         kwargs: ``input_size`` and ``batch_size``, see :class:`ExplanationStage`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: str | dict[str, Any],
-        methods: dict[str, dict[str, Any]],
-        dataset: dict[str, Any],
-        steps: int = 100,
-        forward_batch_size: int = 64,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, model, methods, dataset, **kwargs)
-        self.steps = steps
-        self.forward_batch_size = forward_batch_size
-
-    def measured(self) -> Measured:
-        """Declares what :class:`ExplanationStage` does, and the number of steps."""
-        own, steps = super().measured(), dict(steps=str(self.steps))
-        return replace(own, protocol={**own.protocol, **steps})
+    default_steps = 100
 
     def measures(self) -> dict[str, InsertionDeletion]:
         """Makes an empty accumulator for every method."""
@@ -67,14 +50,12 @@ class InsertionDeletionTestStage(ExplanationStage[InsertionDeletion]):
         classes = class_logits(model, batch.images).argmax(1)
         for title, head in self.methods.items():
             found = insertion_deletion_probabilities(
-                lambda images: model.class_logits(model.backbone(images)),
+                partial(self.logits, model),
                 batch.images,
                 relevance_maps(head, model, batch.images, classes[None])[0],
                 classes,
-                normalise=lambda images: model.normalise(images * 255),
-                steps=self.steps,
                 fill=(model.data_preprocessor.mean.flatten() / 255).tolist(),
-                batch_size=self.forward_batch_size,
+                **self.ways(model),
             )
             into[title].update(found)
 

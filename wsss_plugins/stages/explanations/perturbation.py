@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from wsss_plugins.stages.explanations.attribution import (
     relevance_maps,
     target_classes,
 )
-from wsss_plugins.stages.explanations.explanation import Batch, ExplanationStage
+from wsss_plugins.stages.explanations.explanation import Batch
+from wsss_plugins.stages.explanations.pixels import PixelTestStage
 from wsss_plugins.structures.layout import TABLE_FILE, TEXT_TABLE_FILE
-from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tables import Cell, write_csv, write_markdown
 
 EXPLAINED = ('predicted', 'target')
@@ -29,7 +29,7 @@ SIGNS = ('negative', 'positive')
 
 
 @STAGES.register_module()
-class PerturbationTestStage(ExplanationStage[Perturbation]):
+class PerturbationTestStage(PixelTestStage[Perturbation]):
     """Measures how the accuracy falls when pixels are removed by their relevance.
 
     Positive perturbation removes the most relevant pixels first; a low area under the
@@ -46,29 +46,13 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
         model: Name of the stage that trained the classifier, or its config.
         methods: Config of a :class:`SeedHead` for each method, by its name in the tables.
         dataset: Config of the images.
-        steps: Number of levels; the shares of removed pixels are 0, 1/steps, 2/steps ...
+        steps: Number of levels, 10 by default; the shares of removed pixels are 0, 1/steps,
+            2/steps ...
         forward_batch_size: Number of perturbed images in one forward pass.
         kwargs: ``input_size`` and ``batch_size``, see :class:`ExplanationStage`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: str | dict[str, Any],
-        methods: dict[str, dict[str, Any]],
-        dataset: dict[str, Any],
-        steps: int = 10,
-        forward_batch_size: int = 64,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, model, methods, dataset, **kwargs)
-        self.steps = steps
-        self.forward_batch_size = forward_batch_size
-
-    def measured(self) -> Measured:
-        """Declares what :class:`ExplanationStage` does, and the number of steps."""
-        own, steps = super().measured(), dict(steps=str(self.steps))
-        return replace(own, protocol={**own.protocol, **steps})
+    default_steps = 10
 
     def check(self, model: WSSSClassifier, dataset: WSSSDataset) -> None:
         """Refuses a data set whose number of classes is not the classifier's."""
@@ -132,14 +116,8 @@ class PerturbationTestStage(ExplanationStage[Perturbation]):
 
         def logits_of(chosen: Tensor, images: Tensor) -> Tensor:
             """Logits of images at every level of perturbation by the maps ``chosen``."""
-            return perturbed_logits(
-                lambda batch: model.class_logits(model.backbone(batch)),
-                images,
-                chosen,
-                normalise=lambda batch: model.normalise(batch * 255),
-                steps=self.steps,
-                batch_size=self.forward_batch_size,
-            )
+            forward = partial(self.logits, model)
+            return perturbed_logits(forward, images, chosen, **self.ways(model))
 
         predicted = logits_of(maps[0], batch.images)
         target = predicted.clone()

@@ -14,7 +14,7 @@ from wsss_plugins.classifiers import ACRClassifier
 from wsss_plugins.config import check_config, load_config, plain
 from wsss_plugins.registry import MODELS, SCOPE, build_as
 
-ACR = Path(__file__).parents[1] / 'configs/acr'
+ACR = Path(__file__).parents[2] / 'configs/acr'
 
 # lr, momentum, weight decay, epochs, alpha = beta, last norm, epsilon, mean and deviation
 EXPECTED = {

@@ -21,7 +21,7 @@ from wsss_plugins.explain import draw_attributes, explain, explain_attributes
 from wsss_plugins.explain.sheet import CAPTION, GAP, MARGIN, TILE, TITLE
 from wsss_plugins.registry import MODELS, build_as
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = (24, 40)
 MODEL = dict(
     type='ExViTClassifier',

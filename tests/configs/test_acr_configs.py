@@ -12,7 +12,7 @@ import timm
 from wsss_plugins.config import load_config, plain
 from wsss_plugins.experiment.names import named_stages
 
-ACR = Path(__file__).parents[1] / 'configs/acr'
+ACR = Path(__file__).parents[2] / 'configs/acr'
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from wsss_plugins.explain import draw_affinity, explain_affinity
 from wsss_plugins.explain.sheet import GAP, MARGIN, TILE, TITLE
 from wsss_plugins.registry import MODELS, build_as
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = (24, 40)  # 3 x 5 patches of 8 pixels
 MODEL = dict(
     type='WSSSClassifier',
