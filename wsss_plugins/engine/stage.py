@@ -32,7 +32,7 @@ class Stage(ABC):
         inputs: Names of the stages that this stage reads.
         seed: Random seed of the experiment, set by the pipeline.
         begun: Supervision card of the stage's inputs and initial weights.
-            :func:`~wsss_plugins.provenance.run_with_card` sets it on the first worker
+            :func:`~wsss_plugins.provenance.run.run_with_card` sets it on the first worker
             before the stage runs.
 
     Raises:
