@@ -238,7 +238,7 @@ def test_file_of_another_model_whose_head_fits(tmp_path) -> None:
     'arguments, message',
     [
         (dict(name='resnet18'), "timm's 'resnet18' is a ResNet, not a plain vision"),
-        (dict(name=NAMES[0], global_pool='avg'), "(global_pool='avg', num_classes=1000) is not linear on the class token"),
+        (dict(name=NAMES[0], global_pool='max'), "(global_pool='max', num_classes=1000) is not linear on the class token"),
         (dict(name=NAMES[0], num_classes=0), "(global_pool='token', num_classes=0) is not"),
         (dict(name=NAMES[0], embed_dims=24), "did you mean 'embed_dim'?"),
     ],

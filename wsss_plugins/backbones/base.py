@@ -42,12 +42,15 @@ class TokenBackbone(BaseModule, ABC):
         num_prefix: P, the number of prefix tokens before the patch tokens.
         num_class_tokens: Number of class tokens, which are the first prefix tokens; 0
             where there is none, as in a CNN.
+        without_attention: Why the attention cannot be read, for the place of X in 'it
+            reads attention, and X'; empty where it can be read.
     """
 
     embed_dims: int
     stride: int
     num_prefix: int
     num_class_tokens: int = 1
+    without_attention: str = ''
 
     @property
     def has_class_token(self) -> bool:

@@ -358,8 +358,12 @@ def _refuse_hidden_attention(
 ) -> None:
     name = type(backbone).__name__
     if not blocks:
+        why = backbone.without_attention
         raise UserError(
-            f'{name} has no attention: take a vision transformer, such as TimmViT'
+            f'the attention of {name} cannot be captured, {why}: take a method that reads '
+            'none, such as CAM or InputXGradient'
+            if why
+            else f'{name} has no attention: take a vision transformer, such as TimmViT'
         )
     if seen != blocks:
         raise UserError(

@@ -15,7 +15,9 @@ from torch import Tensor
 from wsss_plugins.backbones.base import Tokens
 from wsss_plugins.backbones.emha import EMHA, check_options
 from wsss_plugins.backbones.explicit import ExplicitViT
-from wsss_plugins.backbones.timm_vit import TimmViT, build_vit, check_arch, fill_vit
+from wsss_plugins.backbones.timm_files import fill_vit
+from wsss_plugins.backbones.timm_kinds import check_one_class
+from wsss_plugins.backbones.timm_vit import TimmViT, build_vit, check_arch
 from wsss_plugins.backbones.weights import LoadReport
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.registry import MODELS
@@ -88,13 +90,15 @@ class ExViT(TimmViT):
                 'pretrained=FILE',
                 token='pretrained',
             )
-        vit = name
-        if not isinstance(vit, VisionTransformer):
-            vit = build_vit(vit, False, stem, **arch)
+        built: Any = name
+        if name is None or isinstance(name, str):
+            built = build_vit(name, False, stem, **arch)
+        vit = check_one_class(built, 'ExViT')
         grid, prefix = vit.patch_embed.grid_size, vit.num_prefix_tokens
         blocks: Any = vit.blocks
         for block in blocks:
-            block.attn = EMHA.of(block.attn, norm, bias, bias_init, scale, grid, prefix)
+            attn = getattr(block, 'attn', block)  # of blocks without: refused by name
+            block.attn = EMHA.of(attn, norm, bias, bias_init, scale, grid, prefix)
         source = False if pretrained is True else pretrained  # that of timm: see below
         super().__init__(
             vit,

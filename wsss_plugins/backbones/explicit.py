@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
+from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import Tokens
+from wsss_plugins.backbones.explicit_blocks import explicit_block
+from wsss_plugins.backbones.stem import ConvStem
 from wsss_plugins.blocks import block_index
 from wsss_plugins.errors import UserError
-from wsss_plugins.lrp import Add, AttentionValue, Fork, QueryKey, Select, Softmax
+from wsss_plugins.lrp import Add, Select
 
 
 class HasTimmBlocks(Protocol):
@@ -33,66 +36,11 @@ class HasTimmBlocks(Protocol):
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images ``(N, 3, H, W)`` to tokens and their positions ``(N, T, D)``."""
 
+    def rotations(self, grid: tuple[int, int]) -> list[Tensor | None]:
+        """Rotary positions for each block."""
+
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of patches."""
-
-
-class ExplicitAttention(nn.Module):
-    """Self-attention of timm.
-
-    Args:
-        attn: timm's module, whose layers it shares.
-
-    Raises:
-        UserError: The attention has a gate, which has no rule.
-    """
-
-    def __init__(self, attn: Any) -> None:
-        super().__init__()
-        if getattr(attn, 'gate', None) is not None:
-            raise UserError('relevance propagation has no rule for gated attention')
-        self.heads = attn.num_heads
-        self.qkv, self.proj = attn.qkv, attn.proj
-        self.q_norm, self.k_norm = attn.q_norm, attn.k_norm
-        self.attn_drop, self.proj_drop = attn.attn_drop, attn.proj_drop
-        self.norm = getattr(attn, 'norm', nn.Identity())
-        self.query_key, self.attention_value = QueryKey(), AttentionValue()
-        self.softmax = Softmax(attn.scale)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(N, T, D)`` to new ones and the attention ``(N, heads, T, T)``."""
-        many, length, _ = x.shape
-        qkv = self.qkv(x).reshape(many, length, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-        products = self.query_key(self.q_norm(q), self.k_norm(k))
-        attn = self.attn_drop(self.softmax(products))
-        mixed = self.attention_value(attn, v).transpose(1, 2).flatten(2)
-        return self.proj_drop(self.proj(self.norm(mixed))), attn
-
-
-class ExplicitBlock(nn.Module):
-    """One pre-norm transformer block of timm.
-
-    Args:
-        block: timm's module, whose layers it shares.
-    """
-
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        self.attn, self.mlp = ExplicitAttention(block.attn), block.mlp
-        self.after_attn = nn.Sequential(block.ls1, block.drop_path1)
-        self.after_mlp = nn.Sequential(block.ls2, block.drop_path2)
-        self.fork1, self.fork2 = Fork(), Fork()
-        self.add1, self.add2 = Add(), Add()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(N, T, D)`` to new ones and the attention ``(N, heads, T, T)``."""
-        residual, branch = self.fork1(x)
-        branch, attn = self.attn(self.norm1(branch))
-        x = self.add1(residual, self.after_attn(branch))
-        residual, branch = self.fork2(x)
-        return self.add2(residual, self.after_mlp(self.mlp(self.norm2(branch)))), attn
 
 
 class ExplicitViT(nn.Module):
@@ -104,7 +52,8 @@ class ExplicitViT(nn.Module):
 
     Raises:
         ConfigError: The backbone has no block ``start``.
-        UserError: Relevance cannot pass the stem (a hybrid's CNN) to the image.
+        UserError: Relevance cannot pass the stem (a hybrid's CNN) to the image, or it is
+            not known what a block computes between its layers.
     """
 
     def __init__(self, backbone: HasTimmBlocks, start: int | None) -> None:
@@ -118,12 +67,18 @@ class ExplicitViT(nn.Module):
                     'relevance does not pass the CNN of a hybrid ViT to the image: use a '
                     'method that ends at the tokens, such as TransformerAttribution'
                 )
+            if type(vit.patch_embed) not in (PatchEmbed, ConvStem):
+                raise UserError(
+                    f'relevance propagation does not know what the patch embedding '
+                    f'{type(vit.patch_embed).__name__} computes between its layers: use '
+                    'a method that ends at the tokens, such as TransformerAttribution'
+                )
             self.stem = vit.patch_embed
             self.add_positions = Add()
             self.pre = nn.Sequential(vit.pos_drop, vit.norm_pre)
         self._backbone = (backbone,)  # in a tuple, so that it is no part of this one
         self.start = start
-        self.blocks = nn.ModuleList(map(ExplicitBlock, vit.blocks[start or 0 :]))
+        self.blocks = nn.ModuleList(map(explicit_block, vit.blocks[start or 0 :]))
         self.norm = vit.norm if backbone.final_norm else nn.Identity()
         self.select = Select(backbone.num_prefix)
 
@@ -135,8 +90,9 @@ class ExplicitViT(nn.Module):
         else:
             tokens = self._before(backbone, images)
         attention = []
-        for block in self.blocks:
-            tokens, attn = block(tokens)
+        rotations = backbone.rotations(backbone.grid(images))[self.start or 0 :]
+        for block, rope in zip(self.blocks, rotations, strict=True):
+            tokens, attn = block(tokens, rope)
             attention.append(attn)
         tokens = self.norm(tokens)
         patch = tokens[:, backbone.num_prefix :].transpose(1, 2)
@@ -149,6 +105,7 @@ class ExplicitViT(nn.Module):
         with torch.no_grad():
             tokens, positions = backbone.embed(images)
             tokens = vit.norm_pre(vit.pos_drop(tokens + positions))
-            for block in vit.blocks[: self.start]:
-                tokens = block(tokens)
+            rotations = backbone.rotations(backbone.grid(images))
+            for block, rope in zip(vit.blocks[: self.start], rotations, strict=False):
+                tokens = block(tokens) if rope is None else block(tokens, rope=rope)
         return tokens.requires_grad_()

@@ -11,7 +11,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import Tokens
-from wsss_plugins.backbones.timm_vit import TimmViT, build_vit, check_arch, fill_vit
+from wsss_plugins.backbones.timm_files import fill_vit
+from wsss_plugins.backbones.timm_kinds import check_one_class
+from wsss_plugins.backbones.timm_vit import TimmViT, build_vit, check_arch
 from wsss_plugins.backbones.weights import read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS
@@ -80,14 +82,17 @@ class MultiClassTokenViT(TimmViT):
             )
         if init_cfg and init_cfg.get('type') == 'Pretrained':
             pretrained, init_cfg = init_cfg['checkpoint'], None
-        scratch = not pretrained and not isinstance(name, VisionTransformer)
+        named = name is None or isinstance(name, str)
+        scratch = not pretrained and named
         path = pretrained if isinstance(pretrained, str) else None
         own = {} if path is None else multi_class_weights(path, num_classes)
-        if not isinstance(name, VisionTransformer):
+        if name is None or isinstance(name, str):
             check_arch(arch, MultiClassTokenViT)
-            name = build_vit(name, pretrained is True, stem, **arch)
+            built: Any = build_vit(name, pretrained is True, stem, **arch)
+        else:
+            built = name
         super().__init__(
-            name,
+            check_one_class(built, 'MultiClassTokenViT'),
             False if path is None or own else path,
             final_norm=final_norm,
             std_eps=std_eps,

@@ -15,19 +15,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from wsss_plugins.backbones.timm_kinds import attention_of
+
 
 def run_and_forget(block: Any, tokens: Tensor, **kwargs: Any) -> Tensor:
     """Runs a transformer block and stores only its input for the backward pass.
 
     Args:
-        block: A block of timm, its attention as ``attn``.
+        block: A block of timm.
         tokens: ``(N, T, D)``.
         kwargs: Arguments of the block.
 
     Returns:
         ``(N, T, D)``. Random numbers are the same in both passes.
     """
-    now = partial(_as_now, block.attn)
+    now = partial(_as_now, attention_of(block))
     return checkpoint(block, tokens, use_reentrant=False, context_fn=now, **kwargs)
 
 
@@ -54,6 +56,8 @@ def _as_now(
     layer: Any,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Contexts of the first forward pass and of the recomputation."""
+    if layer is None:  # its attention is never captured
+        return nullcontext(), nullcontext()
     return nullcontext(), _fusing(layer, layer.fused_attn)
 
 

@@ -5,38 +5,43 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from timm.models import is_model_in_modules
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models.eva import Eva
+from timm.models.vision_transformer import ParallelThingsBlock, VisionTransformer
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.base import TokenBackbone, Tokens
 from wsss_plugins.backbones.explicit import ExplicitViT
+from wsss_plugins.backbones.explicit_blocks import ThingsBlock
 from wsss_plugins.backbones.hybrid import MapsStem, vit_on_maps
 from wsss_plugins.backbones.recompute import run_and_forget, run_stem_and_forget
 from wsss_plugins.backbones.std_conv import divide_by_deviation
 from wsss_plugins.backbones.stem import STEMS
+from wsss_plugins.backbones.timm_files import load_vit
+from wsss_plugins.backbones.timm_kinds import (
+    MODULES,
+    attention_of,
+    check_plain,
+    hidden_attention,
+)
 from wsss_plugins.backbones.timm_weights import create_timm_model
-from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
-from wsss_plugins.errors import CheckpointError, ConfigError, near_names
+from wsss_plugins.backbones.weights import LoadReport
+from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import MODELS
-
-MODULES = ('vision_transformer', 'deit', 'vision_transformer_hybrid', 'vitamin')
-"""Modules of timm with plain vision transformers; nothing is downloaded for others."""
 
 
 @MODELS.register_module()
 class TimmViT(TokenBackbone):
-    """Plain ViT, DeiT, distilled DeiT and R50-hybrid by timm name, or of custom size.
+    """Plain ViT, DeiT, R50-hybrid, EVA-02 or DINOv3 by timm name, or of custom size.
 
     The sides of the input may be any multiples of the stride; the position embeddings
-    are resampled. Attention is fused except inside a ``capture``.
+    are resampled, and rotary ones computed. Attention is fused except inside a ``capture``.
+    docs/generated/timm_vits.md lists what each model of timm can be used for.
 
     Sources: Dosovitskiy et al., An Image is Worth 16x16 Words, 2021; Touvron et al.,
     Training Data-efficient Image Transformers, 2021.
@@ -74,7 +79,7 @@ class TimmViT(TokenBackbone):
 
     def __init__(
         self,
-        name: str | VisionTransformer | None = None,
+        name: str | VisionTransformer | Eva | None = None,
         pretrained: bool | str = False,
         stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = True,
@@ -95,9 +100,13 @@ class TimmViT(TokenBackbone):
         self.pos_embed = pos_embed
         self.final_norm = final_norm
         self.checkpoint = checkpoint
-        if not isinstance(name, VisionTransformer):
+        if isinstance(name, str) or name is None:
             name = build_vit(name, pretrained is True, stem, **arch)
-        self.vit = name
+        check_plain(name, type(name).__name__)
+        self.vit: Any = name
+        for place, block in enumerate(self.vit.blocks):
+            if type(block) is ParallelThingsBlock:
+                self.vit.blocks[place] = ThingsBlock(block)
         if std_eps is not None:
             divide_by_deviation(self.vit.patch_embed, std_eps)
         self.vit.patch_embed.strict_img_size = False
@@ -107,9 +116,13 @@ class TimmViT(TokenBackbone):
                 False
             )  # unused: distributed training would wait
         self.embed_dims = self.vit.embed_dim
-        self.stride = int(self.vit.patch_embed.feat_ratio())
+        ratio: Any = self.vit.patch_embed.feat_ratio()
+        self.stride = int(ratio)
         self.num_prefix = self.vit.num_prefix_tokens
-        self.num_class_tokens = int(self.vit.has_class_token)
+        self.num_class_tokens = int(
+            self.vit.cls_token is not None
+        )  # registers are none
+        self.without_attention = hidden_attention(self.vit.blocks) or ''
         self.report: LoadReport | None = None
         if isinstance(pretrained, str):
             self.report = load_vit(self.vit, pretrained)
@@ -137,8 +150,10 @@ class TimmViT(TokenBackbone):
         """See :meth:`TokenBackbone.forward`."""
         tokens, positions = self.embed(images, keep)
         tokens = self.vit.norm_pre(self.vit.pos_drop(tokens + positions))
-        for block in self.blocks():
-            tokens = self.run_block(block, tokens)
+        rotations = self.rotations(self.grid(images), keep)
+        for block, rope in zip(self.blocks(), rotations, strict=True):
+            kwargs = {} if rope is None else {'rope': rope}
+            tokens = self.run_block(block, tokens, **kwargs)
         return self.finish(
             tokens, self.grid(images) if keep is None else (1, keep.shape[1])
         )
@@ -202,7 +217,35 @@ class TimmViT(TokenBackbone):
                 layer.fused_attn = was
 
     def _attention(self) -> list[Any]:
-        return [block.attn for block in self.vit.blocks]
+        if self.without_attention:
+            return []
+        return [attention_of(block) for block in self.vit.blocks]
+
+    def rotations(
+        self, grid: tuple[int, int], keep: Tensor | None = None
+    ) -> list[Tensor | None]:
+        """Rotary positions on a grid, for each block; None for a model without.
+
+        Args:
+            grid: ``(h, w)`` of the patches.
+            keep: See :meth:`TokenBackbone.forward`.
+
+        Returns:
+            Sine and cosine of the angles of the patches, ``(n, 2 * d)`` of all heads or
+            ``(heads, n, 2 * d)``; with ``keep``, of those ``(N, 1 or heads, n, 2 * d)``.
+        """
+        rope, depth = getattr(self.vit, 'rope', None), len(self.vit.blocks)
+        if rope is None:
+            return [None] * depth
+        if hasattr(rope, 'update_feat_shape'):
+            rope.update_feat_shape(grid)  # a cached table is of one grid
+        table = rope.get_embed(shape=grid)
+        each = list(table) if self.vit.rope_mixed else [table] * depth
+        if keep is None:
+            return each
+        if self.vit.rope_mixed:
+            return [t[:, keep].transpose(0, 1) for t in each]
+        return [t[keep][:, None] for t in each]
 
     def embed(
         self, images: Tensor, keep: Tensor | None = None
@@ -223,14 +266,17 @@ class TimmViT(TokenBackbone):
             patch = vit.patch_embed(images)
         names = ('cls_token', 'dist_token', 'reg_token')
         tokens = [getattr(vit, name, None) for name in names]
-        table: Any = vit.pos_embed  # (1, P + trained patches, D)
-        none = table[:, :0]  # there may be no prefix token
+        none = patch.new_zeros(1, 0, patch.shape[-1])  # there may be no prefix token
         prefix = torch.cat(
             [none, *(t for t in tokens if t is not None)], 1
         )  # (1, P, D)
-        on_prefix = 0 if vit.no_embed_class else self.num_prefix
+        table: Any = vit.pos_embed  # (1, P + trained patches, D)
+        on_prefix = 0 if vit.no_embed_class or table is None else self.num_prefix
         prefix_table = table[:, :on_prefix] if on_prefix else torch.zeros_like(prefix)
-        positions = self._resample(table[:, on_prefix:], grid).expand_as(patch)
+        if table is None:  # positions are rotary, or there are none
+            positions = torch.zeros_like(patch)
+        else:
+            positions = self._resample(table[:, on_prefix:], grid).expand_as(patch)
         if keep is not None:
             index = keep[..., None].expand(-1, -1, patch.shape[-1])
             patch, positions = patch.gather(1, index), positions.gather(1, index)
@@ -256,81 +302,12 @@ class TimmViT(TokenBackbone):
         return square.flatten(2).transpose(1, 2)
 
 
-def load_vit(vit: VisionTransformer, path: str) -> LoadReport:
-    """Fills ``vit`` from a file, its position embeddings resampled where they differ.
-
-    Args:
-        vit: The model, filled in place, including its head if it has one.
-        path: A file of weights of timm, of the authors of DeiT, of a classifier of this
-            package, or the ``.npz`` of the authors of ViT.
-
-    Returns:
-        The report of what was loaded. An ``.npz`` must hold all weights of its model.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or is of another model.
-    """
-    weights = read_weights(path)
-    if Path(path).suffix == '.npz' and 'embedding/kernel' in weights:
-        vit.load_pretrained(path)  # timm reads the JAX layout
-        new = tuple(k for k in vit.state_dict() if k.endswith('.attn.bias'))  # of E-MHA
-        known = tuple(k for k in vit.state_dict() if k not in new)
-        return LoadReport(known, missing=new, unexpected=(), other_shape=())
-    weights = {
-        k.removeprefix('backbone.').removeprefix('vit.'): v for k, v in weights.items()
-    }
-    return fill_vit(vit, weights, path)
-
-
-def fill_vit(
-    vit: VisionTransformer, weights: dict[str, Tensor], source: str
-) -> LoadReport:
-    """Fills ``vit`` from tensors, its position embeddings resampled where they differ.
-
-    Args:
-        vit: Filled in place.
-        weights: Name to tensor, in a layout that timm knows.
-        source: Origin of the weights, for messages.
-
-    Returns:
-        The report of what was loaded, which is also logged.
-
-    Raises:
-        CheckpointError: The weights are of another model.
-    """
-    try:
-        weights = checkpoint_filter_fn(_drop_positions(weights, vit), vit)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f'checkpoint {source} is of another model than {type(vit).__name__}: its '
-            f'position embeddings do not fit ({reason}); give one with as many prefix '
-            'tokens'
-        ) from error
-    report = load_weights(vit, weights, source, strict=False)
-    print_log(f'{source}: {report}', logger='current')
-    return report
-
-
-def _drop_positions(
-    weights: dict[str, Tensor], vit: VisionTransformer
-) -> dict[str, Tensor]:
-    """Removes the position embeddings of prefix tokens that ``vit`` does not have."""
-    names = [n for n in ('cls_token', 'dist_token') if n in weights]
-    table = weights.get('pos_embed')
-    drop = [i for i, n in enumerate(names) if getattr(vit, n, None) is None]
-    if table is None or not drop or vit.no_embed_class:
-        return weights
-    stay = [i for i in range(table.shape[1]) if i not in drop]
-    return {**weights, 'pos_embed': table[:, stay]}
-
-
 def build_vit(
     name: str | None,
     pretrained: bool,
     stem: str | Mapping[str, Any] = 'patch',
     **arch: Any,
-) -> VisionTransformer:
+) -> VisionTransformer | Eva:
     """Builds a timm model, without its head unless ``num_classes`` is given.
 
     Args:
@@ -352,39 +329,40 @@ def build_vit(
             f"'{stem}' with name={name!r}",
             token='stem',
         )
-    check_arch(arch)
+    eva = name is not None and is_model_in_modules(name.split('.')[0], ('eva',))
+    check_arch(arch, of=Eva if eva else VisionTransformer)
     if arch.get('class_token') is False:
         arch = {'global_pool': 'avg', 'fc_norm': False, **arch}  # else timm refuses
     if name is None:
         embed = {'embed_layer': STEMS[str(stem)]} if stem in STEMS else {}
         return VisionTransformer(**{'num_classes': 0, **embed, **arch})
     if name.split('.')[0] not in timm.list_models():
-        allowed = near_names(name, timm.list_models(['*vit*', '*deit*']))
+        allowed = near_names(name, timm.list_models(['*vit*', '*deit*', '*eva*']))
         raise ConfigError(f"timm has no model '{name}': {allowed}", token=name)
     # What is no plain ViT is refused below, before its weights are fetched.
     pretrained = pretrained and is_model_in_modules(name.split('.')[0], MODULES)
     vit = create_timm_model(name, pretrained, **{'num_classes': 0, **arch})
-    if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
-        raise ConfigError(
-            f"timm's '{name}' is a {type(vit).__name__}, not a plain vision transformer "
-            'with position embeddings: name a vit_* or deit_* model',
-            token=name,
-        )
+    check_plain(vit, name)
     return vit
 
 
-def check_arch(arch: dict[str, Any], owner: type[TimmViT] = TimmViT) -> None:
-    """Refuses arguments that timm's ``VisionTransformer`` does not have.
+def check_arch(
+    arch: dict[str, Any],
+    owner: type[TimmViT] = TimmViT,
+    of: type[nn.Module] = VisionTransformer,
+) -> None:
+    """Refuses arguments that timm's transformer does not have.
 
     Args:
         arch: Keyword arguments.
         owner: The class that received the arguments; the message also lists the
             arguments of that class.
+        of: The class of timm's transformer.
 
     Raises:
         ConfigError: An argument is unknown.
     """
-    allowed = set(inspect.signature(VisionTransformer.__init__).parameters)
+    allowed = set(inspect.signature(of.__init__).parameters)
     own = set(inspect.signature(owner.__init__).parameters) - {'arch'}
     for key in arch:
         if key not in allowed:

@@ -10,7 +10,8 @@ from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 
 from wsss_plugins.backbones.stem import ConvStem
-from wsss_plugins.backbones.timm_vit import build_vit, load_vit
+from wsss_plugins.backbones.timm_files import load_vit
+from wsss_plugins.backbones.timm_vit import build_vit
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import MODELS
 

@@ -134,8 +134,9 @@ class ACRClassifier(WSSSClassifier):
             name = type(self.backbone).__name__
             blocks = len(self.backbone.attention_modules())
             if not blocks:
+                why = self.backbone.without_attention or f'{name} has none'
                 raise ConfigError(
-                    f'consistency compares attention, and {name} has none: set both of '
+                    f'consistency compares attention, and {why}: set both of '
                     'its weights to 0, or take a vision transformer such as TimmViT',
                     token='consistency',
                 )

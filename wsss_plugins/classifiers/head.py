@@ -120,7 +120,8 @@ class TokenHead(BaseModule):
         name = type(backbone).__name__
         if self.reads_class_token and not backbone.has_class_token:
             raise ConfigError(
-                f"{name} has no class token, and the head reads one: set the head's "
+                f'{name} has no class token{_registers(backbone)}, and the head reads one: '
+                "set the head's "
                 "sources=('patch',)",
                 token='sources',
             )
@@ -152,3 +153,8 @@ class TokenHead(BaseModule):
     def scores(self, tokens: Tokens) -> Tensor:
         """Probability of each class, ``(N, C)``: sigmoid of the mean logit of the sources."""
         return torch.stack(list(self(tokens).values())).mean(0).sigmoid()
+
+
+def _registers(backbone: TokenBackbone) -> str:
+    count = backbone.num_prefix
+    return f' (its {count} prefix tokens are registers)' if count else ''

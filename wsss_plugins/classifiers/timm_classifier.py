@@ -6,13 +6,17 @@ import re
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import TimmViT, Tokens, read_weights
-from wsss_plugins.backbones.timm_vit import build_vit, load_vit
+from wsss_plugins.backbones.timm_files import load_vit
+from wsss_plugins.backbones.timm_kinds import check_plain
+from wsss_plugins.backbones.timm_vit import build_vit
 from wsss_plugins.classifiers.classifier import WSSSClassifier
 from wsss_plugins.classifiers.head import TokenHead
+from wsss_plugins.classifiers.pooled_head import PooledHead
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.lrp import Add
 from wsss_plugins.registry import MODELS
@@ -69,7 +73,7 @@ class TimmHead(TokenHead):
 
 @MODELS.register_module()
 class TimmClassifier(WSSSClassifier):
-    """A plain ViT, DeiT, distilled DeiT or R50-hybrid of timm, classification head included.
+    """A vision transformer of timm, classification head included; see :class:`TimmViT`.
 
     Its logits are those of timm's own model.
 
@@ -89,14 +93,14 @@ class TimmClassifier(WSSSClassifier):
         arch: Keyword arguments of timm's model, such as ``img_size``.
 
     Raises:
-        ConfigError: The name or an argument is unknown, or the head of the model does
-            not read the class token alone.
+        ConfigError: The name or an argument is unknown, or the head of the model reads
+            neither the class token alone, nor the mean or an attention pooling of tokens.
         CheckpointError: The weights cannot be loaded, are incomplete or do not fit.
     """
 
     def __init__(
         self,
-        name: str | VisionTransformer,
+        name: str | VisionTransformer | Eva,
         pretrained: bool | str | None = True,
         num_classes: int | None = None,
         mean: tuple[float, float, float] | None = None,
@@ -107,18 +111,19 @@ class TimmClassifier(WSSSClassifier):
         init_cfg: dict[str, Any] | None = None,
         **arch: Any,
     ) -> None:
-        if isinstance(name, VisionTransformer):
+        if not isinstance(name, str):
+            check_plain(name, type(name).__name__)
             vit = name
         elif isinstance(pretrained, str):
             vit = _from_file(name, pretrained, num_classes, arch)
         else:
             vit = build_vit(name, bool(pretrained), num_classes=num_classes, **arch)
-        layers = _linear_heads(vit)
+        head = head_of(vit, single_label)
         vit.reset_classifier(0)
         wanted = getattr(vit, 'pretrained_cfg', None) or {}
         super().__init__(
             TimmViT(vit),
-            TimmHead(*layers, single_label=single_label),
+            head,
             loss,
             drop_patches,
             mean or _in_255(wanted.get('mean', IMAGENET_DEFAULT_MEAN)),
@@ -129,7 +134,7 @@ class TimmClassifier(WSSSClassifier):
 
 def _from_file(
     name: str, path: str, num_classes: int | None, arch: dict[str, Any]
-) -> VisionTransformer:
+) -> VisionTransformer | Eva:
     """The model with all the weights of a file, but for a head of another size."""
     if num_classes is None:
         num_classes = _classes_of_file(path)
@@ -156,7 +161,26 @@ def _classes_of_file(path: str) -> int:
     )
 
 
-def _linear_heads(vit: VisionTransformer) -> list[nn.Linear]:
+def head_of(vit: Any, single_label: bool) -> TokenHead:
+    """The head of a model of timm; what pools its tokens moves into it.
+
+    Args:
+        vit: A model that :class:`TimmViT` can be built around, changed in place.
+        single_label: Whether the probabilities are a softmax, rather than sigmoids.
+
+    Raises:
+        ConfigError: The head is neither linear on the prefix tokens nor on pooled ones.
+    """
+    fc = vit.get_classifier()
+    if vit.global_pool not in ('avg', 'map') or not isinstance(fc, nn.Linear):
+        return TimmHead(*_linear_heads(vit), single_label=single_label)
+    prefix = getattr(vit, 'pool_include_prefix', False)
+    head = PooledHead(fc, vit.fc_norm, vit.attn_pool, prefix, single_label)
+    vit.attn_pool, vit.fc_norm = None, nn.Identity()
+    return head
+
+
+def _linear_heads(vit: VisionTransformer | Eva) -> list[nn.Linear]:
     """The linear layers whose mean are the logits.
 
     Raises:

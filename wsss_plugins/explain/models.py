@@ -6,10 +6,10 @@ import copy
 from pathlib import Path
 
 from mmengine.config import Config
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from wsss_plugins.backbones import load_weights, read_weights
+from wsss_plugins.backbones.timm_kinds import PLAIN
 from wsss_plugins.backbones.timm_weights import naming_option
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config, set_everywhere
@@ -46,7 +46,7 @@ def load_model(
     """
     if isinstance(model, WSSSClassifier):
         found = model
-    elif isinstance(model, VisionTransformer):
+    elif isinstance(model, PLAIN):
         found = TimmClassifier(copy.deepcopy(model)).eval()
     elif isinstance(model, nn.Module):
         raise ConfigError(

@@ -9,7 +9,18 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from timm.layers import DropPath, LayerScale, PatchDropout
+from timm.layers import (
+    DropPath,
+    GELUTanh,
+    LayerScale,
+    PatchDropout,
+    QuickGELU,
+    RmsNorm,
+    RmsNormFp32,
+    SimpleNorm,
+    SimpleNormFp32,
+)
+from timm.layers import activations as timm_activations
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -19,7 +30,10 @@ from wsss_plugins.lrp.operators import (
     Add,
     AttentionValue,
     Fork,
+    Product,
     QueryKey,
+    Rotate,
+    Scale,
     Select,
     Softmax,
 )
@@ -34,6 +48,7 @@ from wsss_plugins.lrp.rules import (
     Rule,
     SoftmaxTaylor,
     ToLast,
+    Uniform,
     ZBox,
 )
 
@@ -139,8 +154,11 @@ class _Propagation(Function):
 _PASSING: Rules = {
     kind: Identity()
     for kind in (
-        *(nn.Identity, nn.Dropout, nn.ReLU, nn.GELU, nn.LayerNorm),
-        *(DropPath, LayerScale, PatchDropout, Softmax),
+        *(nn.Identity, nn.Dropout, nn.LayerNorm),
+        *(nn.ReLU, nn.GELU, timm_activations.GELU, GELUTanh, QuickGELU),
+        *(nn.SiLU, nn.Sigmoid),
+        *(RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32),
+        *(DropPath, LayerScale, PatchDropout, Scale, Softmax),
     )
 }
 _RATIOS: Rules = {
@@ -152,6 +170,8 @@ _CHEFER: Rules = {
     **_RATIOS,
     QueryKey: Ratio(0.5),
     AttentionValue: Ratio(0.5),
+    Product: Uniform(),
+    Rotate: ToLast(Ratio()),
     nn.BatchNorm2d: BatchNormRatio(),
     nn.Conv2d: AlphaBeta(joint=False),
 }
@@ -167,6 +187,8 @@ def _signed(linear: Rule, inner: Rule) -> Rules:
         Add: Epsilon(),
         QueryKey: Epsilon(0.5),
         AttentionValue: Epsilon(0.5),
+        Product: Uniform(),
+        Rotate: ToLast(),
         nn.Linear: linear,
         nn.Conv2d: inner,
     }
@@ -193,7 +215,11 @@ COMPOSITES: Mapping[str, Composite] = MappingProxyType(
         ),
         # Ali et al., 2022, as Achtibat et al. compare with it.
         'cp_lrp': Composite(
-            {**_signed(Gamma(0.05), Gamma(0.25)), AttentionValue: ToLast()}
+            {
+                **_signed(Gamma(0.05), Gamma(0.25)),
+                AttentionValue: ToLast(),
+                Product: ToLast(Identity()),  # a gate is constant as attention is
+            }
         ),
     }
 )

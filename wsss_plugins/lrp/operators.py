@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+from timm.layers import apply_rot_embed_cat
 from torch import Tensor, nn
 
 
@@ -67,3 +69,56 @@ class Select(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``(N, T, D)`` to ``(N, count, D)``."""
         return tokens[:, : self.count]
+
+
+class Product(nn.Module):
+    """``gate * signal``, element by element: a gated MLP, or attention with a gate."""
+
+    def forward(self, gate: Tensor, signal: Tensor) -> Tensor:
+        """Multiplies two tensors of one shape."""
+        return gate * signal
+
+
+class Scale(nn.Module):
+    """``x * gamma`` with one number per channel: layer scale without a module of timm.
+
+    Args:
+        gamma: ``(D,)``, shared with the model.
+    """
+
+    def __init__(self, gamma: nn.Parameter) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D)`` to the same shape."""
+        return x * self.gamma
+
+
+class Rotate(nn.Module):
+    """Rotary position embedding: pairs of channels of patch tokens are rotated.
+
+    Args:
+        prefix: Number of tokens at the start of the sequence that are not rotated.
+        half: Whether channel i makes a pair with channel i + d / 2, rather than with its
+            neighbour.
+    """
+
+    def __init__(self, prefix: int, half: bool) -> None:
+        super().__init__()
+        self.prefix, self.by_halves = prefix, half
+
+    def forward(self, rope: Tensor, x: Tensor) -> Tensor:
+        """Rotates queries or keys.
+
+        Args:
+            rope: Sine and cosine of the angles, ``(..., n, 2 * d)``.
+            x: ``(N, heads, P + n, d)``, P as ``prefix``.
+
+        Returns:
+            ``(N, heads, P + n, d)``.
+        """
+        first, rest = x.tensor_split((self.prefix,), 2)
+        return torch.cat(
+            [first, apply_rot_embed_cat(rest, rope, half=self.by_halves)], 2
+        )

@@ -58,6 +58,20 @@ class Identity(Rule):
         return lambda *relevance: (sum(relevance[1:], start=relevance[0]),)
 
 
+class Uniform(Rule):
+    """Products of n factors, element by element: each factor gets 1/n of the relevance.
+
+    Nothing is divided by the output, so relevance is conserved also where it is 0.
+
+    Source: Achtibat et al., AttnLRP, 2024, section 3.3 (uniform rule), which they use for
+    gated MLPs.
+    """
+
+    def __call__(self, layer: Any, *inputs: Tensor) -> Share:
+        """See :class:`Rule`."""
+        return lambda relevance: (relevance / len(inputs),) * len(inputs)
+
+
 @dataclass(frozen=True)
 class Ratio(Rule):
     """Each input in proportion to its contribution: ``R_i = x_i (dz/dx_i)' (R / z)``.

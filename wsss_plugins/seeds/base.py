@@ -177,13 +177,17 @@ class SeedHead(nn.Module, ABC):
         name, backbone = type(self).__name__, model.backbone
         kind = type(backbone).__name__
         if self.needs_attention and not backbone.attention_modules():
-            reason = f'{name} reads attention, and {kind} has none'
+            why = backbone.without_attention or f'{kind} has none'
+            reason = f'{name} reads attention, and {why}'
             return reason, 'needs_attention = False'
         if self.needs_class_token and not model.head.reads_class_token:
             reason = (
                 f'{name} shows what the class token gathers, and the logits of '
                 f'{type(model.head).__name__} come from the patch tokens'
             )
+            return reason, 'needs_class_token = False'
+        if self.needs_class_token and not backbone.has_class_token:
+            reason = f'{name} reads the class token, and {kind} has none'
             return reason, 'needs_class_token = False'
         several = backbone.num_class_tokens > 1
         if self.needs_class_token and several and not self.follows_class_tokens:

@@ -12,7 +12,7 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import patch_grid
-from wsss_plugins.seeds.relevance import RelevanceHead
+from wsss_plugins.seeds.relevance import RelevanceHead, check_reaches_attention
 
 
 @SEED_HEADS.register_module()
@@ -83,6 +83,9 @@ class PartialLRP(RelevanceHead):
             logit before negative values are removed.
         rules: See :class:`RelevanceHead`.
         kwargs: See :class:`PerClassHead`.
+
+    Raises:
+        ConfigError: By ``rules`` the attention gets no relevance.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class PartialLRP(RelevanceHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(rules, block, **kwargs)
+        check_reaches_attention(self.rules, type(self).__name__)
         self.ablation = ablation
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:

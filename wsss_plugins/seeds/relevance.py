@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace, capture_relevance
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.lrp import Composite, composite
+from wsss_plugins.errors import ConfigError
+from wsss_plugins.lrp import AttentionValue, Composite, composite
 from wsss_plugins.seeds.base import PerClassHead
 
 
@@ -53,6 +55,29 @@ class RelevanceHead(PerClassHead):
         """Class logits ``(N, C)``, from which relevance can be propagated."""
         with self.rules(model.head):
             return model.class_logits(trace.tokens)
+
+
+def check_reaches_attention(rules: Composite, head: str) -> None:
+    """Refuses rules that hold attention constant, for a head that reads its relevance.
+
+    Args:
+        rules: The composite.
+        head: Name of the seed head, for the message.
+
+    Raises:
+        ConfigError: By ``rules`` the attention matrix gets no relevance.
+    """
+    product = AttentionValue()
+    rule = rules.rule_of(product)
+    attn, value = torch.full((2, 1, 2, 2), 0.5), torch.ones(2, 1, 2, 1)
+    shares = rule(product, attn, value)(value) if rule else (attn,)
+    if shares[0] is None:
+        raise ConfigError(
+            f'{head} reads the relevance of the attention, and these rules hold the '
+            "attention constant: take rules='chefer' or 'attnlrp', or CPLRP, whose map is "
+            'of the pixels',
+            token='rules',
+        )
 
 
 def spread_class_token(blocks: Iterable[Tensor], like: Tensor) -> Tensor:

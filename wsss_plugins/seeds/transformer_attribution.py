@@ -12,7 +12,11 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.lrp import Composite
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import patch_grid
-from wsss_plugins.seeds.relevance import RelevanceHead, spread_class_token
+from wsss_plugins.seeds.relevance import (
+    RelevanceHead,
+    check_reaches_attention,
+    spread_class_token,
+)
 
 
 @SEED_HEADS.register_module()
@@ -29,12 +33,16 @@ class LRPRollout(RelevanceHead):
         start_block: s, the first block of the product.
         rules: See :class:`RelevanceHead`.
         kwargs: See :class:`PerClassHead`.
+
+    Raises:
+        ConfigError: By ``rules`` the attention gets no relevance.
     """
 
     def __init__(
         self, start_block: int = 0, rules: str | Composite = 'chefer', **kwargs: Any
     ) -> None:
         super().__init__(rules, start_block, **kwargs)
+        check_reaches_attention(self.rules, type(self).__name__)
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The relevance that reaches the class token, ``(K, N, h, w)``."""
