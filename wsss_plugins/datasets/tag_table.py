@@ -107,6 +107,15 @@ def read_tag_table(path: Path, classes: Sequence[str] | None = None) -> TagTable
     return TagTable(path, tuple(rows), tuple(found), SPLIT in names)
 
 
+def is_tag_table(path: Path) -> bool:
+    """Whether the first line of a file is that of a table of image-level labels."""
+    try:
+        _, head = next(_cells(path))
+    except (DataError, StopIteration):
+        return False
+    return FILE in [_clean(cell).casefold() for cell in head] and len(head) > 1
+
+
 def _without_empty_columns(
     lines: list[tuple[int, list[str]]],
 ) -> list[tuple[int, list[str]]]:

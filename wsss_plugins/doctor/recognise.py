@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsss_plugins.datasets.imagenet_seg import MAT_FILE
+from wsss_plugins.datasets.tag_table import is_tag_table
 
 DEPTH = 3
 """Folders below the one that was named in which data sets are looked for."""
@@ -32,7 +33,8 @@ def kind_of_folder(folder: Path) -> str | None:
         return 'imagenet-seg'
     if 'cls' in names and any((folder / 'cls').glob('*.mat')):
         return 'sbd'
-    if 'images' in names and any(name.endswith('.csv') for name in names):
+    tables = [name for name in names if name.casefold().endswith('.csv')]
+    if tables and ('images' in names or any(is_tag_table(folder / n) for n in tables)):
         return 'folder'
     return None
 
