@@ -145,6 +145,10 @@ LABELME = {
         'a.json: shape 1 (x): its mask is no picture in base64',
     ),
     'other': (dict(images=[]), "a.json has no list 'shapes'"),
+    'flags': (
+        dict(shapes=[], flags=dict(blurred=False, nest=True)),
+        "a.json has no shapes but the flag 'nest', and flags are not read",
+    ),
 }
 
 

@@ -45,6 +45,7 @@ def read_labelme(path: Path, name: str) -> Annotation:
             f"{path} has no list 'shapes', as JSON of labelme has: move it out of the "
             'folder if it is another file'
         )
+    _refuse_flags_alone(content, path)
     objects = []
     for i, item in enumerate(shapes, 1):
         where = f'{path}: shape {i}'
@@ -64,6 +65,17 @@ def read_labelme(path: Path, name: str) -> Annotation:
     if all(isinstance(side, int) and side > 0 for side in sides):
         size = (int(sides[0]), int(sides[1]))
     return Annotation(tuple(photos), str(path), tuple(objects), size)
+
+
+def _refuse_flags_alone(content: Mapping[str, Any], path: Path) -> None:
+    """Refuses flags of a photo without shapes, which would become one without tags."""
+    flags = content.get('flags')
+    said = [str(k) for k, v in flags.items() if v] if isinstance(flags, Mapping) else []
+    if said and not content['shapes']:
+        raise DataError(
+            f"{path} has no shapes but the flag '{said[0]}', and flags are not read: mark "
+            'the object (a point will do), or remove the flag if the photo shows none'
+        )
 
 
 def _object(item: Mapping[str, Any], name: str) -> Marked:
