@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import timm
 
@@ -97,7 +98,8 @@ relevance from the output to the tokens before the first block (1e-5).
 
 
 def _about(verdict: str) -> str:
-    needs = ', '.join(f'`{name}`' for name in _class_token_heads())
+    needs = ', '.join(f'`{name}`' for name in class_token_heads())
+    without = ', '.join(f'`{name}`' for name in gradient_heads())
     return {
         'all': 'Every seed head that accepts a model with one class token accepts these.',
         'some': (
@@ -108,18 +110,31 @@ def _about(verdict: str) -> str:
         ),
         'backbone': (
             'The attention cannot be read as one matrix per head, so that only heads that '
-            'read none make maps: `CAM`, `GradCAM`, `InputXGradient`. Others are refused '
-            'before any training.'
+            f'read none make maps: {without}. Others are refused before any training.'
         ),
         'refused': '`TimmViT` says so in one line before any training.',
         'broken': 'A defect of this package: the tests allow no model here.',
     }[verdict]
 
 
-def _class_token_heads() -> list[str]:
+def class_token_heads() -> list[str]:
     """Seed heads that read a class token, TSCAM among them, which says so by itself."""
+    return sorted(
+        name for name, cls in _heads() if cls.needs_class_token or name == 'TSCAM'
+    )
+
+
+def gradient_heads() -> list[str]:
+    """Seed heads that read no attention, but for that of an AttributeHead."""
+    return sorted(
+        name
+        for name, cls in _heads()
+        if not cls.needs_attention and name != 'AttributeCAM'
+    )
+
+
+def _heads() -> list[tuple[str, Any]]:
+    """Names and classes of the seed heads of this package."""
     plugin_names(SEED_HEADS)  # imports what registers
     heads = SEED_HEADS.module_dict.items()
-    return sorted(
-        name for name, cls in heads if cls.needs_class_token or name == 'TSCAM'
-    )
+    return [(n, cls) for n, cls in heads if cls.__module__.startswith('wsss_plugins.')]
