@@ -117,6 +117,18 @@ def test_masks_that_contradict_tags_are_doubted(root: Path) -> None:
     assert 'a tag that its mask does not show: a (bird)' in found.doubts[1]
 
 
+@pytest.mark.parametrize('name', ['a.gif', 'a.tif', 'a.png'])
+def test_pages_and_frames_that_are_not_read_are_named(root: Path, name: str) -> None:
+    (root / 'images/a.jpg').unlink()
+    pages = [Image.new('RGB', (12, 8), (9 * i, 40, 80)) for i in range(3)]
+    path = root / 'images' / name
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    said = ' '.join(look(root).doubts)
+    assert f'1 photo with several pages or frames ({name}): only the first is' in said
+    pages[0].save(path)
+    assert 'several pages' not in ' '.join(look(root).doubts)
+
+
 def test_names_that_belong_to_nothing(root: Path) -> None:
     mask(root / 'masks/a.png', 1)
     mask(root / 'masks/e_mask.png', 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.folder import FolderWSSS
@@ -74,6 +75,7 @@ class Looks:
     everything: bool = False
     _headers: dict[Path, tuple[int, int, bool] | str] = field(default_factory=dict)
     _contrast: dict[Path, bool] = field(default_factory=dict)
+    _paged: set[Path] = field(default_factory=set)
 
     def __call__(self, dataset: WSSSDataset, title: str = '') -> Look:
         """Looks at one data set.
@@ -124,6 +126,8 @@ class Looks:
                     turned = is_turned(image)
                     size = image.size if turned else image.size[::-1]
                     self._headers[path] = (*size, turned)
+                    if _has_pages(image):
+                        self._paged.add(path)
             except DataError as error:
                 self._headers[path] = str(error)
         return self._headers[path]
@@ -145,6 +149,10 @@ class Looks:
                     continue
             if not self._contrast[path]:
                 flat.append(path)
+        paged = [path for path in dict.fromkeys(photos) if path in self._paged]
+        if paged:
+            hint = 'only the first is read; save the others as photos of their own'
+            doubts.append(_count(paged, 'photo', 'with several pages or frames', hint))
         broken = list(dict.fromkeys(broken))
         if broken:
             doubts.append(_count(broken, 'photo', 'that cannot be read', ''))
@@ -214,6 +222,14 @@ class Looks:
                 f'{len(less):,} times a photo has a tag that its mask does not show: '
                 f'{_names(less)}'
             )
+
+
+def _has_pages(image: Image.Image) -> bool:
+    """Whether a file holds several pictures, other than the previews of a camera (MPO)."""
+    try:
+        return image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1
+    except EOFError:  # a list of pages that is damaged; the first is read all the same
+        return False
 
 
 def names_of_nothing(dataset: FolderWSSS) -> list[str]:
