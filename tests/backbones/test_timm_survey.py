@@ -108,6 +108,20 @@ def test_a_model_that_fails_is_a_finding(monkeypatch) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    'name', ['vit_base_patch16_siglip_224', 'vit_base_patch16_gap_224', 'eva02_tiny_patch14_224']
+)  # fmt: skip
+def test_every_weight_that_is_trained_has_a_gradient(name) -> None:
+    """Distributed training waits for ever for a weight that is not used."""
+    backbone = tiny(name)
+    tokens = backbone(
+        torch.randn(1, 3, 4 * backbone.stride, 4 * backbone.stride).double()
+    )
+    (tokens.prefix.sum() + tokens.patch.square().sum()).backward()
+    trained = [k for k, p in backbone.named_parameters() if p.requires_grad]
+    assert [k for k in trained if backbone.get_parameter(k).grad is None] == []
+
+
 def test_layer_scale_is_drawn_anew() -> None:
     vit = timm.create_model(
         'deit3_small_patch16_224', depth=2, embed_dim=24, num_heads=2, num_classes=0

@@ -111,10 +111,10 @@ class TimmViT(TokenBackbone):
             divide_by_deviation(self.vit.patch_embed, std_eps)
         self.vit.patch_embed.strict_img_size = False
         self.vit.patch_embed.flatten = True  # with dynamic_img_size timm keeps a grid
-        if not final_norm:
-            self.vit.norm.requires_grad_(
-                False
-            )  # unused: distributed training would wait
+        unused = [self.vit.fc_norm, self.vit.attn_pool]  # of timm's own head
+        for part in (*unused, *([] if final_norm else [self.vit.norm])):
+            if part is not None:
+                part.requires_grad_(False)  # distributed training would wait for them
         self.embed_dims = self.vit.embed_dim
         ratio: Any = self.vit.patch_embed.feat_ratio()
         self.stride = int(ratio)
