@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from wsss_plugins.cli import run_tool
+from wsss_plugins.errors import UserError
 from wsss_plugins.structures.interchange import SEED_FORMATS
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +68,16 @@ def test_help_lists_the_formats_of_seeds() -> None:
         for name in row.split(', ')
     }
     assert listed == {name: each.holds for name, each in SEED_FORMATS.items()}
+
+
+def test_a_name_with_control_characters_does_not_reach_the_terminal(
+    capsys, monkeypatch
+) -> None:
+    def work(_: argparse.Namespace) -> None:
+        raise UserError('image a\x1b[2J\u202eb.jpg ü cannot be decoded')
+
+    monkeypatch.setattr(sys, 'argv', ['tool'])
+    with pytest.raises(SystemExit):
+        run_tool(argparse.ArgumentParser(), work, check=False)
+    said = capsys.readouterr().err
+    assert said == 'error: image a\\x1b[2J\\u202eb.jpg ü cannot be decoded\n'
