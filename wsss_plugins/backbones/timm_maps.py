@@ -16,7 +16,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wsss_plugins.backbones.package_weights import timm_names
+from wsss_plugins.backbones.package_weights import PREFIX, timm_names
 from wsss_plugins.backbones.timm_weights import create_timm_model
 from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weights
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError, near_names
@@ -83,6 +83,7 @@ class TimmMaps(BaseModule):
         self.report: LoadReport | None = None
         if isinstance(pretrained, str):
             self.report = self._load(pretrained)
+        self.brought = frozen and str(pretrained).startswith(PREFIX)
         self._store: FeatureStore | None = None
         self.hits = self.misses = 0
         self.train()
@@ -208,6 +209,19 @@ class TimmMaps(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The weights, without those of a frozen network that a package brings.
+
+        A file of a trained model then holds what was trained: 0.1 MB for a linear layer
+        on an EfficientNet-lite0, not 14 MB. The package must be there to load it.
+        """
+        found = super().state_dict(*args, **kwargs)
+        if self.brought:
+            prefix = kwargs.get('prefix', '')
+            for key in [k for k in found if k.startswith(f'{prefix}net.')]:
+                del found[key]
+        return found
 
     def init_weights(self) -> None:
         """Does nothing: mmengine would overwrite the weights that were loaded."""

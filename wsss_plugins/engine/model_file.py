@@ -15,9 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from torch import nn
 
-from wsss_plugins.config import plain, set_everywhere, typed_nodes
+from wsss_plugins.backbones import TimmMaps
+from wsss_plugins.backbones.package_weights import PREFIX
+from wsss_plugins.config import plain, typed_nodes
 from wsss_plugins.errors import CheckpointError
 from wsss_plugins.registry import MOVED, registered
 from wsss_plugins.structures import load_json, save_json
@@ -40,11 +43,40 @@ def save_model_config(
         classes: Names of the foreground classes, if they are known.
     """
     content = dict(model=plain(model))
-    for key in STARTS:
-        set_everywhere(content, key, None)
+    forget_starts(content)
     if classes:
         content['classes'] = list(classes)
     save_json(folder / MODEL_FILE, content)
+
+
+def forget_starts(node: Any) -> None:
+    """Removes initial weights from the config of a model whose own weights follow.
+
+    The file of its own weights does not repeat those of a frozen network that an installed
+    package brings (see :meth:`TimmMaps.state_dict`): these stay.
+
+    Args:
+        node: A config, changed in place.
+    """
+    if isinstance(node, Mapping | Config):
+        for key in list(node):
+            if key in STARTS and not is_brought(node):
+                node[key] = None  # type: ignore[index]
+            else:
+                forget_starts(node[key])
+    elif isinstance(node, list | tuple):
+        for item in node:
+            forget_starts(item)
+
+
+def is_brought(node: Any) -> bool:
+    """Whether a config describes a frozen network with the weights of a package."""
+    kind = node.get('type')
+    return (
+        str(node.get('pretrained')).startswith(PREFIX)
+        and node.get('frozen', True)
+        and (kind is TimmMaps or str(kind).rpartition('.')[2] == TimmMaps.__name__)
+    )
 
 
 def has_model_config(folder: Path) -> bool:
@@ -85,8 +117,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
             f"{path} is no config of a trained model: it needs 'model', a dict with a "
             "type, and 'classes', a list of names"
         )
-    for key in STARTS:
-        set_everywhere(model, key, None)
+    forget_starts(model)
     for node in typed_nodes(model):
         if SCOPE_KEY in node:
             raise CheckpointError(

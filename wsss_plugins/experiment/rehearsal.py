@@ -17,9 +17,10 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from wsss_plugins.config import find_type, plain, set_everywhere
+from wsss_plugins.config import find_type, plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
+from wsss_plugins.engine.model_file import forget_starts
 from wsss_plugins.engine.runner import WSSSRunner
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
@@ -164,8 +165,7 @@ def untrained(cfg: Mapping[str, Any]) -> nn.Module:
     model = copy.deepcopy(filled['model'])
     if filled.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', filled['data_preprocessor'])
-    for key in ('pretrained', 'init_cfg'):
-        set_everywhere(model, key, None)
+    forget_starts(model)
     return build_as(MODELS, model, nn.Module).eval()
 
 

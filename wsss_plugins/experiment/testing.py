@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor
 
 from wsss_plugins.backbones import load_weights, read_weights
-from wsss_plugins.config import plain, set_everywhere
+from wsss_plugins.config import plain
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.class_names import (
     classes_of_weights,
@@ -24,6 +24,7 @@ from wsss_plugins.engine.class_names import (
 from wsss_plugins.engine.code_digests import CodeDigests
 from wsss_plugins.engine.contents import Content
 from wsss_plugins.engine.fingerprint import DataDigests, fingerprint
+from wsss_plugins.engine.model_file import forget_starts
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.workers import barrier, device, rank, world_size
 from wsss_plugins.errors import CheckpointError, ConfigError
@@ -59,8 +60,7 @@ def load_segmentor(model: Config, checkpoint: Path) -> BaseSegmentor:
     """
     init_default_scope(SCOPE)
     bare = Config(dict(model=model)).model  # a copy
-    for key in ('pretrained', 'init_cfg'):
-        set_everywhere(bare, key, None)
+    forget_starts(bare)
     segmentor = build_as(MODELS, bare, BaseSegmentor)
     weights = read_weights(checkpoint)
     load_weights(segmentor, weights, str(checkpoint), strict=True)

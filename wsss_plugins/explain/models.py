@@ -12,8 +12,12 @@ from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.backbones.timm_kinds import PLAIN
 from wsss_plugins.backbones.timm_weights import naming_option
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
-from wsss_plugins.config import load_config, set_everywhere
-from wsss_plugins.engine.model_file import has_model_config, read_model_config
+from wsss_plugins.config import load_config
+from wsss_plugins.engine.model_file import (
+    forget_starts,
+    has_model_config,
+    read_model_config,
+)
 from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import CheckpointError, ConfigError
 from wsss_plugins.registry import MODELS, build_as
@@ -83,7 +87,7 @@ def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
         cfg = Config(read_model_config(path))
     else:
         cfg = _model_config(path, weights)
-        set_everywhere(cfg, 'pretrained', None)  # other weights follow
+        forget_starts(cfg)  # other weights follow
         model = build_as(MODELS, cfg.model, WSSSClassifier)
         if weights:
             file = str(path if weights is True else weights)
