@@ -15,7 +15,7 @@ from wsss_plugins.backbones import (
     TimmMaps,
     reading_features,
 )
-from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError
 from wsss_plugins.structures.features import (
     FeatureStore,
@@ -265,3 +265,31 @@ def test_wrong_stems_are_one_line(stem, words) -> None:
 def test_positions_need_a_grid() -> None:
     with pytest.raises(ConfigError, match='multiples of 32'):
         HybridViT(SMALL, img_size=50)
+
+
+def test_acr_sees_kept_features_and_their_mirror_image() -> None:
+    model = ACRClassifier(
+        backbone=HYBRIDS['softmax'](),
+        head=dict(type='TokenHead', num_classes=5),
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    net = model.backbone.vit.patch_embed.backbone
+    packed = net.pack(net(255 * torch.rand(2, 3, 64, 96)))
+    mirrored, placement = model._viewed(packed)
+    for one, other in zip(net.unpack(packed), net.unpack(mirrored), strict=True):
+        assert torch.equal(one.flip(-1), other)
+    order = torch.arange(24).reshape(1, 1, 4, 6)
+    assert torch.equal(placement.maps(order.flip(-1).float()), order.float())
+    losses = model.loss(packed, torch.eye(5)[:2])
+    assert {'loss_act', 'loss_aff'} <= {*losses}
+    assert all(torch.isfinite(value) for value in losses.values())
+    grey = ACRClassifier(
+        backbone=HYBRIDS['softmax'](),
+        head=dict(type='TokenHead', num_classes=5),
+        view='grey',
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    with pytest.raises(ConfigError, match='GreyView changes pixels'):
+        grey.loss(packed, torch.eye(5)[:2])

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsss_plugins.backbones import Trace, capture
+from wsss_plugins.backbones import Trace, capture, maps_of
 from wsss_plugins.classifiers.classifier import WSSSClassifier
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.losses import (
     AttentionConsistencyLoss,
     ImageFormat,
     MapEquivarianceLoss,
+    Placement,
+    SymmetryView,
     View,
     build_view,
 )
@@ -90,7 +92,7 @@ class ACRClassifier(WSSSClassifier):
         """
         self.backbone.grid(images)  # a size that does not fit shows first
         keep = self.sample_patches(images)
-        others, placement = self.view(images, self._form)
+        others, placement = self._viewed(images)
         keep_in_view = keep
         if keep is not None and placement is not None:
             keep_in_view = placement.follow(keep)
@@ -107,6 +109,27 @@ class ACRClassifier(WSSSClassifier):
             maps = moved.maps(two.maps) if moved else two.maps
             losses |= self.equivariance(one.maps, maps, labels)
         return losses
+
+    def _viewed(self, images: Tensor) -> tuple[Tensor, Placement | None]:
+        """The view of the images, or of the features that are kept of them.
+
+        Raises:
+            ConfigError: The view changes pixels, and features are given.
+        """
+        if images.shape[1] == 3:
+            return self.view(images, self._form)
+        if not isinstance(self.view, SymmetryView):
+            raise ConfigError(
+                'kept features can be mirrored or rotated, and '
+                f'{type(self.view).__name__} changes pixels: leave features out of the '
+                "stage, or take a view such as 'hflip'",
+                token='view',
+            )
+        net = maps_of(self)
+        moved, placement = self.view.of_maps(
+            net.unpack(images), self.backbone.grid(images)
+        )
+        return net.pack(moved), placement
 
     def _look(self, images: Tensor, labels: Tensor, keep: Tensor | None) -> _Seen:
         """Runs the forward pass of one view."""

@@ -103,9 +103,23 @@ class SymmetryView(View):
 
     def __call__(self, images: Tensor, form: ImageFormat) -> tuple[Tensor, Placement]:
         """See :meth:`View.__call__`."""
-        grid = form.grid(images)
-        order = view_permutation(self.symmetry, grid).to(images.device)
-        return SYMMETRIES[self.symmetry](images), Reordering(order, grid)
+        moved, placement = self.of_maps([images], form.grid(images))
+        return moved[0], placement
+
+    def of_maps(
+        self, maps: Sequence[Tensor], grid: tuple[int, int]
+    ) -> tuple[list[Tensor], Placement]:
+        """The view of feature maps, which stand for that of the images.
+
+        Args:
+            maps: ``(N, C, h, w)`` each.
+            grid: ``(h, w)`` of the patches.
+
+        Returns:
+            The maps, and where the patches are in the view.
+        """
+        order = view_permutation(self.symmetry, grid).to(maps[0].device)
+        return [SYMMETRIES[self.symmetry](m) for m in maps], Reordering(order, grid)
 
 
 @MODELS.register_module()

@@ -14,6 +14,7 @@ from wsss_plugins.config import plain
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment.matrix.wanted import BEST, Matrix
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
+from wsss_plugins.stages.features import FeatureStage
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.train import TrainStage
@@ -59,6 +60,10 @@ class Plan:
         self._reads: dict[str, tuple[str, ...]] = {}
         self.cells: dict[tuple[Choice, str], Cell] = {}
         self.maps: dict[Choice, str] = {}
+        self._kept: tuple[str, ...] = ()
+        if matrix.features is not None:
+            given = dict(matrix.features)
+            self._kept = (self._add('features', (), type=FeatureStage, **given),)
         for classifier, head in product(matrix.classifiers, matrix.heads):
             self._plan_row(Choice(classifier, head))
 
@@ -89,7 +94,7 @@ class Plan:
         return [
             dict(self._configs[name])
             for name in left
-            if name in read or self._reads[name]
+            if name in read or self._stays(name)
         ]
 
     def config(
@@ -106,18 +111,26 @@ class Plan:
         content = dict(pipeline=self.configs(without), seed=seed)
         return Config(content, filename=str(filename))
 
+    def _stays(self, name: str) -> bool:
+        """Whether a stage that nothing reads is wanted: it is neither features nor trained."""
+        return self._configs[name]['type'] not in (FeatureStage, TrainStage)
+
     def _plan_row(self, choice: Choice) -> None:
         matrix = self.matrix
         training = _training(choice.classifier, matrix.classifiers[choice.classifier])
-        network = self._add(choice.classifier, (), type=TrainStage, **training)
+        kept = dict(features=self._kept[0]) if self._kept else {}
+        network = self._add(
+            choice.classifier, self._kept, type=TrainStage, **training, **kept
+        )
         name = f'{choice.classifier}__{choice.head}'
         maps = self._add(
             name,
-            (network,),
+            (network, *self._kept),
             type=SeedStage,
             model=network,
             head=matrix.heads[choice.head],
             dataset=matrix.images,
+            **kept,
             **matrix.maps or {},
         )
         sweep = self._add(
@@ -129,9 +142,10 @@ class Plan:
             **matrix.score or {},
         )
         self.maps[choice] = maps
-        self.cells[choice, BEST] = Cell((network, maps, sweep), sweep, 'best_miou')
+        before = (*self._kept, network, maps)
+        self.cells[choice, BEST] = Cell((*before, sweep), sweep, 'best_miou')
         for refiner in matrix.refiners:
-            self._plan_refiner(choice, refiner, (network, maps), sweep)
+            self._plan_refiner(choice, refiner, before, sweep)
 
     def _plan_refiner(
         self, choice: Choice, refiner: str, before: tuple[str, ...], sweep: str

@@ -38,6 +38,8 @@ class Matrix:
         refine: Further arguments of all :class:`RefineStage`. ``threshold='best'`` uses
             the best threshold of the row's maps on ``masks``.
         score: Further arguments of all evaluation stages.
+        features: Arguments of a :class:`FeatureStage`, on which then every classifier is
+            trained and every map is made; None to decode photos.
         title: Title of the HTML page.
         notes: Text above the table; an empty line separates paragraphs.
 
@@ -56,6 +58,7 @@ class Matrix:
     maps: Mapping[str, Any] | None = None
     refine: Mapping[str, Any] | None = None
     score: Mapping[str, Any] | None = None
+    features: Mapping[str, Any] | None = None
     title: str = 'Seed heads, classifiers and refiners'
     notes: str = ''
 
@@ -74,7 +77,7 @@ class Matrix:
                     f'with a background policy, not {refiners!r}',
                     token=name,
                 )
-        for kind in ('images', 'masks', 'maps', 'refine', 'score'):
+        for kind in ('images', 'masks', 'maps', 'refine', 'score', 'features'):
             if not isinstance(getattr(self, kind) or {}, Mapping):
                 raise ConfigError(f'matrix.{kind} must be a dict', token=kind)
         for kind in ('maps', 'refine', 'score'):
