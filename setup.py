@@ -35,7 +35,7 @@ setup(
     license_files=['LICENSE', 'NOTICE'],
     packages=find_packages(include=['wsss_plugins*']),
     package_data={
-        'wsss_plugins': ['py.typed', 'pretrained/*'],
+        'wsss_plugins': ['py.typed', 'pretrained/*', 'pretrained/*/*'],
         'wsss_plugins.engine': ['revisions.json'],
         'wsss_plugins.report': ['*.html', '*.css'],
     },

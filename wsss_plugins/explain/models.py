@@ -11,6 +11,7 @@ from torch import nn
 from wsss_plugins.backbones import load_weights, read_weights
 from wsss_plugins.backbones.timm_kinds import PLAIN
 from wsss_plugins.backbones.timm_weights import naming_option
+from wsss_plugins.backbones.weights import SHIPPED
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config
 from wsss_plugins.engine.model_file import (
@@ -34,9 +35,9 @@ def load_model(
     """Loads a classifier and checks its weights.
 
     Args:
-        model: The name of a vision transformer of timm; the folder of a training
-            (``model.json`` and ``weights.safetensors``) or a checkpoint in it; the config
-            of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
+        model: The name of a vision transformer of timm, or of :func:`shipped_models`; the
+            folder of a training (``model.json`` and ``weights.safetensors``) or a
+            checkpoint in it; the config of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
             vision transformer of timm, which is copied.
         weights: A file of weights; True for the weights that belong to ``model``; False
             for random weights, to try things out.
@@ -59,6 +60,7 @@ def load_model(
         )
     else:
         source = weights if isinstance(weights, bool) else str(weights)
+        model = shipped_models().get(str(model), model)
         if _is_file(model):
             found = _from_files(Path(model), source)
         else:
@@ -67,6 +69,11 @@ def load_model(
         found = found.eval().to(device())
     refuse_nan_weights(found)
     return found
+
+
+def shipped_models() -> dict[str, Path]:
+    """Folder by name of the trained classifiers that come with the package."""
+    return {path.name: path for path in sorted(SHIPPED.iterdir()) if path.is_dir()}
 
 
 def _is_file(model: Path | str) -> bool:
