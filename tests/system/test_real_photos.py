@@ -33,7 +33,6 @@ def test_maps_of_real_photos_beat_shuffled_ones(
         'train_dataloader.dataset.indices': chosen,
         'train_dataloader.dataset.data_root': str(data),
         'train_cfg.max_epochs': EPOCHS,
-        'param_scheduler.1.T_max': EPOCHS - 1,
         'val_dataloader': None,
         'val_evaluator': None,
         'val_cfg': None,
