@@ -37,8 +37,8 @@ def load_model(
     Args:
         model: The name of a vision transformer of timm, or of :func:`shipped_models`; the
             folder of a training (``model.json`` and ``weights.safetensors``) or a
-            checkpoint in it; the config of a training; a :class:`WSSSClassifier`, which is returned as it is; or a
-            vision transformer of timm, which is copied.
+            checkpoint in it; the config of a training; a :class:`WSSSClassifier`, which
+            is returned as it is; or a vision transformer of timm, which is copied.
         weights: A file of weights; True for the weights that belong to ``model``; False
             for random weights, to try things out.
 
