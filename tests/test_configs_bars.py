@@ -12,7 +12,7 @@ LONGEST_RUN = 15
 ALL_LINES = 3200
 """Of the reproductions of the papers and their data."""
 
-REAL_PHOTOS = ('voc_animals/', '_base_/frozen')
+REAL_PHOTOS = ('voc_animals/', 'matrix/voc_animals', '_base_/frozen')
 """Configs of real photos on frozen networks, which came later."""
 
 REAL_LINES = 700
