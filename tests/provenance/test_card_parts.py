@@ -36,6 +36,8 @@ from wsss_plugins.stages import (
 from wsss_plugins.structures.card import (
     CRF,
     AppliedTo,
+    Code,
+    CodeState,
     KnownBy,
     Learnt,
     Method,
@@ -303,3 +305,13 @@ def test_a_network_keeps_its_supervision_while_that_of_its_start_is_the_same() -
     card = SupervisionCard(networks=(first, follower))
     assert renewed(card, {}) == card
     assert renewed(card, {'net': first}) == card
+
+
+def test_label_maps_that_lost_the_background_have_a_remark() -> None:
+    lost = dict(background_share=0.1, seed_background_share=0.8)
+    for metrics, remarks in ((lost, (Code('pseudo', CodeState.LOST),)), ({}, ())):
+        ran = Ran('pseudo', Measured(), metrics=metrics)
+        card = make_card(
+            ran, {'cam': SupervisionCard()}, ImageRegister(), SupervisionCard()
+        )
+        assert card.code == remarks

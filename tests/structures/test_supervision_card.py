@@ -303,6 +303,10 @@ def test_remarks_on_code_are_joined_read_and_absent_where_there_are_none() -> No
         '--accept-code' in rows['code of cam'] and 'not recorded' in rows['code of net']
     )
     assert short_form(card).endswith('code accepted')
+    lost = replace(swept(), code=(Code('crf', CodeState.LOST),))
+    assert short_form(lost).endswith('background lost')
+    assert 'lost the background' in dict(long_form(lost))['code of crf']
+    assert card_from_json(card_to_json(lost)) == lost
     assert 'code' not in card_to_json(swept()) and 'code of cam' not in dict(
         long_form(swept())
     )

@@ -1,7 +1,6 @@
 """Runs stages and makes the supervision cards of their results.
 
-Facts that can be observed take precedence over the stage's declaration: checksums of
-images and masks, images that failed, and whether the stage read a measurement.
+Facts that are observed, such as images that failed, go before the stage's declaration.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from wsss_plugins.structures import load_json
 from wsss_plugins.structures.card import (
     CRF,
     AppliedTo,
+    Code,
+    CodeState,
     Method,
     Source,
     Split,
@@ -122,6 +123,8 @@ def make_card(
         protocol['classes'] = f'{counted} of {counted + absent}'
     own = replace(
         said,
+        code=(Code(ran.name, CodeState.LOST),)
+        * ('seed_background_share' in ran.metrics),
         split=split,
         labels=Tags.TRUE_FROM_MASKS() if from_masks else said.labels,
         protocol=protocol,

@@ -117,12 +117,13 @@ class AppliedTo(Enum):
     LABELS = 'labels'
 
 
-class CodeState(Enum):
-    """Why the code that made a result may differ from the present code."""
+class CodeState(Words):
+    """Why the code of a result may not be the present one, or its labels are doubted."""
 
-    ACCEPTED = 'accepted'
-    UNRECORDED = 'unrecorded'
-    UNKNOWN = 'unknown'
+    ACCEPTED = 'accepted', 'code accepted'
+    UNRECORDED = 'unrecorded', ''
+    UNKNOWN = 'unknown', ''
+    LOST = 'lost background', 'background lost'
 
 
 Supervision = frozenset[Said[Taught]]
@@ -204,7 +205,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Code:
-    """A remark on the code that made the result of a stage."""
+    """A remark on the code or the label maps of a stage."""
 
     stage: str
     state: CodeState

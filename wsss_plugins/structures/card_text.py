@@ -45,6 +45,7 @@ LEGEND = {
     '3 of 5 classes': 'the mean is over these; the others are absent from the masks',
     '3 seeds': 'runs with other random seeds',
     'code accepted': 'code changed after a stage ran; the user kept its result',
+    'background lost': 'label maps lost most of the background of their seeds',
 }
 """The abbreviations of :func:`short_form`."""
 
@@ -52,6 +53,7 @@ CODE_WORDS = {
     CodeState.ACCEPTED: 'changed after this stage ran; accepted by --accept-code',
     CodeState.UNRECORDED: 'not recorded by the version that ran this stage',
     CodeState.UNKNOWN: 'without a source file, so its changes are not noticed',
+    CodeState.LOST: 'ran as recorded; its label maps lost the background of the seeds',
 }
 IMAGENETS = {'ImageNet-1k labels': 'IN-1k', 'ImageNet-21k labels': 'IN-21k'}
 
@@ -60,7 +62,6 @@ def short_form(card: SupervisionCard) -> str:
     """The card in one line, with the abbreviations that :data:`LEGEND` explains."""
     seeds, networks = min(len(card.seeds), card.runs), card.networks
     crf = ['CRF' if c.on is AppliedTo.PREDICTIONS else 'label CRF' for c in card.crf]
-    accepted = any(c.state is CodeState.ACCEPTED for c in card.code)
     parts = [
         str(card.split or ''),
         _each((_abbreviated(n.learnt_from) for n in networks), '+'),
@@ -71,7 +72,7 @@ def short_form(card: SupervisionCard) -> str:
         _views(card)[0],
         f'{card.protocol["classes"]} classes' if 'classes' in card.protocol else '',
         f'{seeds} seed{"s" * (seeds != 1)}' if seeds else '',
-        'code accepted' if accepted else '',
+        _each((c.state.short for c in card.code), ' · '),
     ]
     return ' · '.join(filter(None, parts))
 

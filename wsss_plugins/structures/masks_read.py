@@ -20,8 +20,7 @@ _readers: ContextVar[tuple[MasksRead, ...]] = ContextVar('masks_read', default=(
 def watch_masks() -> Iterator[MasksRead]:
     """Yields a record to which every mask is added that a data set loads in the block.
 
-    A data set that is built in the block stores the current records (:func:`open_lists`),
-    so that masks are also recorded if its threads load them.
+    A data set built in the block keeps the records for its threads (:func:`open_lists`).
     """
     read: MasksRead = {}
     token = _readers.set((*_readers.get(), read))
