@@ -176,7 +176,10 @@ PATCH = dict(type='TokenHead', num_classes=5, sources=('patch',))
 def test_a_register_is_not_taken_for_the_class_token(images) -> None:
     """Registers are prefix tokens too; the first of them is no class token."""
     head = dict(PATCH, sources=('class', 'patch'))
-    with pytest.raises(ConfigError, match=r'^TimmViT has no class token, and the head'):
+    with pytest.raises(
+        ConfigError,
+        match=r'^TimmViT has no class token \(its 3 prefix tokens are registers\)',
+    ):
         WSSSClassifier(backbone=REGISTERS, head=head)
     with pytest.raises(ConfigError, match=r'^L_act .* TimmViT has no class token: set'):
         ACRClassifier(backbone=REGISTERS, head=PATCH)

@@ -128,8 +128,8 @@ def test_unknown_class_of_imagenet(refused, photo) -> None:
 def test_cnn(refused, photo, name) -> None:
     message = refused('explain.py', photo, '--model', name)
     assert message == (
-        f"timm's '{name}' is a ResNet, not a plain vision transformer with position "
-        'embeddings: name a vit_* or deit_* model'
+        f"timm's '{name}' is a ResNet, not a plain vision transformer: name a vit_*, "
+        'deit_* or eva* model that docs/generated/timm_vits.md lists'
     )
 
 

@@ -87,7 +87,7 @@ def test_what_training_and_measuring_alone_leave(data_root, tmp_path, table) -> 
     small = [f'{k}={v}' for k, v in tiny.small_options(tiny.CLASSIFIER).items()]
     trained = tiny.run_python(tiny.TOOLS / 'train.py', *tiny.train(data_root, work))
     short = 'VOC12 val 12 · I · scratch · 1 view · 1 seed'
-    assert trained.stdout.splitlines()[1] == short
+    assert trained.stdout.splitlines()[-1] == short
     options = ['--data-root', data_root, '--work-dir', work, '--cfg-options', *small]
     weights = work / 'weights.safetensors'
     tiny.run_python(tiny.TOOLS / 'test.py', tiny.CLASSIFIER, weights, *options)

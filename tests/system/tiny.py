@@ -184,6 +184,7 @@ def _artefacts(folder: Path) -> list[Path]:
         and path.name not in skip
         and not path.name.startswith('.')
         and 'vis_data' not in path.parts
+        and path.name != 'rates.png'
     )
 
 
