@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 
 matplotlib.use('Agg')
@@ -23,14 +24,14 @@ from wsss_plugins.cli import run_tool
 from wsss_plugins.datasets import read_image
 from wsss_plugins.explain import explain
 from wsss_plugins.refiners import DenseCRF
-from wsss_plugins.report.pictures import heat_picture, label_picture
+from wsss_plugins.report.pictures import heat_picture
 from wsss_plugins.stages import PredictStage, load_trained
-from wsss_plugins.structures import Seed, atomic_path
+from wsss_plugins.structures import Seed, atomic_path, voc_palette
 
 HEADS = {
-    'CAM': 'CAM',
-    'ACR gradient map': 'ACRGradientMap',
-    'transformer attribution': 'TransformerAttribution',
+    'CAM': dict(type='CAM'),
+    'ACR gradient map': dict(type='ACRGradientMap', start_block=-2, affinity=False),
+    'transformer attribution': dict(type='TransformerAttribution'),
 }
 
 
@@ -48,26 +49,32 @@ def main() -> None:
 def draw(args: argparse.Namespace) -> None:
     """Draws the photo, the maps of three seed heads, and the mask of the segmentor."""
     photo = read_image(args.photo)
-    pictures = {'photo': photo}
+    pictures: dict[str, object] = {'photo': photo}
     for title, method in HEADS.items():
         found = explain(args.model, args.photo, method=method, classes=[args.category])
         scores = torch.from_numpy(found.maps).clamp(min=0)
         seed = Seed(scores, torch.tensor([0])).normalised()
         pictures[title] = heat_picture(photo, seed.scores[0].numpy())
-    pictures['mask, from image-level labels'] = label_picture(
-        mask_of(args.work_dir / 'segmentor', photo), photo
-    )
-    figure, axes = plt.subplots(1, len(pictures), figsize=(14, 2.3))
+    mask = mask_of(args.work_dir / 'segmentor', photo)
+    pictures['mask, from image-level labels'] = over(photo, mask)
+    figure, axes = plt.subplots(1, len(pictures), figsize=(13, 2.05))
     for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
         axis.imshow(picture)
         axis.set_title(title, fontsize=10)
         axis.axis('off')
     figure.tight_layout(pad=0.3)
     with atomic_path(args.out) as part:
-        figure.savefig(part, dpi=110)
+        figure.savefig(part, dpi=90, bbox_inches='tight', pad_inches=0.03)
 
 
-def mask_of(folder: Path, photo: object) -> object:
+def over(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The photo with the colours of a label map over it; the background stays clear."""
+    colours = voc_palette()[mask].astype(np.float32)
+    seen = (mask > 0)[..., None]
+    return np.where(seen, 0.4 * photo + 0.6 * colours, photo).astype(np.uint8)
+
+
+def mask_of(folder: Path, photo: np.ndarray) -> np.ndarray:
     """Label map ``(H, W)`` of a photo by the segmentor and a dense CRF."""
     model = load_trained(folder, BaseSegmentor)
     stage = PredictStage('mask', 'segmentor', dict(), max_side=448)
