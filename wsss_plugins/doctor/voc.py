@@ -12,7 +12,7 @@ from wsss_plugins.datasets.files import read_lines
 from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.datasets.preparation.sbd import SBD_COUNTS
 from wsss_plugins.datasets.preparation.tree import RECORD
-from wsss_plugins.datasets.voc12 import VOC_CLASSES, VOC_COUNTS
+from wsss_plugins.datasets.voc12 import TABLE, VOC_CLASSES, VOC_COUNTS
 from wsss_plugins.doctor.folders import examine_folder, find_photos, read_list
 from wsss_plugins.doctor.pictures import Ward, examine_masks, examine_photos, names_in
 from wsss_plugins.errors import DataError
@@ -156,13 +156,14 @@ def _examine_labels(ward: Ward, ids: Sequence[str], classes: Sequence[str]) -> N
             facts |= dict(classes=len(classes), root=ward.root)
             ward.findings.add('xml-class', example, **facts)
 
-    if ids:
+    by_table = not folder.is_dir() and (ward.root / TABLE).is_file()
+    if ids and not by_table:  # as the data set reads a part of VOC without Annotations
         ward.each(look, ids, 'annotations')
     _examine_label_file(ward, ids, len(classes))
 
 
 def _examine_label_file(ward: Ward, ids: Sequence[str], num_classes: int) -> None:
-    path = ward.root / 'cls_labels.npz'
+    path = ward.root / TABLE
     if not path.is_file():
         return
     try:
