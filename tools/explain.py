@@ -39,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--model',
         required=True,
-        help='a vision transformer of timm by name, the folder of a training, a '
-        'checkpoint in it, or a config',
+        help='the name of a vision transformer of timm or of a trained model of this '
+        'package (voc_animals), the folder of a training, a checkpoint in it, or a config',
     )
     parser.add_argument(
         '--weights',

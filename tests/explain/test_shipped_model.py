@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from wsss_plugins.backbones.weights import header
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.explain import explain
-from wsss_plugins.explain.models import shipped_models
+from wsss_plugins.explain.models import load_model, shipped_models
 from wsss_plugins.structures.card_text import card_from_json, short_form
 
 
@@ -31,3 +32,24 @@ def test_it_sees_the_sheep(shared: Path) -> None:
         assert found.probabilities[0] > 0.5
         assert found.maps.shape[1:] == found.photo.shape[:2]
         assert found.maps.max() > 0
+
+
+@pytest.mark.parametrize(
+    'given, near',
+    [
+        ('voc_animal', "did you mean 'voc_animals'? Allowed: voc_animals, "),
+        ('vit_base_patch16_22', "did you mean 'vit_base_patch16_224'? Allowed: vit_"),
+        ('no_such_thing', 'Allowed: '),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_shipped_models(
+    given: str, near: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_model(given)
+    line = str(caught.value)
+    assert line.startswith(
+        f"neither this package nor timm has a model '{given}': {near}"
+    )
+    assert line.endswith('; trained models of this package: voc_animals')
+    assert '\n' not in line

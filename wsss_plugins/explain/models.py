@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import timm
 from mmengine.config import Config
 from torch import nn
 
@@ -20,7 +21,7 @@ from wsss_plugins.engine.model_file import (
     read_model_config,
 )
 from wsss_plugins.engine.workers import device
-from wsss_plugins.errors import CheckpointError, ConfigError
+from wsss_plugins.errors import CheckpointError, ConfigError, near_names
 from wsss_plugins.registry import MODELS, build_as
 from wsss_plugins.stages.explanations.attribution import refuse_nan_weights
 from wsss_plugins.stages.train import load_trained
@@ -64,6 +65,7 @@ def load_model(
         if _is_file(model):
             found = _from_files(Path(model), source)
         else:
+            _check_name(str(model))
             with naming_option(lambda _: '--weights FILE, or weights=FILE in Python'):
                 found = TimmClassifier(str(model), source)
         found = found.eval().to(device())
@@ -74,6 +76,20 @@ def load_model(
 def shipped_models() -> dict[str, Path]:
     """Folder by name of the trained classifiers that come with the package."""
     return {path.name: path for path in sorted(SHIPPED.iterdir()) if path.is_dir()}
+
+
+def _check_name(name: str) -> None:
+    """Refuses a name that neither timm nor the package has."""
+    if name.split('.')[0] in timm.list_models():
+        return
+    shipped = list(shipped_models())
+    allowed = [*shipped, *timm.list_models(['*vit*', '*deit*', '*eva*'])]
+    raise ConfigError(
+        f"neither this package nor timm has a model '{name}': "
+        f'{near_names(name, allowed, 6)}; trained models of this package: '
+        f'{", ".join(shipped)}',
+        token=name,
+    )
 
 
 def _is_file(model: Path | str) -> bool:
