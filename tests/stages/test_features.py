@@ -114,6 +114,13 @@ def test_it_resumes_by_shards(kept, network, photos, monkeypatch) -> None:
     assert before == {p.name: p.read_bytes() for p in (kept / 'features').iterdir()}
 
 
+def test_the_record_names_the_weights_of_any_part(network, photos) -> None:
+    stage = TrainStage('classifier', training(network, photos))
+    assert stage.provenance()['initial_weights'] == 'net.pth'
+    alone = training(dict(network, pretrained=False, frozen=False), photos)
+    assert TrainStage('a', alone).provenance()['initial_weights'] == 'from scratch'
+
+
 def training(network, photos, **view: Any) -> dict[str, Any]:
     loader = dict(
         batch_size=4,

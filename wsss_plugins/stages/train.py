@@ -298,10 +298,6 @@ class TrainStage(Stage):
         The validation takes one view of each image and no image-level labels.
         """
         loader = self.cfg.train_dataloader
-        backbone = self.cfg.model.get('backbone', {})
-        weights = self.cfg.get('pretrained') or backbone.get('pretrained')
-        if self.backbone:
-            weights = f'backbone of {self.backbone}'
         network, cards = begun_network(self.name, self.cfg, self.backbone)
         validation = self.cfg.get('val_dataloader') or {}
         return Measured(
@@ -321,7 +317,7 @@ class TrainStage(Stage):
                 else 'image labels',
                 epochs=self.cfg.get('train_cfg', {}).get('max_epochs'),
                 batch_size=loader.get('batch_size'),
-                initial_weights=str(weights or 'none, from scratch'),
+                initial_weights=str(network.weights),
             ),
         )
 
