@@ -1,12 +1,12 @@
-"""A light decoder on the frozen maps: strides 8, 16 and 32, group norm, no pixel decoded."""
+"""A light decoder on the frozen maps of strides 8, 16 and 32; no pixel is decoded."""
 
 from mmengine.config import read_base
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.models.data_preprocessor import SegDataPreProcessor
-from mmseg.models.decode_heads import SegformerHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
 from wsss_plugins.datasets import LoadLabelMap
+from wsss_plugins.segmentors import GlobalContextHead
 
 with read_base():
     from .._base_.adamw_cosine import *
@@ -16,14 +16,13 @@ model = dict(
     data_preprocessor=dict(type=SegDataPreProcessor, size_divisor=1),
     backbone=network,
     decode_head=dict(
-        type=SegformerHead,
-        in_channels=[40, 112, 1280],
-        in_index=[0, 1, 2],
+        type=GlobalContextHead,
+        in_channels=(40, 112, 1280),
+        in_index=(0, 1, 2),
         channels=128,
         num_classes=21,
         dropout_ratio=0.1,
         norm_cfg=dict(type='GN', num_groups=16),
-        align_corners=False,
         loss_decode=dict(type=CrossEntropyLoss, avg_non_ignore=True),
     ),
     train_cfg=dict(),
@@ -31,11 +30,10 @@ model = dict(
 )
 train_dataloader.dataset.update(
     label_maps='pseudo_labels',  # the pipeline puts the folder of its pseudo labels here
-    pipeline=[dict(type=LoadLabelMap), view, dict(type=PackSegInputs)],
+    pipeline=[
+        dict(type=LoadLabelMap),
+        dict(view, label_stride=4),
+        dict(type=PackSegInputs),
+    ],
 )
 val_cfg = None  # EvaluateLabelStage scores the predictions
-max_epochs = 16
-train_cfg.update(max_epochs=max_epochs)
-_warm_up, _cosine = param_scheduler
-_warm_up.end = _cosine.begin = 1 / max_epochs
-_cosine.T_max = 1 - _cosine.begin

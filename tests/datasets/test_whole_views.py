@@ -65,6 +65,25 @@ def test_masks_follow_the_view(dataset) -> None:
     assert not found['gt_seg_map'][:, :32].any()
 
 
+def test_masks_may_be_coarser_than_the_view(dataset) -> None:
+    sample = dataset.get_data_info(0)
+    mask = np.kron(np.arange(8).reshape(2, 4), np.ones((20, 20))).astype(np.uint8)
+    sample.update(gt_seg_map=mask[:, :70], seg_fields=['gt_seg_map'])
+    found = LoadView(flip=0.0, label_stride=4)(sample)
+    assert found['img_shape'] == (32, 64)
+    assert found['gt_seg_map'].shape == (8, 16)
+    assert found['gt_seg_map'][::7, ::15].tolist() == [[0, 3], [4, 7]]
+    found = CropView((32, 96))(found)
+    assert found['gt_seg_map'].shape == (8, 24)
+    assert (found['gt_seg_map'] == 255).sum() == 8 * 8  # a column of cells is padding
+
+
+@pytest.mark.parametrize('stride', [0, 5, 64])
+def test_coarse_masks_of_part_of_a_cell_are_refused(stride) -> None:
+    with pytest.raises(ConfigError, match='label_stride of LoadView must divide'):
+        LoadView(label_stride=stride)
+
+
 def test_a_test_is_neither_mirrored_nor_scaled(dataset) -> None:
     sample = dict(dataset.get_data_info(0), test_mode=True)
     view = LoadView(scales=(0.5, 2.0), flip=1.0)

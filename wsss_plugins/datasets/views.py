@@ -42,9 +42,13 @@ class LoadView(BaseTransform):
         flip: Probability of the mirrored view.
         features: Folder of a :class:`~wsss_plugins.stages.FeatureStage`; a
             ``TrainStage(features=...)`` fills it in. None to load pixels.
+        label_stride: Pixels of the view per pixel of the maps in ``seg_fields``: with 4,
+            a segmentor whose logits have stride 8 is trained as well as with 1, and its
+            loss costs a sixteenth.
 
     Raises:
-        ConfigError: ``flip`` is no probability, or ``scales`` is empty or not positive.
+        ConfigError: ``flip`` is no probability, ``scales`` is empty or not positive, or
+            ``label_stride`` does not divide ``multiple``.
     """
 
     def __init__(
@@ -54,7 +58,14 @@ class LoadView(BaseTransform):
         scales: Sequence[float] = (1.0,),
         flip: float = 0.5,
         features: str | None = None,
+        label_stride: int = 1,
     ) -> None:
+        if label_stride < 1 or multiple % label_stride:
+            raise ConfigError(
+                f'label_stride of LoadView must divide multiple={multiple}, not be '
+                f'{label_stride}',
+                token='label_stride',
+            )
         if not 0 <= flip <= 1 or not scales or min(scales) <= 0:
             raise ConfigError(
                 f'LoadView needs scales > 0 and flip in [0, 1], not {tuple(scales)} and '
@@ -63,6 +74,7 @@ class LoadView(BaseTransform):
             )
         self.multiple, self.max_side = multiple, max_side
         self.scales, self.flip, self.features = tuple(scales), flip, features
+        self.label_stride = label_stride
         self._store: FeatureStore | None = None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -81,11 +93,12 @@ class LoadView(BaseTransform):
             image = view.numpy().transpose(1, 2, 0)
             size = image.shape[:2]
         results.update(img=image, img_shape=size, ori_shape=size, flip=mirrored)
+        rows, columns = (side // self.label_stride for side in size)
         for key in results.get('seg_fields', ()):
             smooth = results[key].dtype.kind == 'f'
             found = cv2.resize(
                 results[key],
-                (size[1], size[0]),
+                (columns, rows),
                 interpolation=cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST,
             )
             results[key] = found[:, ::-1].copy() if mirrored else found
@@ -162,7 +175,8 @@ class CropView(BaseTransform):
         fill = 0.0 if step > 1 else float(np.mean(image))
         results['img'] = place(image, cell // step, fill)
         for key in results.get('seg_fields', ()):
-            results[key] = place(results[key], cell, self.seg_pad)
+            per_cell = results[key].shape[0] // grid[0]
+            results[key] = place(results[key], per_cell, self.seg_pad)
         results['img_shape'] = self.size
         return results
 
