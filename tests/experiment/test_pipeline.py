@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,18 @@ def test_seed_reaches_the_stages_and_the_fingerprints(tmp_path) -> None:
     assert records['a'].metrics['seed'] == 5
     zero, five = make(tmp_path).steps, make(tmp_path, seed=5).steps
     assert {s.fingerprint for s in zero}.isdisjoint({s.fingerprint for s in five})
+
+
+def test_a_stage_without_random_numbers_is_that_of_every_seed(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(Number, 'depends_on_seed', property(lambda s: s.name != 'a'))
+    make(tmp_path).run(tmp_path / 'zero')
+    shutil.copytree(tmp_path / 'zero/a', tmp_path / 'five/a')
+    RUNS.clear()
+    records = make(tmp_path, seed=5).run(tmp_path / 'five')
+    assert RUNS == ['b', 'c', 'd']
+    assert [records[name].seed for name in 'ab'] == [0, 5]
 
 
 def test_work_dir_of_another_experiment(tmp_path) -> None:

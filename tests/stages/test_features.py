@@ -94,6 +94,13 @@ def test_every_view_is_kept(kept, network, photos) -> None:
     assert not np.array_equal(whole.features, store.view('07', 1.0, True).features)
 
 
+def test_features_of_pretrained_weights_are_those_of_every_seed(
+    network, photos
+) -> None:
+    assert not FeatureStage('f', network, photos).depends_on_seed
+    assert FeatureStage('f', dict(network, pretrained=False), photos).depends_on_seed
+
+
 def build_as_maps(network) -> TimmMaps:
     return TimmMaps(**{k: v for k, v in network.items() if k != 'type'})
 

@@ -52,6 +52,10 @@ class Stage(ABC):
     """True if the stage reads the masks of its data sets, so that it runs again if one of
     them changes. False if it does not read them."""
 
+    depends_on_seed: bool = True
+    """False if the stage computes the same for every random seed of the experiment: it
+    then has seed 0, and work dirs of other seeds can have its folder (a copy or a link)."""
+
     arguments_of_speed: ClassVar[frozenset[str]] = frozenset()
     """Names of arguments that change only the speed, such as ``workers``."""
 

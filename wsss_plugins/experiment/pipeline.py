@@ -101,14 +101,14 @@ class Pipeline:
         self.steps: list[Step] = []
         for config in configs:
             stage = build_as(STAGES, config, Stage)
-            stage.seed = self.seed
+            stage.seed = self.seed if stage.depends_on_seed else 0
             made = {step.stage.name: step.fingerprint for step in self.steps}
             _check_name(stage, list(made))
             inputs = {name: made[name] for name in stage.inputs}
             data = digests.named(config, stage.needs_every_image)
             kept = plain(without_remarks(config, stage.arguments_of_speed))
             content = [kept, [digest for _, digest in data]]
-            hashed = fingerprint(content, self.seed, inputs)
+            hashed = fingerprint(content, stage.seed, inputs)
             code = sources(config, type(stage))
             files = digests.contents(config, stage)
             self.steps.append(

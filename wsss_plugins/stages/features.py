@@ -42,6 +42,7 @@ class FeatureStage(Stage):
     :class:`PredictStage` run the network only on views that were not kept. Whatever they
     make equals what they would make without, up to half precision (a relative 5e-4 of a
     feature). An interrupted stage loses at most the 16 photos of one shard per worker.
+    Features of pretrained weights are those of every random seed.
 
     Args:
         name: Name of the stage.
@@ -80,6 +81,7 @@ class FeatureStage(Stage):
                 token='frozen',
             )
         self.network = network
+        self.depends_on_seed = not network.get('pretrained')
         each = [dataset] if isinstance(dataset, Mapping) else dataset
         self.datasets = [dict(one) for one in each]
         self.max_side = max_side
