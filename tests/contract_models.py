@@ -70,6 +70,8 @@ MODELS: dict[str, Callable[[], WSSSClassifier]] = {
     'vit-conv-stem': lambda: _with_head(TimmViT(stem='conv', **VIT)),
     'hybrid': lambda: _with_head(TimmViT(_vit(embed_layer=_hybrid))),
     'timm-distilled': lambda: _timms('deit_tiny_distilled_patch16_224'),
+    'timm-attention-pool': lambda: _timms('vit_so150m_patch16_reg4_map_256'),
+    'timm-mean-pool': lambda: _timms('vit_base_patch16_reg4_gap_256'),
     'emha': lambda: _with_head(ExViT(_vit())),
     'emha-two-prefix': lambda: _with_head(ExViT(_vit(2))),
     'emha-no-prefix': lambda: _with_head(

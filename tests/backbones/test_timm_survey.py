@@ -8,7 +8,12 @@ import pytest
 import timm
 import torch
 
-from wsss_plugins.backbones import TimmViT, explicit_attention, explicit_blocks
+from wsss_plugins.backbones import (
+    TimmViT,
+    explicit_attention,
+    explicit_blocks,
+    explicit_pooling,
+)
 from wsss_plugins.backbones.timm_survey import LAWS, names, redraw, survey, tiny
 from wsss_plugins.experiment.vit_list import line_of, page_of
 from wsss_plugins.lrp import Uniform
@@ -23,6 +28,7 @@ KINDS = {
         'some',
         'no prefix token, patch 16, attention pool',
     ),
+    'vit_pe_core_tiny_patch16_384': ('all', 'class token, patch 16, attention pool'),
     'vit_base_patch16_gap_224': ('some', 'no prefix token, patch 16, avg pooling'),
     'deit_tiny_distilled_patch16_224': ('all', 'distillation token'),
     'eva02_tiny_patch14_224': ('all', 'RoPE (Cat), GluMlp'),
@@ -89,6 +95,21 @@ def test_a_part_that_is_left_out_breaks_a_law(where, law, monkeypatch) -> None:
 def test_lost_relevance_breaks_a_law(monkeypatch) -> None:
     monkeypatch.setattr(Uniform, '__call__', _twice)
     assert survey('eva02_tiny_patch14_224').broken == ['relevance']
+
+
+@pytest.mark.parametrize(
+    ('part', 'without'),
+    [
+        (explicit_pooling.LatentKey, lambda self, query, key: 0 * query @ key.mT),
+        (explicit_pooling.Fork, lambda self, x: (x, 0 * x)),
+    ],
+)
+def test_a_part_of_the_pooling_that_is_left_out_breaks_its_law(
+    part, without, monkeypatch
+) -> None:
+    assert survey('vit_base_patch16_siglip_224').broken == []
+    monkeypatch.setattr(part, 'forward', without)
+    assert 'pooling' in survey('vit_base_patch16_siglip_224').broken
 
 
 def _twice(self, layer, *inputs):

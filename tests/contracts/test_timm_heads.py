@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from wsss_plugins.backbones.timm_survey import tiny
-from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.experiment.try_head import head_refusal
-from wsss_plugins.experiment.vit_list import class_token_heads, gradient_heads
+from wsss_plugins.experiment.vit_list import (
+    class_token_heads,
+    gradient_heads,
+    relevance_heads,
+)
 from wsss_plugins.registry import SEED_HEADS
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'generated' / 'timm_vits.md'
@@ -26,7 +30,10 @@ def refused(name: str) -> set[str]:
     backbone = tiny(name).float()
     sources = ('class', 'patch') if backbone.has_class_token else ('patch',)
     head = dict(type='TokenHead', num_classes=4, sources=sources)
-    model = WSSSClassifier(backbone=backbone, head=head).eval()
+    return refused_by(WSSSClassifier(backbone=backbone, head=head).eval())
+
+
+def refused_by(model: WSSSClassifier) -> set[str]:
     return {
         title
         for title, cls in HEADS.items()
@@ -57,6 +64,25 @@ def test_without_class_token() -> None:
     assert refused('aimv2_large_patch14_224') == expected
 
 
+@pytest.mark.parametrize(
+    ('name', 'pooling'),
+    [
+        ('vit_base_patch16_siglip_224', 'attention'),
+        ('vit_pe_core_tiny_patch16_384', 'attention'),
+        ('vit_base_patch16_reg4_gap_256', 'mean'),
+        ('vit_small_patch16_dinov3', 'mean'),
+    ],
+)
+def test_relevance_passes_the_own_head_of_a_model(name, pooling) -> None:
+    small = dict(depth=2, img_size=(64, 96), embed_dim=32, num_heads=2)
+    model = TimmClassifier(name, None, num_classes=4, **small).eval()
+    passing = set(relevance_heads(pooling))
+    expected = set(class_token_heads()) - OTHER - passing
+    if model.backbone.has_class_token:
+        expected -= {'TSCAM'}  # which needs no logits of the class token
+    assert passing >= PIXELS and refused_by(model) == expected
+
+
 def test_on_a_cnn_relevance_ends_at_the_tokens() -> None:
     assert refused('vit_tiny_r_s16_p8_224') == PIXELS
 
@@ -68,5 +94,6 @@ def test_differential_attention_leaves_the_heads_that_read_none() -> None:
 
 def test_the_page_names_these_heads() -> None:
     text = PAGE.read_text(encoding='utf-8')
-    for heads in (class_token_heads(), gradient_heads()):
+    passing = map(relevance_heads, ('attention', 'mean'))
+    for heads in (class_token_heads(), gradient_heads(), *passing):
         assert ', '.join(f'`{name}`' for name in heads) in text

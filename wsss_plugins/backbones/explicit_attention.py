@@ -146,7 +146,7 @@ def unknown(part: nn.Module, what: str) -> str:
 
     Args:
         part: The part.
-        what: What it is: 'block', 'attention' or 'MLP'.
+        what: What it is: 'block', 'attention', 'MLP' or 'pooling'.
     """
     kind = type(part).__name__
     states = what == 'MLP'

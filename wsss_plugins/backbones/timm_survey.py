@@ -10,7 +10,9 @@ parameters are drawn anew, and these laws are checked in float64:
 - explicit form: the form with a module for every operation gives the same tokens and the
   same attention;
 - relevance: the rules of Chefer et al., 2021, conserve it from one channel of the output
-  to the tokens before the first block.
+  to the tokens before the first block;
+- pooling: the attention pooling of timm's own head and its explicit form give the same,
+  and the same rules conserve relevance from one channel to the tokens.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from wsss_plugins.backbones.base import Tokens
 from wsss_plugins.backbones.capture import capture
+from wsss_plugins.backbones.explicit_pooling import ExplicitPooling
 from wsss_plugins.backbones.timm_kinds import MODULES
 from wsss_plugins.backbones.timm_vit import TimmViT
 from wsss_plugins.errors import UserError
@@ -54,6 +57,8 @@ class Finding:
         kind: Its parts in words, such as 'class token, RoPE, SwiGLU'.
         refused: Why :class:`TimmViT` cannot be built around it; empty if it can.
         class_token: Whether it has a class token.
+        pooling: How timm's own head pools the tokens, 'mean' or 'attention'; empty where
+            it reads the class token or pools in another way.
         attention: Why its attention cannot be read; empty if it can.
         relevance: Why relevance cannot be propagated to the tokens; empty if it can.
         pixels: Why relevance cannot be propagated to the pixels; empty if it can.
@@ -64,6 +69,7 @@ class Finding:
     kind: str = ''
     refused: str = ''
     class_token: bool = True
+    pooling: str = ''
     attention: str = ''
     relevance: str = ''
     pixels: str = ''
@@ -144,6 +150,8 @@ def survey(name: str) -> Finding:
         return found
     found.kind = kind_of(backbone)
     found.class_token = backbone.has_class_token
+    pooling: str = backbone.vit.global_pool
+    found.pooling = {'avg': 'mean', 'map': 'attention'}.get(pooling, '')
     found.attention = backbone.without_attention
     height, width = (side * backbone.stride for side in _trained_grid(backbone))
     images = torch.randn(2, 3, height, width, dtype=torch.float64)
@@ -243,6 +251,27 @@ def _relevance(backbone: TimmViT, images: Tensor, found: Finding) -> bool:
     read = (
         tokens.prefix[:, 0] if found.class_token else tokens.patch.flatten(2).mean(-1)
     )
+    return _conserved(read, inputs)
+
+
+def _pooling(backbone: TimmViT, images: Tensor, found: Finding) -> bool:
+    """Attention pooling: its explicit form gives the same, and conserves relevance."""
+    pool = backbone.vit.attn_pool
+    if pool is None:
+        return True
+    with torch.no_grad():
+        tokens = _sequence(backbone(images))
+    form, rules = ExplicitPooling(pool), composite('chefer')
+    tokens.requires_grad_()
+    with rules(form):
+        pooled, attn = form(tokens)
+    rows = attn.sum(-1)
+    same = _close(pooled, pool(tokens)) and _close(rows, torch.ones_like(rows))
+    return same and _conserved(pooled, [tokens])
+
+
+def _conserved(read: Tensor, inputs: list[Tensor]) -> bool:
+    """Whether the relevance 1 of one channel of ``(N, D)`` arrives at the tokens."""
     (relevance,) = torch.autograd.grad(read[:, 5].sum(), inputs)
     sums = relevance.sum((1, 2))
     return torch.allclose(sums, torch.ones_like(sums), rtol=0, atol=CONSERVED)
@@ -254,6 +283,7 @@ LAWS: dict[str, Callable[[TimmViT, Tensor, Finding], bool]] = {
     'gradients': _gradients,
     'explicit form': _explicit,
     'relevance': _relevance,
+    'pooling': _pooling,
 }
 """The checks by name, in the order in which they run."""
 

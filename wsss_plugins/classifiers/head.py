@@ -36,6 +36,10 @@ def pool_top(maps: Tensor, fraction: float) -> Tensor:
 class TokenHead(BaseModule):
     """Linear classifiers on the class token and on the patch tokens.
 
+    Attributes:
+        pooling: How one token is made of all tokens before it is classified, ``'mean'`` or
+            ``'attention'``; empty where the logits of single tokens are read or pooled.
+
     Args:
         num_classes: C, foreground classes.
         embed_dims: D, channels of a token.
@@ -51,6 +55,8 @@ class TokenHead(BaseModule):
         ConfigError: A source is unknown, or a weight would get no gradient from any
             loss.
     """
+
+    pooling: str = ''
 
     def __init__(
         self,
@@ -96,6 +102,16 @@ class TokenHead(BaseModule):
         if not self.reads_class_token:
             return self.pooled_logits(tokens)
         return self.fc(tokens.prefix[:, 0])
+
+    def explicit(self) -> nn.Module:
+        """The head with a module for every operation, for relevance propagation.
+
+        Returns:
+            A module that shares the weights. It maps :class:`Tokens` to the logits
+            ``(N, C)`` of :meth:`class_logits`, and a list with the attention
+            ``(N, heads, 1, P + n)`` by which a query pools the tokens; here it is empty.
+        """
+        return _LogitsAlone(self)
 
     def pooled_logits(self, tokens: Tokens) -> Tensor:
         """Patch logits pooled over the image, ``(N, C)``."""
@@ -153,6 +169,18 @@ class TokenHead(BaseModule):
     def scores(self, tokens: Tokens) -> Tensor:
         """Probability of each class, ``(N, C)``: sigmoid of the mean logit of the sources."""
         return torch.stack(list(self(tokens).values())).mean(0).sigmoid()
+
+
+class _LogitsAlone(nn.Module):
+    """A head whose operations between the tokens and the logits are modules."""
+
+    def __init__(self, head: TokenHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, tokens: Tokens) -> tuple[Tensor, list[Tensor]]:
+        """See :meth:`TokenHead.explicit`."""
+        return self.head.class_logits(tokens), []
 
 
 def _registers(backbone: TokenBackbone) -> str:

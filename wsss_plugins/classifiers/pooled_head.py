@@ -7,8 +7,10 @@ from timm.layers import AttentionPoolLatent, RmsNorm
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import Tokens
+from wsss_plugins.backbones.explicit_pooling import ExplicitPooling
 from wsss_plugins.classifiers.head import TokenHead
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.lrp import Mean
 
 
 class PooledHead(TokenHead):
@@ -52,10 +54,19 @@ class PooledHead(TokenHead):
             )
         self.fc, self.norm, self.pool = fc, norm, pool
         self.prefix, self.single_label = prefix or pool is not None, single_label
+        self.pooling = 'mean' if pool is None else 'attention'
 
     def pooled_logits(self, tokens: Tokens) -> Tensor:
         """The logits of the model, ``(N, C)``."""
         return self.fc(self.norm(self._pooled(tokens)))
+
+    def explicit(self) -> ExplicitPooledHead:
+        """See :meth:`TokenHead.explicit`.
+
+        Raises:
+            UserError: The attention pooling is of a kind that is not known.
+        """
+        return ExplicitPooledHead(self)
 
     def patch_logits(self, tokens: Tokens) -> Tensor:
         """The logits of every patch, ``(N, C, h, w)``."""
@@ -75,10 +86,37 @@ class PooledHead(TokenHead):
 
     def _pooled(self, tokens: Tokens) -> Tensor:
         """The pooled token, ``(N, D)``."""
-        sequence = tokens.patch.flatten(2).transpose(1, 2)
-        if self.prefix:
-            sequence = torch.cat([tokens.prefix, sequence], 1)
+        sequence = sequence_of(tokens, self.prefix)
         return sequence.mean(1) if self.pool is None else self.pool(sequence)
+
+
+class ExplicitPooledHead(nn.Module):
+    """A :class:`PooledHead` with a module for every operation, sharing the weights.
+
+    Args:
+        head: The head.
+
+    Raises:
+        UserError: The attention pooling is of a kind that is not known.
+    """
+
+    def __init__(self, head: PooledHead) -> None:
+        super().__init__()
+        self.prefix = head.prefix
+        self.pool = Mean() if head.pool is None else ExplicitPooling(head.pool)
+        self.norm, self.fc = head.norm, head.fc
+
+    def forward(self, tokens: Tokens) -> tuple[Tensor, list[Tensor]]:
+        """See :meth:`TokenHead.explicit`."""
+        found = self.pool(sequence_of(tokens, self.prefix))
+        pooled, *attn = (found,) if isinstance(found, Tensor) else found
+        return self.fc(self.norm(pooled)), attn
+
+
+def sequence_of(tokens: Tokens, prefix: bool) -> Tensor:
+    """Tokens as one sequence, ``(N, P + n, D)`` with prefix tokens, else ``(N, n, D)``."""
+    patch = tokens.patch.flatten(2).transpose(1, 2)
+    return torch.cat([tokens.prefix, patch], 1) if prefix else patch
 
 
 def normed_as(norm: nn.Module, x: Tensor, pooled: Tensor) -> Tensor:

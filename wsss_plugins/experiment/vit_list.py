@@ -52,12 +52,21 @@ def limits(found: Finding) -> Iterator[str]:
         return
     if not found.class_token:
         yield 'no class token'
+        yield from _by_own_head(found)
     if found.attention:
         yield found.attention
     elif found.relevance:
         yield 'no relevance propagation'
     elif found.pixels:
         yield 'relevance ends at the tokens'
+
+
+def _by_own_head(found: Finding) -> Iterator[str]:
+    """What the model's own pooling can be used for where there is no class token."""
+    if found.pooling == 'attention' and not found.attention + found.relevance:
+        yield 'relevance only by its own head'
+    elif found.pooling == 'mean' and not found.attention + found.pixels:
+        yield 'relevance only of pixels, by its own head'
 
 
 def _reason(message: str) -> str:
@@ -93,20 +102,27 @@ Each was built without weights, two blocks deep and as narrow as it allows, with
 layer scales drawn anew, and tried in float64: its tokens are those of timm's own model; the
 captured attention changes neither them nor their gradients; the form with a module for every
 operation gives the same tokens and attention (1e-9); the rules of Chefer et al. conserve
-relevance from the output to the tokens before the first block (1e-5).
+relevance from the output to the tokens before the first block (1e-5). The same holds for the
+attention pooling of a model's own head, where there is one.
 `tests/backbones/test_timm_survey.py` tries one model of each kind again."""
 
 
 def _about(verdict: str) -> str:
     needs = ', '.join(f'`{name}`' for name in class_token_heads())
     without = ', '.join(f'`{name}`' for name in gradient_heads())
+    latent, mean = (
+        ', '.join(f'`{name}`' for name in relevance_heads(pooling))
+        for pooling in ('attention', 'mean')
+    )
     return {
         'all': 'Every seed head that accepts a model with one class token accepts these.',
         'some': (
             'Where there is no class token, registers are not read as one: train with '
-            f"`sources=('patch',)`; refused are {needs}. Where relevance ends at the "
-            'tokens (a CNN cuts the image into patches), `FullLRP`, `AttnLRP` and `CPLRP`, '
-            'whose maps are of pixels, are refused.'
+            f"`sources=('patch',)`; refused are {needs}. `TimmClassifier` keeps the "
+            "model's own head. Relevance passes its attention pooling in "
+            f'{latent}, its avg pooling in {mean}, whose maps are of pixels. Where '
+            'relevance ends at the tokens (a CNN cuts the image into patches), maps of '
+            'pixels are refused.'
         ),
         'backbone': (
             'The attention cannot be read as one matrix per head, so that only heads that '
@@ -121,6 +137,17 @@ def class_token_heads() -> list[str]:
     """Seed heads that read a class token, TSCAM among them, which says so by itself."""
     return sorted(
         name for name, cls in _heads() if cls.needs_class_token or name == 'TSCAM'
+    )
+
+
+def relevance_heads(pooling: str) -> list[str]:
+    """Seed heads that follow relevance through a pooling of tokens.
+
+    Args:
+        pooling: 'mean' or 'attention'.
+    """
+    return sorted(
+        name for name, cls in _heads() if pooling in getattr(cls, 'poolings', ())
     )
 
 

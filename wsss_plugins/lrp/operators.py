@@ -31,6 +31,10 @@ class QueryKey(nn.Module):
         return query @ key.transpose(-2, -1)
 
 
+class LatentKey(QueryKey):
+    """A latent query, which is a parameter, against keys: linear in the keys."""
+
+
 class AttentionValue(nn.Module):
     """Attention applied to the values."""
 
@@ -69,6 +73,14 @@ class Select(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``(N, T, D)`` to ``(N, count, D)``."""
         return tokens[:, : self.count]
+
+
+class Mean(nn.Module):
+    """The mean of the tokens of a sequence."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(N, T, D)`` to ``(N, D)``."""
+        return tokens.mean(1)
 
 
 class Product(nn.Module):

@@ -180,17 +180,22 @@ class SeedHead(nn.Module, ABC):
             why = backbone.without_attention or f'{kind} has none'
             reason = f'{name} reads attention, and {why}'
             return reason, 'needs_attention = False'
-        if self.needs_class_token and not model.head.reads_class_token:
+        return self._class_token_mismatch(model) if self.needs_class_token else None
+
+    def _class_token_mismatch(self, model: WSSSClassifier) -> tuple[str, str] | None:
+        """Checks a model for the class token that the maps are read from."""
+        name, backbone = type(self).__name__, model.backbone
+        kind = type(backbone).__name__
+        if not model.head.reads_class_token:
             reason = (
                 f'{name} shows what the class token gathers, and the logits of '
                 f'{type(model.head).__name__} come from the patch tokens'
             )
             return reason, 'needs_class_token = False'
-        if self.needs_class_token and not backbone.has_class_token:
+        if not backbone.has_class_token:
             reason = f'{name} reads the class token, and {kind} has none'
             return reason, 'needs_class_token = False'
-        several = backbone.num_class_tokens > 1
-        if self.needs_class_token and several and not self.follows_class_tokens:
+        if backbone.num_class_tokens > 1 and not self.follows_class_tokens:
             reason = f'{name} reads one class token, and {kind} has one for each class'
             otherwise = (
                 'needs_class_token = False, or follows_class_tokens = True with rows from '

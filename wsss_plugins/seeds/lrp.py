@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from wsss_plugins.backbones import Trace, capture
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.lrp import Composite
 from wsss_plugins.registry import SEED_HEADS
 from wsss_plugins.seeds.base import patch_grid
@@ -27,6 +28,8 @@ class FullLRP(RelevanceHead):
         rules: See :class:`RelevanceHead`.
         kwargs: See :class:`PerClassHead`.
     """
+
+    poolings: ClassVar[tuple[str, ...]] = ('mean', 'attention')
 
     def __init__(self, rules: str | Composite = 'chefer_lrp', **kwargs: Any) -> None:
         super().__init__(rules, None, **kwargs)
@@ -76,9 +79,12 @@ class PartialLRP(RelevanceHead):
     Source: Voita et al., Analyzing Multi-Head Self-Attention, 2019, as the baseline
     'partial LRP' of Chefer et al., 2021.
 
+    In a model with attention pooling the query of the pooling stands for the class token,
+    and the pooling, which alone has its row, is the last block.
+
     Args:
         block: Index of the block: -1 is the last block, as in the paper, 1 is its
-            'second layer'.
+            'second layer'. A model with attention pooling takes -1 alone.
         ablation: Whether the relevance is multiplied by the gradient of the class's
             logit before negative values are removed.
         rules: See :class:`RelevanceHead`.
@@ -87,6 +93,8 @@ class PartialLRP(RelevanceHead):
     Raises:
         ConfigError: By ``rules`` the attention gets no relevance.
     """
+
+    poolings: ClassVar[tuple[str, ...]] = ('attention',)
 
     def __init__(
         self,
@@ -99,9 +107,25 @@ class PartialLRP(RelevanceHead):
         check_reaches_attention(self.rules, type(self).__name__)
         self.ablation = ablation
 
+    def check_model(self, model: WSSSClassifier) -> None:
+        """Refuses a block without a row that the class is read from.
+
+        Raises:
+            ConfigError: The model pools by attention, and ``block`` is not -1.
+            UserError: The head cannot compute maps for this model.
+        """
+        super().check_model(model)
+        if model.head.pooling and self.start_block != -1:
+            raise ConfigError(
+                f'PartialLRP reads the row of one query, and the query of this attention '
+                f'pooling has none in block {self.start_block}: give block=-1, the pooling',
+                token='block',
+            )
+
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The relevance of the class token's attention, ``(K, N, h, w)``."""
-        back = trace.backward(self.scores(model, trace), slots, trace.attn[:1])
+        scores, pooling = self.read(model, trace)
+        back = trace.backward(scores, slots, pooling or trace.attn[:1])
         values = [relevance[:, :, 0] for (relevance,) in back]  # (N, heads, T) each
         if self.ablation:
             gradients = self._gradients(model, trace, slots)
@@ -113,6 +137,6 @@ class PartialLRP(RelevanceHead):
     def _gradients(model: WSSSClassifier, trace: Trace, slots: Tensor) -> list[Tensor]:
         """The class token's rows of the gradient by the attention of the block."""
         with capture(model.backbone, trace.images, gradients=True) as plain:
-            attn = plain.attn[-len(trace.attn)]
-            logits = model.class_logits(plain.tokens)
-            return [g[:, :, 0] for (g,) in plain.backward(logits, slots, [attn])]
+            logits, pooling = model.head.explicit()(plain.tokens)
+            attn = pooling or [plain.attn[-len(trace.attn)]]
+            return [g[:, :, 0] for (g,) in plain.backward(logits, slots, attn)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,11 @@ class RelevanceHead(PerClassHead):
 
     Relevance starts as 1 at the logit of the class.
 
+    Attributes:
+        poolings: Values of :attr:`TokenHead.pooling` through which the maps follow
+            relevance where the logits do not come from a class token. Empty by default:
+            such a model is refused.
+
     Args:
         rules: The composite, or its name in ``lrp.COMPOSITES``.
         start_block: First block that relevance is propagated through; negative counts
@@ -32,6 +37,7 @@ class RelevanceHead(PerClassHead):
     """
 
     needs_class_token = True
+    poolings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -53,8 +59,24 @@ class RelevanceHead(PerClassHead):
 
     def scores(self, model: WSSSClassifier, trace: Trace) -> Tensor:
         """Class logits ``(N, C)``, from which relevance can be propagated."""
-        with self.rules(model.head):
-            return model.class_logits(trace.tokens)
+        return self.read(model, trace)[0]
+
+    def read(self, model: WSSSClassifier, trace: Trace) -> tuple[Tensor, list[Tensor]]:
+        """Class logits, and the attention by which the head pools the tokens.
+
+        Returns:
+            ``(N, C)``, from which relevance can be propagated, and a list with the
+            attention ``(N, heads, 1, T)`` of a latent query; empty if the head has none.
+        """
+        form = model.head.explicit()
+        with self.rules(form):
+            return form(trace.tokens)
+
+    def _class_token_mismatch(self, model: WSSSClassifier) -> tuple[str, str] | None:
+        """Accepts a model whose pooling the maps follow."""
+        if model.head.pooling and model.head.pooling in self.poolings:
+            return None
+        return super()._class_token_mismatch(model)
 
 
 def check_reaches_attention(rules: Composite, head: str) -> None:
@@ -80,18 +102,27 @@ def check_reaches_attention(rules: Composite, head: str) -> None:
         )
 
 
-def spread_class_token(blocks: Iterable[Tensor], like: Tensor) -> Tensor:
+def spread_class_token(
+    blocks: Iterable[Tensor], like: Tensor, pooling: Tensor | None = None
+) -> Tensor:
     """The class token's row of ``(I + A_L) ... (I + A_1)``, without the full product.
+
+    The query of an attention pooling is the class token of one more block ``A_P``, which
+    it alone takes part in: its row is ``A_P (I + A_L) ... (I + A_1)``.
 
     Args:
         blocks: ``(N, T, T)`` of each block, the *last* block first.
         like: A tensor ``(N, ..., T)``, for size and type.
+        pooling: ``(N, 1, T)``, the row of ``A_P``; None without attention pooling.
 
     Returns:
         ``(N, T)``.
     """
-    row = like.new_zeros(len(like), 1, like.shape[-1])
-    row[..., 0] = 1
+    if pooling is not None:
+        row = pooling
+    else:
+        row = like.new_zeros(len(like), 1, like.shape[-1])
+        row[..., 0] = 1
     for block in blocks:
         row = row + row @ block
     return row[:, 0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ class LRPRollout(RelevanceHead):
     """Rollout of the positive relevance of the attention, without gradients.
 
     ``(I + A_L) ... (I + A_s)`` with ``A`` the mean over heads of the positive relevance;
-    the rows are not normalised.
+    the rows are not normalised. The query of an attention pooling stands for the class
+    token, and the pooling is one more block, after the others.
 
     Source: Chefer et al., Transformer Interpretability Beyond Attention Visualization,
     2021, the 'rollout' of its code.
@@ -38,6 +40,8 @@ class LRPRollout(RelevanceHead):
         ConfigError: By ``rules`` the attention gets no relevance.
     """
 
+    poolings: ClassVar[tuple[str, ...]] = ('attention',)
+
     def __init__(
         self, start_block: int = 0, rules: str | Composite = 'chefer', **kwargs: Any
     ) -> None:
@@ -46,12 +50,20 @@ class LRPRollout(RelevanceHead):
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The relevance that reaches the class token, ``(K, N, h, w)``."""
-        scores = self.scores(model, trace)
+        scores, pooling = self.read(model, trace)
         rows = []
-        for relevance in trace.backward(scores, slots, trace.attn):
+        for relevance in trace.backward(scores, slots, [*trace.attn, *pooling]):
             blocks = (r.clamp(min=0).mean(1) for r in reversed(relevance))
-            rows.append(spread_class_token(blocks, trace.attn[0]))
+            rows.append(self._row(blocks, trace, pooling))
         return patch_grid(torch.stack(rows)[..., trace.num_prefix :], trace)
+
+    @staticmethod
+    def _row(
+        blocks: Iterator[Tensor], trace: Trace, pooling: Sequence[Tensor]
+    ) -> Tensor:
+        """The row ``(N, T)`` of the query that the class is read from; last block first."""
+        first = next(blocks) if pooling else None
+        return spread_class_token(blocks, trace.attn[0], first)
 
 
 @SEED_HEADS.register_module()
@@ -73,18 +85,18 @@ class TransformerAttribution(LRPRollout):
 
     def slot_maps(self, model: WSSSClassifier, trace: Trace, slots: Tensor) -> Tensor:
         """The attribution of every patch for each class, ``(K, N, h, w)``."""
-        scores = self.scores(model, trace)
+        scores, pooling = self.read(model, trace)
         rows = []
         with capture(model.backbone, trace.images, gradients=True) as plain:
-            logits = model.class_logits(plain.tokens)
-            attn = plain.attn[-len(trace.attn) :]
+            logits, plain_pooling = model.head.explicit()(plain.tokens)
+            attn = [*plain.attn[-len(trace.attn) :], *plain_pooling]
             both = zip(
-                trace.backward(scores, slots, trace.attn),
+                trace.backward(scores, slots, [*trace.attn, *pooling]),
                 plain.backward(logits, slots, attn),
                 strict=True,
             )
             for relevance, gradient in both:
                 pairs = zip(reversed(relevance), reversed(gradient), strict=True)
                 blocks = ((r * g).clamp_(min=0).mean(1) for r, g in pairs)
-                rows.append(spread_class_token(blocks, trace.attn[0]))
+                rows.append(self._row(blocks, trace, pooling))
         return patch_grid(torch.stack(rows)[..., trace.num_prefix :], trace)
