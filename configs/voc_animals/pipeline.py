@@ -14,6 +14,7 @@ with read_base():
     from .._base_.road.affinity import crf, pseudo_labels, walk
     from .._base_.road.stages import *
     from .._base_.road.voc import datasets
+experiment = 'voc_animals/pipeline'  # whose work dir configs that read this one share
 animals = dict(mean_over=('cat', 'cow', 'dog', 'horse', 'sheep'))
 kept = dict(features='features')
 datasets.images.split = 'train'

@@ -63,7 +63,8 @@ def make(
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    return Pipeline(Config(dict(pipeline=stages, seed=seed), filename=str(path)))
+    content = dict(pipeline=stages, seed=seed, experiment=changes.get('experiment'))
+    return Pipeline(Config(content, filename=str(path)))
 
 
 def states(pipeline: Pipeline, work_dir: Path) -> dict[str, str]:
@@ -201,6 +202,16 @@ def test_work_dir_of_another_experiment(tmp_path) -> None:
         'choose another with --work-dir'
     )
     assert len(RUNS) == 4
+
+
+def test_configs_of_one_experiment_share_a_work_dir(tmp_path) -> None:
+    work_dir = tmp_path / 'work'
+    for file in ('mine.py', 'yours.py'):
+        make(tmp_path, file=file, experiment='ours').run(work_dir)
+    assert RUNS == list('abcd')
+    assert load_json(work_dir / 'experiment.json') == dict(experiment='ours')
+    with pytest.raises(UserError, match="belongs to 'ours', not '"):
+        make(tmp_path).run(work_dir)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Pipeline:
     Args:
         cfg: A config with ``pipeline``, a list of stages and legs (lists of stages that
             belong together), and optionally ``datasets``, ``trainings`` and ``seed``; see
-            :func:`named_stages`.
+            :func:`named_stages`. Configs that state one ``experiment`` share work dirs.
         data_root: Folder that replaces every ``data_root`` of the config.
         strict: True to end with an error after a stage on which images failed.
         digests: Digests of data sets that another pipeline has computed.
@@ -85,7 +85,7 @@ class Pipeline:
         accept_code: bool = False,
         redo: Sequence[str] = (),
     ) -> None:
-        self.experiment = experiment_name(Path(cfg.filename))
+        self.experiment = cfg.get('experiment') or experiment_name(Path(cfg.filename))
         self.seed = int(cfg.get('seed', 0))
         self.strict = strict
         self.accept_code = accept_code
