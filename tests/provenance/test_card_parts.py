@@ -226,8 +226,9 @@ def test_a_data_set_is_made_and_looked_at_once(monkeypatch) -> None:
     config = dict(
         type=Counted, data_root='x', split='train', pipeline=[1], label_maps='y'
     )
-    first = register.find(config, set())
-    assert register.find(dict(config, pipeline=[2], label_maps='z'), set()) is first
+    first = register.find([config], set())
+    again = dict(config, pipeline=[2], label_maps='z')
+    assert register.find([again], set()) is first
     stage = TrainStage('net', training(dict(config)))
     for _ in range(2):
         assert declared_card(stage, register).networks[0].split == first.split

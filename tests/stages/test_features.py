@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ from wsss_plugins.datasets import (
     SameSizeBatches,
 )
 from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.provenance.run import run_with_card
 from wsss_plugins.registry import DATASETS, build_as
 from wsss_plugins.seeds import CAM, TransformerAttribution
 from wsss_plugins.stages import FeatureStage, SeedStage, TrainStage
 from wsss_plugins.structures import Seed
+from wsss_plugins.structures.card_text import short_form
 from wsss_plugins.structures.features import FeatureStore
 
 VIEW = dict(type=LoadView, multiple=32, max_side=80)
@@ -45,7 +49,12 @@ def world(tmp_path_factory) -> Path:
         photo = Image.fromarray(coarse).resize((size[1], size[0]))
         photo.save(folder / f'images/{i:02d}.png')
         rows.append(f'{i:02d}.png,{"ab"[i % 2]}')
-    (folder / 'all.csv').write_text('\n'.join(rows))
+    for name, part in (
+        ('all', rows),
+        ('few', rows[:3]),
+        ('more', rows[:1] + rows[3:6]),
+    ):
+        (folder / f'{name}.csv').write_text('\n'.join(part))
     torch.manual_seed(0)
     net = TimmMaps('test_efficientnet', (2, 3), True)
     for module in net.net.modules():  # as after a training: maps of a size of about 1
@@ -200,6 +209,38 @@ def test_a_training_on_features_decodes_no_photo(
     assert stage.inputs == ('features',)
     stage.run(tmp_path / 'out', dict(features=kept))
     assert (tmp_path / 'out/weights.safetensors').is_file()
+    (log,) = (tmp_path / 'out').rglob('*.log')
+    assert counts(log.read_text()) == ['20 read, 0 computed']
+
+
+def counts(log: str) -> list[str]:
+    """What the lines of a log say of the features that were read."""
+    return re.findall(r'features: (\d+ read, \d+ computed)\n', log)
+
+
+def test_how_many_features_were_read_is_said(
+    tmp_path, kept, network, photos, capsys
+) -> None:
+    cfg = training(network, photos, flip=0.0)
+    cfg['train_cfg']['max_epochs'] = 1
+    TrainStage('classifier', cfg).run(tmp_path / 'classifier', {})
+    (log,) = (tmp_path / 'classifier').rglob('*.log')
+    assert counts(log.read_text()) == [], 'a training on photos reads none'
+    inputs = dict(classifier=tmp_path / 'classifier', features=kept)
+    few = dict(photos, split='few')
+    for features, wanted in (
+        ('features', ['4 read, 4 computed']),  # scale 2 was not kept
+        (None, []),
+    ):
+        stage = SeedStage(
+            'seeds', 'classifier', dict(type=CAM), few, scales=(1.0, 2.0),
+            max_side=80, features=features,
+        )  # fmt: skip
+        capsys.readouterr()
+        stage.run(tmp_path / str(features), inputs)
+        said = capsys.readouterr().err
+        assert counts(said) == wanted
+        assert ('seeds: features: ' in said) is bool(wanted)
 
 
 def test_features_of_another_network_are_refused(
@@ -262,3 +303,43 @@ def test_the_record_is_plain_and_the_card_names_the_network(network, photos) -> 
     assert found.stage == 'features'
     assert [str(kind) for kind in found.supervision] == ['ImageNet-1k labels']
     assert str(found.learnt_from) == 'nothing here'
+
+
+def test_the_card_names_every_data_set(tmp_path, network, photos) -> None:
+    sets = [dict(photos, split='few'), dict(photos, split='more')]
+    stage = FeatureStage('features', network, sets)
+    out = tmp_path / 'features'
+    metrics, card = run_with_card(stage, out, {}, config=dict(dataset=sets))
+    assert metrics['images'] == 5
+    assert card is not None and card.split is not None
+    assert str(card.split) == 'FolderWSSS few + more 5'
+    assert short_form(card).startswith('FolderWSSS few + more 5 · ')
+    root = photos['data_root']
+    assert stage.provenance()['data'] == f'{root} few, {root} more'
+    only = FeatureStage('features', network, sets[0])
+    _, alone = run_with_card(only, tmp_path / 'only', {}, config={}, work=dict)
+    assert alone is not None and str(alone.split) == 'FolderWSSS few 2'
+    assert alone.split.checksum != card.split.checksum
+
+
+def test_one_id_of_two_photos_is_refused(tmp_path, world, network, photos) -> None:
+    for name, source in (('same', '00'), ('other', '01')):
+        folder = tmp_path / name
+        (folder / 'images').mkdir(parents=True)
+        shutil.copy(world / f'images/{source}.png', folder / 'images/00.png')
+        (folder / 'few.csv').write_text('file,tags\n00.png,a')
+    first = dict(photos, split='few')
+    sets = {
+        name: [first, dict(first, data_root=str(tmp_path / name))]
+        for name in ('same', 'other')
+    }
+    FeatureStage('features', network, sets['same']).run(tmp_path / 'out', {})
+    with pytest.raises(DataError) as caught:
+        FeatureStage('features', network, sets['other']).run(tmp_path / 'no', {})
+    assert str(caught.value) == (
+        f"photo id '00' is {world}/images/00.png in FolderWSSS {world}, split 'few' and "
+        f"{tmp_path}/other/images/00.png in FolderWSSS {tmp_path}/other, split 'few', and "
+        'features are kept by id: rename one of the photos, or give each data set a '
+        'FeatureStage of its own'
+    )
+    assert not (tmp_path / 'no').exists(), 'refused before anything is computed'

@@ -54,6 +54,9 @@ class TimmMaps(BaseModule):
         strides: Pixels per cell of each map.
         multiple: Largest stride; sides of images are multiples of it.
         report: What was loaded, where weights were given.
+        hits: Number of images whose kept features were read, since the model was built
+            or :meth:`reading` was entered.
+        misses: Number of images that the network computed, since then.
 
     Raises:
         ConfigError: timm has no such model, or the model has no such map.
@@ -115,6 +118,7 @@ class TimmMaps(BaseModule):
             DataError: ``images`` has another number of channels.
         """
         if self.is_packed(images):
+            self.hits += len(images)
             return self.unpack(images)
         if images.shape[1] != 3:
             raise DataError(
@@ -227,6 +231,7 @@ class TimmMaps(BaseModule):
         """Does nothing: mmengine would overwrite the weights that were loaded."""
 
     def _compute(self, images: Tensor) -> tuple[Tensor, ...]:
+        self.misses += len(images)
         scaled = (images - self.mean) / self.std
         net: Any = self.net
         found = net.forward_intermediates(
@@ -249,7 +254,6 @@ class TimmMaps(BaseModule):
         pixels = images.cpu().numpy()
         kept = [store.of_input(digest_of(each)) for each in pixels]
         self.hits += sum(each is not None for each in kept)
-        self.misses += sum(each is None for each in kept)
         found = []
         for image, each in zip(images, kept, strict=True):
             if each is None:

@@ -30,6 +30,16 @@ def first_dataset(node: Any) -> Mapping[str, Any] | None:
     return next(dataset_configs(node), None)
 
 
+def first_datasets(node: Any) -> list[Mapping[str, Any]]:
+    """The :func:`first_dataset` of a config, or of each config in a list.
+
+    Args:
+        node: A config, or a list of configs; those without a data set are left out.
+    """
+    found = map(first_dataset, node if isinstance(node, list | tuple) else [node])
+    return [each for each in found if each is not None]
+
+
 def bare_config(
     config: Mapping[str, Any], *leave: str, **settings: Any
 ) -> dict[str, Any]:

@@ -142,5 +142,4 @@ def remarks_on_code(record: StageRecord) -> tuple[Code, ...]:
         return (Code(record.stage, CodeState.UNRECORDED),)
     if record.accepted is not None:
         return (Code(record.stage, CodeState.ACCEPTED),)
-    unknown = UNKNOWN in record.code.values()
-    return (Code(record.stage, CodeState.UNKNOWN),) if unknown else ()
+    return (Code(record.stage, CodeState.UNKNOWN),) * (UNKNOWN in record.code.values())

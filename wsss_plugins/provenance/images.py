@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class ImageRegister:
 
     def __init__(self) -> None:
         self._built: dict[str, WSSSDataset] = {}
-        self._known: dict[tuple[int, tuple[str, ...]], Images] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[str, ...]], Images] = {}
 
     def build(self, config: Mapping[str, Any]) -> WSSSDataset:
         """Builds the data set of a config without transforms; photos may be missing."""
@@ -41,21 +41,21 @@ class ImageRegister:
             self._built[key] = build_as(DATASETS, config, WSSSDataset)
         return self._built[key]
 
-    def find(self, config: Mapping[str, Any], failed: set[str]) -> Images:
-        """The images of the data set of a config, without the ids in ``failed``."""
-        dataset = self.build(config_before_training(config))
-        key = id(dataset), tuple(sorted(failed))
+    def find(self, configs: Sequence[Mapping[str, Any]], failed: set[str]) -> Images:
+        """The images of the data sets of configs, without the ids in ``failed``."""
+        datasets = [self.build(config_before_training(config)) for config in configs]
+        key = tuple(map(id, datasets)), tuple(sorted(failed))
         if key not in self._known:
-            self._known[key] = _look_at(dataset, failed)
+            self._known[key] = _look_at(datasets, failed)
         return self._known[key]
 
     def masks_checksum(
-        self, config: Mapping[str, Any], images: Images, listed: MasksRead
+        self, configs: Sequence[Mapping[str, Any]], images: Images, listed: MasksRead
     ) -> str:
         """Checksum of the masks of images; those that are not in ``listed`` are read."""
         keys = {name: (images.folder, name) for name in images.ids}
         sums = {name: listed[key] for name, key in keys.items() if key in listed}
-        if len(sums) < len(keys):
+        for config in configs if len(sums) < len(keys) else ():
             dataset = self.build(bare_config(config, test_mode=True))
             for index, name in enumerate(dataset.ids):
                 if name in keys and name not in sums:
@@ -63,22 +63,22 @@ class ImageRegister:
         return checksum(json.dumps(sorted(sums.items())))
 
 
-def _look_at(dataset: WSSSDataset, failed: set[str]) -> Images:
-    infos = map(dataset.get_data_info, range(len(dataset)))
+def _look_at(datasets: Sequence[WSSSDataset], failed: set[str]) -> Images:
+    infos = [each.get_data_info(i) for each in datasets for i in range(len(each))]
     tags = {info['img_id']: info['gt_label'].tobytes() for info in infos}
     rows = {name: tag for name, tag in tags.items() if name not in failed}
-    total = hashlib.sha256('\n'.join(dataset.metainfo['classes']).encode())
-    for name in sorted(rows):
-        total.update(b'\n' + name.encode() + b'\n' + rows[name])
+    classes = '\n'.join(c for each in datasets for c in each.metainfo['classes'])
+    parts = [b'\n' + name.encode() + b'\n' + rows[name] for name in sorted(rows)]
+    from_masks = any(getattr(d, 'label_source', '') == 'masks' for d in datasets)
     split = Split(
-        data=type(dataset).__name__,
-        name=Path(dataset.split).stem,
+        data=' + '.join(dict.fromkeys(type(each).__name__ for each in datasets)),
+        name=' + '.join(dict.fromkeys(Path(each.split).stem for each in datasets)),
         images=len(rows),
-        checksum=total.hexdigest()[:16],
-        left_out=len(dataset) + len(dataset.leave_out) - len(rows),
-        tags='masks' if getattr(dataset, 'label_source', '') == 'masks' else 'given',
+        checksum=hashlib.sha256(classes.encode() + b''.join(parts)).hexdigest()[:16],
+        left_out=len(tags) + sum(len(d.leave_out) for d in datasets) - len(rows),
+        tags='masks' if from_masks else 'given',
     )
-    return Images(split, tuple(rows), str(dataset.label_map_folder))
+    return Images(split, tuple(rows), str(datasets[0].label_map_folder))
 
 
 def checksum(content: str) -> str:

@@ -89,8 +89,7 @@ def begun_network(
     found = initial_weights(cfg)
     if backbone:
         found = [each for each in found if each.part.split('.')[0] != 'backbone']
-    sources = [f'backbone of {backbone}'] if backbone else []
-    sources += [each.source for each in found]
+    sources = [f'backbone of {backbone}'] * bool(backbone) + [e.source for e in found]
     taught = frozenset(kind for each in found for kind in each.supervision)
     known_by = tuple(dict.fromkeys(each.known_by for each in found))
     network = Network(
@@ -115,7 +114,7 @@ def trained(
         maps that the networks are trained on, if their folder has one.
     """
     node, seen, card = first_dataset(training), Learnt.TAGS(), None
-    split = images.find(node, set()).split if node is not None else None
+    split = images.find([node], set()).split if node is not None else None
     told = {n.learnt_from.kind for n in networks}
     if node is None:
         seen = Learnt.UNKNOWN('no data set of this package')

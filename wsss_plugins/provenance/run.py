@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wsss_plugins.datasets.configs import first_dataset
+from wsss_plugins.datasets.configs import first_datasets
 from wsss_plugins.engine.record import environment
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import gather, rank, world_size
@@ -167,17 +167,17 @@ def _split(ran: Ran, images: ImageRegister) -> Split | None:
         rows = sorted((name, mask) for (_, name), mask in ran.masks.items())
         names, masks = (checksum(json.dumps(part)) for part in zip(*rows, strict=True))
         split = Split('masks', 'read', len(rows), names, masks)
-    node = first_dataset(ran.config if said.images is None else said.images)
-    if node is None:
+    nodes = first_datasets(ran.config if said.images is None else said.images)
+    if not nodes:
         return split
     paths = [folder / FAILURES_FILE for folder in (ran.out, *ran.inputs.values())]
     failed = {name for path in paths if path.is_file() for name in load_json(path)}
-    found = images.find(node, failed if said.without_failed else set())
+    found = images.find(nodes, failed if said.without_failed else set())
     if said.mask_files:
         sums = [hashlib.sha256(f.read_bytes()).hexdigest() for f in said.mask_files]
         masks = checksum(''.join(sums))
-    elif (said.masks or ran.masks) and node.get('label_maps'):
-        masks = images.masks_checksum(node, found, ran.masks)
+    elif (said.masks or ran.masks) and all(node.get('label_maps') for node in nodes):
+        masks = images.masks_checksum(nodes, found, ran.masks)
     return replace(found.split, masks=masks)
 
 

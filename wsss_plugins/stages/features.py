@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from wsss_plugins.backbones import TimmMaps
+from wsss_plugins.backbones import TimmMaps, maps_of, reading_features
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import barrier, device, rank, share_of
-from wsss_plugins.errors import ConfigError
-from wsss_plugins.progress import ProgressBar
+from wsss_plugins.engine.workers import barrier, device, gather, rank, share_of
+from wsss_plugins.errors import ConfigError, DataError
+from wsss_plugins.progress import ProgressBar, say
 from wsss_plugins.provenance.networks import begun_network
 from wsss_plugins.registry import DATASETS, MODELS, STAGES, build_as
 from wsss_plugins.structures.card import Tags
@@ -48,7 +51,8 @@ class FeatureStage(Stage):
         name: Name of the stage.
         network: Config of the :class:`TimmMaps`, the same as in the models that are
             trained on its features.
-        dataset: Config of the photos, or a list of configs whose ids differ.
+        dataset: Config of the photos, or a list of configs. One id may be in several of
+            them only where it is the same photo.
         max_side: Longest side of the reduced copy of a photo, in pixels, as in
             :class:`SeedStage` and :class:`~wsss_plugins.datasets.LoadView`.
         scales: Factors of the copy's sides.
@@ -88,14 +92,15 @@ class FeatureStage(Stage):
         self.scales, self.flip = tuple(map(float, scales)), flip
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
-        """Computes the shards that are not there yet."""
+        """Computes the shards that are not there yet.
+
+        Raises:
+            DataError: An id is of different photos in two data sets.
+        """
+        datasets = [build_as(DATASETS, cfg, WSSSDataset) for cfg in self.datasets]
+        _refuse_other_photos(datasets)
         net = build_as(MODELS, self.network, TimmMaps).to(device())
-        photos = [
-            (dataset, index)
-            for cfg in self.datasets
-            for dataset in [build_as(DATASETS, cfg, WSSSDataset)]
-            for index in range(len(dataset))
-        ]
+        photos = [(each, index) for each in datasets for index in range(len(each))]
         if rank() == 0:
             write_about(out, self._about(net))
         count = PHOTOS_PER_SHARD
@@ -121,7 +126,7 @@ class FeatureStage(Stage):
         """Declares the photos, the views, the network, and that no labels are read."""
         network, cards = begun_network(self.name, dict(model=self.network))
         return Measured(
-            images=self.datasets[0],
+            images=self.datasets,
             networks=(network,),
             begun_with=cards,
             scales=self.scales,
@@ -157,11 +162,71 @@ class FeatureStage(Stage):
                 )
 
 
-def kept_features(inputs: Mapping[str, Path], stage: str | None) -> FeatureStore | None:
-    """The features that a stage kept; None where no stage is named.
+def _refuse_other_photos(datasets: Sequence[WSSSDataset]) -> None:
+    """Refuses an id that is of different photos in two data sets.
+
+    Raises:
+        DataError: Naming the first such id; features are found by the id of their photo.
+    """
+    seen: dict[str, tuple[Path, WSSSDataset]] = {}
+    for dataset in datasets:
+        for index, name in enumerate(dataset.ids):
+            path = dataset.image_path(index)
+            first, other = seen.setdefault(name, (path, dataset))
+            if first != path and not _same(first, path):
+                raise DataError(
+                    f"photo id '{name}' is {first} in {_title(other)} and {path} in "
+                    f'{_title(dataset)}, and features are kept by id: rename one of the '
+                    'photos, or give each data set a FeatureStage of its own'
+                )
+
+
+def _same(first: Path, other: Path) -> bool:
+    """Whether two files have the same content; files that are missing have none."""
+    there = first.is_file() and other.is_file()
+    return there and filecmp.cmp(first, other, shallow=False)
+
+
+def _title(dataset: WSSSDataset) -> str:
+    return f"{type(dataset).__name__} {dataset.root}, split '{dataset.split}'"
+
+
+@contextmanager
+def reading_kept(
+    model: nn.Module, inputs: Mapping[str, Path], stage: str | None, reader: str
+) -> Iterator[None]:
+    """Lets a model read the features that a stage kept, and says how many it read.
+
+    Every worker enters and leaves the block.
 
     Args:
+        model: A model with a frozen :class:`TimmMaps`.
         inputs: Folder of each stage, by name.
-        stage: Name of the :class:`FeatureStage`.
+        stage: Name of the :class:`FeatureStage`; None changes nothing.
+        reader: Name of the stage that reads the features, for the line that is said.
     """
-    return None if stage is None else FeatureStore(inputs[stage])
+    if stage is None:
+        yield
+        return
+    with reading_features(model, FeatureStore(inputs[stage])):
+        yield
+    used = features_used(model)
+    if rank() == 0:
+        say(f'{reader}: {used}')
+
+
+def features_used(model: nn.Module) -> str:
+    """For how many images features were read, and for how many they were computed.
+
+    Every worker calls this function.
+
+    Args:
+        model: A model with a :class:`TimmMaps`.
+
+    Returns:
+        Such as 'features: 40 read, 2 computed', summed over the workers.
+    """
+    maps = maps_of(model)
+    pairs = gather((maps.hits, maps.misses))
+    read, computed = map(sum, zip(*pairs, strict=True))
+    return f'features: {read} read, {computed} computed'

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
-from wsss_plugins.backbones import reading_features
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import device, rank, share_of
@@ -20,7 +19,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.classes import refuse_other_class_names
-from wsss_plugins.stages.features import kept_features
+from wsss_plugins.stages.features import reading_kept
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
@@ -113,7 +112,7 @@ class PredictStage(Stage):
         model = load_trained(inputs[self.model], BaseSegmentor)
         needed = self.refiners.stages
         self.refiners.bind({s: load_trained(inputs[s], nn.Module) for s in needed})
-        with reading_features(model, kept_features(inputs, self.features)):
+        with reading_kept(model, inputs, self.features, self.name):
             return self.predict(model, out)
 
     def predict(self, model: BaseSegmentor, out: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsss_plugins.backbones import reading_features
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
@@ -22,7 +21,7 @@ from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
 from wsss_plugins.stages.classes import refuse_other_class_names
-from wsss_plugins.stages.features import kept_features
+from wsss_plugins.stages.features import reading_kept
 from wsss_plugins.stages.images import as_image, as_input, batches_of_one_size
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed
@@ -127,10 +126,9 @@ class SeedStage(Stage):
         together = 1 if self.large else self.batch_size
         mine = share_of(list(batches_of_one_size(dataset, together)))
         todo = [b for b in mine if any(not seed_path(out, ids[i]).is_file() for i in b)]
-        store = kept_features(inputs, self.features)
         with (
             ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar,
-            reading_features(model, store),
+            reading_kept(model, inputs, self.features, self.name),
         ):
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)

@@ -42,6 +42,7 @@ from wsss_plugins.provenance.networks import begun_network
 from wsss_plugins.provenance.run import run_with_card
 from wsss_plugins.registry import MODELS, SCOPE, STAGES, build_as, find_type
 from wsss_plugins.stages.classes import fill_num_classes, label_doubts
+from wsss_plugins.stages.features import features_used
 from wsss_plugins.structures.card import Learnt, Said, SupervisionCard, Tags
 from wsss_plugins.structures.features import FeatureStore
 from wsss_plugins.structures.layout import (
@@ -179,7 +180,10 @@ def train_model(
     if rank() == 0:
         save_model_config(cfg.model, work_dir, classes)
     runner.train()
-    return runner.val() if cfg.get('val_dataloader') is not None else {}
+    metrics = runner.val() if cfg.get('val_dataloader') is not None else {}
+    if features is not None:
+        runner.logger.info(features_used(runner.bare_model))
+    return metrics
 
 
 def load_trained(folder: Path, kind: type[M]) -> M:

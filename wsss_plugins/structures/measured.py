@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ class Measured(SupervisionCard):
     masks that data sets load are observed while the stage runs.
     """
 
-    # Config of the data set of the results: by default the first of the stage, {} for none.
-    images: Mapping[str, Any] | None = None
+    # Config of the data set of the results, or several: by default the first of the stage.
+    images: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None  # {} for none
     # True if all its masks count as read, since an earlier, interrupted run may have read
     # them. If False, only the masks count that this run loads.
     masks: bool = False
@@ -39,12 +39,14 @@ class Measured(SupervisionCard):
 
     def words(self) -> dict[str, Any]:
         """The declaration as plain JSON for people to read."""
-        data, labels = self.images or {}, self.labels
-        places = (data[k] for k in ('data_root', 'split') if data.get(k) is not None)
+        given, labels = self.images or (), self.labels
+        sets = [given] if isinstance(given, Mapping) else [*given]
+        places = [(s.get('data_root'), s.get('split')) for s in sets]
+        maps = [str(s.get('label_maps')) for s in sets if self.masks]
         used = [t for t in self.thresholds if t.of or t.source is not Source.MASKS]
         said = dict(
-            data=' '.join(map(str, places)) if data else None,
-            ground_truth=str(data.get('label_maps')) if data and self.masks else None,
+            data=', '.join(' '.join(map(str, filter(None, p))) for p in places) or None,
+            ground_truth=', '.join(maps) or None,
             threshold=', '.join(map(_threshold, used)) or None,
             scales=None if self.scales is None else list(self.scales),
             flip=self.flip,
