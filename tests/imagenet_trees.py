@@ -35,10 +35,10 @@ def save_tiny_vit(path: Path, num_classes: int = 20) -> dict[str, Any]:
     return dict(type='TimmClassifier', name=name, pretrained=str(path), **TINY_VIT)
 
 
-def make_imagenet(root: Path, images: dict[str, str]) -> Path:
-    """``val`` as a folder of classes, of ``{id: WordNet id}``."""
+def make_imagenet(root: Path, images: dict[str, str], split: str = 'val') -> Path:
+    """A split as a folder of classes, of ``{id: WordNet id}``."""
     for i, (name, wnid) in enumerate(images.items()):
-        save_image(root / 'val' / wnid / f'{name}.JPEG', i)
+        save_image(root / split / wnid / f'{name}.JPEG', i)
     return root
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imagenet_trees import TENCH, make_imagenet_seg
 from PIL import Image
 
-from wsss_plugins.datasets import FolderWSSS
+from wsss_plugins.datasets import FolderWSSS, ImageNetSeg
 from wsss_plugins.datasets.look import Look, Looks
 from wsss_plugins.doctor import examine
 from wsss_plugins.errors import DataError
@@ -187,3 +188,18 @@ def test_every_table_of_the_manual(tmp_path: Path, form: str) -> None:
     assert not found.problems and not found.doubts
     assert list(found.classes.values()) in ([2, 1], [1, 2]) and found.untagged == 1
     assert healthy(tmp_path)
+
+
+def test_images_within_one_file_are_read_and_compared_with_their_masks(
+    tmp_path: Path,
+) -> None:
+    wide = np.ones((6, 10), np.uint8)
+    names = {name: TENCH for name in 'abcd'}
+    make_imagenet_seg(tmp_path / 'gtsegs_ijcv.mat', names, dict(b=wide), size=(5, 7))
+    found = Looks()(ImageNetSeg(tmp_path, label_maps='gt', test_mode=True))
+    assert (found.photos, found.masks, found.doubts) == (4, 4, ())
+    assert found.problems == (
+        f"{tmp_path}/gtsegs_ijcv.mat: the mask of 'b' is 6 x 10 and its photo 5 x 7 "
+        '(H x W): download the file anew',
+    )
+    assert Looks()(ImageNetSeg(tmp_path)).problems == (), 'no mask is asked for'

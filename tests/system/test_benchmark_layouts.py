@@ -1,4 +1,4 @@
-"""The trees of VOC and COCO that docs/data.md draws: doctor, look and training agree."""
+"""The trees of benchmarks that docs/data.md draws: doctor, look and training agree."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmengine.config import Config
+from imagenet_trees import (
+    GOLDFISH,
+    SHARK,
+    TENCH,
+    make_flat_imagenet,
+    make_imagenet,
+    make_imagenet_seg,
+    save_tiny_vit,
+)
+from tiny_training import one_epoch
 from trees import make_coco, make_voc, square
 
+from wsss_plugins.config import load_config
 from wsss_plugins.doctor import examine
+from wsss_plugins.experiment import Pipeline
 from wsss_plugins.experiment.data_look import look_at_data
 from wsss_plugins.experiment.lone_training import LoneTraining
 from wsss_plugins.experiment.trial import refuse_mistakes
 from wsss_plugins.stages.train import TrainStage
 
 pytestmark = pytest.mark.slow
-BACKBONE = dict(
-    type='TimmViT', img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=2
-)
 TRAIN = {f'a{i}': ['aeroplane', 'bicycle'][i % 2 : i % 2 + 1] for i in range(4)}
 VAL = {f'b{i}': ['aeroplane', 'bicycle'][i % 2 : i % 2 + 1] for i in range(2)}
 
@@ -63,47 +71,26 @@ def coco(root: Path) -> tuple[Path, dict[str, Any], int]:
     return tree, dict(type='COCO14', data_root=str(tree)), 80
 
 
-@pytest.mark.parametrize('make', [voc, npz, coco])
+def imagenet(root: Path) -> tuple[Path, dict[str, Any], int]:
+    """Folders of classes, as for the classifiers of timm and torchvision."""
+    for split, many in (('train', 4), ('val', 2)):
+        wnids = [(TENCH, GOLDFISH)[i % 2] for i in range(many)]
+        images = {f'{split}_{i}': wnid for i, wnid in enumerate(wnids)}
+        make_imagenet(root / 'imagenet', images, split)
+    return (
+        root / 'imagenet',
+        dict(type='ImageNet', data_root=str(root / 'imagenet')),
+        1000,
+    )
+
+
+@pytest.mark.parametrize('make', [voc, npz, coco, imagenet])
 def test_the_tree_of_the_manual(make, tmp_path: Path) -> None:
     tree, dataset, classes = make(tmp_path)
-    found = {
-        line.split('PROBLEM: ')[1]
-        for line in examine([tree]).text().splitlines()
-        if 'PROBLEM: ' in line
-    }
-    # A part of a benchmark is not the benchmark, and that is all there is to say.
-    of_a_part = ('the official list', 'there is no list train_aug')
-    assert found
-    assert not [line for line in found if not any(part in line for part in of_a_part)]
+    assert_nothing_but_a_part(tree)
     splits = ('train2014', 'val2014') if make is coco else ('train', 'val')
-    load, pack = dict(type='LoadCrop', size=16), dict(type='PackClassInputs')
-    loader: dict[str, Any] = dict(batch_size=2, num_workers=0)
-    train, val = (dict(dataset, split=s, pipeline=[load, pack]) for s in splits)
-    cfg = Config(
-        dict(
-            model=dict(
-                type='WSSSClassifier',
-                backbone=BACKBONE,
-                head=dict(type='TokenHead', num_classes=classes),
-            ),
-            train_dataloader=dict(
-                loader,
-                sampler=dict(type='DefaultSampler', shuffle=True),
-                dataset=train,
-            ),
-            val_dataloader=dict(
-                loader,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=dict(val, test_mode=True),
-            ),
-            val_evaluator=dict(type='MultiLabelAP'),
-            val_cfg=dict(),
-            train_cfg=dict(by_epoch=True, max_epochs=1),
-            optim_wrapper=dict(
-                type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)
-            ),
-        )
-    )
+    train, val = (dict(dataset, split=split) for split in splits)
+    cfg = one_epoch(train, val, classes)
     looks = look_at_data([cfg.to_dict()], everything=True)
     assert [look.problems for look in looks] == [(), ()]
     assert [look.photos for look in looks] == [4, 2]
@@ -112,3 +99,68 @@ def test_the_tree_of_the_manual(make, tmp_path: Path) -> None:
     metrics, card = LoneTraining(cfg).run(tmp_path / 'work')
     assert metrics['multilabel/images'] == 2
     assert card is not None
+
+
+def assert_nothing_but_a_part(tree: Path) -> None:
+    """The doctor says that this is a part of a benchmark, and finds no other problem."""
+    found = {
+        line.split('PROBLEM: ')[1]
+        for line in examine([tree]).text().splitlines()
+        if 'PROBLEM: ' in line
+    }
+    of_a_part = ('the official list', 'there is no list train_aug')
+    assert found
+    assert not [line for line in found if not any(part in line for part in of_a_part)]
+
+
+def flat(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The archive of the validation images as it is, with the development kit."""
+    tree = make_flat_imagenet(root / 'imagenet', [SHARK, TENCH, GOLDFISH])
+    return tree, dict(type='ImageNet', data_root=str(tree))
+
+
+def flat_with_two_files(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The two files of the development kit that are read, beside the folder val."""
+    tree, dataset = flat(root)
+    for file in (tree / 'ILSVRC2012_devkit_t12/data').iterdir():
+        file.rename(tree / file.name)
+    shutil.rmtree(tree / 'ILSVRC2012_devkit_t12')
+    return tree, dataset
+
+
+def sorted_val(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The validation images alone, in folders of classes."""
+    tree = make_imagenet(root / 'imagenet', dict(a=SHARK, b=TENCH, c=GOLDFISH))
+    return tree, dict(type='ImageNet', data_root=str(tree))
+
+
+def segmentation(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The one file of ImageNet-Segmentation."""
+    tree = root / 'imagenet_seg'
+    make_imagenet_seg(tree / 'gtsegs_ijcv.mat', dict(a=SHARK, b=TENCH, c=GOLDFISH))
+    return tree, dict(type='ImageNetSeg', data_root=str(tree), label_maps='gt')
+
+
+@pytest.mark.parametrize('make', [flat, flat_with_two_files, sorted_val, segmentation])
+def test_the_trees_that_explanations_are_tested_on(make, tmp_path: Path) -> None:
+    tree, dataset = make(tmp_path)
+    assert_nothing_but_a_part(tree)
+    kind = 'Segmentation' if make is segmentation else 'Perturbation'
+    test = dict(
+        type=f'{kind}TestStage',
+        name='test',
+        model=save_tiny_vit(tmp_path / 'vit.safetensors', num_classes=1000),
+        methods=dict(rollout=dict(type='AttentionRollout')),
+        dataset=dataset,
+        input_size=(32, 32),
+    )
+    config, work = tmp_path / 'mine.py', tmp_path / 'work'
+    config.write_text(f'pipeline = [{test!r}]\n')
+    pipeline = Pipeline(load_config(config))
+    (look,) = pipeline.look(pipeline.steps, work, everything=True)
+    assert (look.photos, look.untagged) == (3, 0)
+    assert look.problems == look.doubts == ()
+    pipeline.refuse_mistakes(pipeline.steps, work)
+    assert {f.state for f in pipeline.examine(work).values()} == {'new'}
+    record = pipeline.run(work)['test']
+    assert record.metrics['images'] == 3

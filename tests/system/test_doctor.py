@@ -19,7 +19,13 @@ from archive_trees import (
     make_sbd,
 )
 from doctoring import diagnose, prepared_coco, prepared_voc, run_mend
-from imagenet_trees import GOLDFISH, TENCH, make_imagenet_seg
+from imagenet_trees import (
+    GOLDFISH,
+    TENCH,
+    make_flat_imagenet,
+    make_imagenet,
+    make_imagenet_seg,
+)
 from trees import half_mask, make_folder, save_image
 
 from wsss_plugins.datasets.preparation import (
@@ -88,6 +94,34 @@ def test_real_samples(shared) -> None:
 
 
 # Others -------------------------------------------------------------------------------
+
+
+def test_imagenet(tmp_path) -> None:
+    root = tmp_path / 'data/imagenet'
+    for split, names in (('train', 'abc'), ('val', 'de')):
+        make_imagenet(root, {n: (TENCH, GOLDFISH)[n in 'bd'] for n in names}, split)
+    (report,) = examine([tmp_path]).reports[1:]
+    assert (report.place, report.title) == (str(root), 'ImageNet (ILSVRC 2012)')
+    counts = ('val: 2 images of 2 classes', 'train: 3 images of 2 classes')
+    assert report.facts == counts
+    assert [f.kind for f in report.findings] == ['list-count', 'list-count']
+    cut(root / f'train/{TENCH}/a.JPEG')
+    (root / f'val/{TENCH}/._e.JPEG').write_text('of macOS')
+    found = diagnose(root)
+    assert set(found) == {'photo-broken', 'macos'}
+    assert found['photo-broken'].message.startswith(f'1 of 3 photos of train/{TENCH}')
+    (root / 'val/n01440765').mkdir()
+    shutil.copy(root / f'val/{GOLDFISH}/d.JPEG', root / 'val/n01440765/f.JPEG')
+    assert "the unknown class 'n01440765'" in diagnose(root)['split-broken'].message
+
+
+def test_imagenet_as_its_archive_has_it(tmp_path) -> None:
+    root = make_flat_imagenet(tmp_path / 'imagenet', [TENCH, GOLDFISH])
+    assert diagnose(root) == {}
+    (root / 'ILSVRC2012_devkit_t12/data/meta.mat').unlink()
+    found = diagnose(root)
+    assert set(found) == {'split-broken'}
+    assert 'unpack ILSVRC2012_devkit_t12.tar.gz' in found['split-broken'].message
 
 
 def test_imagenet_seg(tmp_path) -> None:

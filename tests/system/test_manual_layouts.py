@@ -6,13 +6,12 @@ import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tiny
-from mmengine.config import Config
 from PIL import Image
+from tiny_training import one_epoch
 
 from wsss_plugins.doctor import examine
 from wsss_plugins.experiment.data_look import look_at_data
@@ -206,39 +205,6 @@ def masks_of_some_photos(root: Path) -> None:
             Image.fromarray(mask).save(path)
 
 
-BACKBONE = dict(
-    type='TimmViT', img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=2
-)
-
-
-def config(root: Path) -> Config:
-    """One epoch of a tiny classifier, and its validation."""
-    load, pack = dict(type='LoadCrop', size=16), dict(type='PackClassInputs')
-    loader: dict[str, Any] = dict(batch_size=2, num_workers=0)
-    images = dict(type='FolderWSSS', data_root=str(root), pipeline=[load, pack])
-    head = dict(type='TokenHead', num_classes=2)
-    optimiser = dict(type='SGD', lr=0.01)
-    return Config(
-        dict(
-            model=dict(type='WSSSClassifier', backbone=BACKBONE, head=head),
-            train_dataloader=dict(
-                loader,
-                sampler=dict(type='DefaultSampler', shuffle=True),
-                dataset=dict(images, split='train'),
-            ),
-            val_dataloader=dict(
-                loader,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=dict(images, split='val', test_mode=True),
-            ),
-            val_evaluator=dict(type='MultiLabelAP'),
-            val_cfg=dict(),
-            train_cfg=dict(by_epoch=True, max_epochs=1),
-            optim_wrapper=dict(type='OptimWrapper', optimizer=optimiser),
-        )
-    )
-
-
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_what_the_manual_calls_right(name: str, tmp_path: Path) -> None:
     root = tmp_path / 'my_photos'
@@ -246,7 +212,8 @@ def test_what_the_manual_calls_right(name: str, tmp_path: Path) -> None:
     LAYOUTS[name](root)
     report = examine([root])
     assert report.healthy, report.text()
-    cfg = config(root)
+    images = dict(type='FolderWSSS', data_root=str(root))
+    cfg = one_epoch(dict(images, split='train'), dict(images, split='val'), 2)
     whole = dict(type='FolderWSSS', data_root=str(root), split='all', test_mode=True)
     if (root / 'masks').is_dir():
         whole |= dict(label_maps='masks', only_with_maps=True)

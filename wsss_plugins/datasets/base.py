@@ -68,6 +68,9 @@ class WSSSDataset(BaseDataset, ABC):
     has_label_maps: ClassVar[bool] = True
     """Whether label maps with 8 bits per pixel are made, which limit the number of classes."""
 
+    images_are_files: ClassVar[bool] = True
+    """Whether each image is a file of its own; otherwise only :meth:`load_image` reads them."""
+
     fixed_classes: ClassVar[bool] = True
     """Whether the classes are those of a benchmark, whose evaluations count every class; of
     one's own data a class that no mask shows and nothing predicts is not in a mean."""

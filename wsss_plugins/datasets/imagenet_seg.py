@@ -49,6 +49,7 @@ class ImageNetSeg(WSSSDataset):
     """
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ('gt',)
+    images_are_files: ClassVar[bool] = False
     how_to_get: ClassVar[str] = (
         f'download {MAT_FILE} of calvin-vision.net (ImageNet auto-annotation) to {{root}}'
     )

@@ -97,7 +97,9 @@ class Looks:
                 'tags'
             )
         photos = [Path(info['img_path']) for info in infos]
-        if photos[0].is_file():
+        if not dataset.images_are_files:
+            self._contents(dataset, problems)
+        elif photos[0].is_file():
             self._photos(photos, doubts)
             self._masks(dataset, problems, doubts)
         if isinstance(dataset, FolderWSSS):
@@ -165,6 +167,25 @@ class Looks:
                 f'{len(same)} photos have the same content ({names}): keep one, and '
                 'never one in train and one in val'
             )
+
+    def _contents(self, dataset: WSSSDataset, problems: list[str]) -> None:
+        """Reads a sample of images that are no files of their own, with their masks."""
+        for i in self._chosen(len(dataset), CONTENTS):
+            try:
+                size = dataset.load_image(i).shape[:2]
+                mask = size
+                if dataset.label_map_folder is not None:
+                    mask = dataset.load_mask(i).shape
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            if mask != size:
+                problems.append(
+                    f"{dataset.image_path(i)}: the mask of '{dataset.ids[i]}' is "
+                    f'{mask[0]} x {mask[1]} and its photo {size[0]} x {size[1]} (H x W): '
+                    'download the file anew'
+                )
+        problems[NAMED:] = []
 
     def _twins(self, photos: Sequence[Path]) -> list[list[Path]]:
         """Groups of files with the same content; only files of equal size are read."""

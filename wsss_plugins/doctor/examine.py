@@ -129,6 +129,7 @@ def _try_imports(findings: Findings) -> None:
 def _examine_root(root: Path, quick: bool, workers: int) -> list[Report]:
     # These need OpenMMLab, which the environment may lack.
     from wsss_plugins.doctor.coco import examine_coco
+    from wsss_plugins.doctor.imagenet import examine_imagenet
     from wsss_plugins.doctor.kinds import KINDS
     from wsss_plugins.doctor.others import (
         examine_imagenet_seg,
@@ -142,6 +143,7 @@ def _examine_root(root: Path, quick: bool, workers: int) -> list[Report]:
     examiners = {
         'voc': examine_voc,
         'coco': examine_coco,
+        'imagenet': examine_imagenet,
         'imagenet-seg': examine_imagenet_seg,
         'sbd': examine_sbd,
         'folder': examine_tables,

@@ -8,9 +8,9 @@ KINDS = {
     # The folder ---------------------------------------------------------------------
     'unrecognised': Kind(
         'no data set is recognised in {root} (it holds {holds})',
-        'name the folder that holds JPEGImages/ (VOC), annotations/ (COCO), '
-        'gtsegs_ijcv.mat (ImageNet-Segmentation), cls/ (SBD), or a table train.csv with '
-        'the header file,tags',
+        'name the folder that holds JPEGImages/ (VOC), annotations/ (COCO), val/ with the '
+        'images of ImageNet, gtsegs_ijcv.mat (ImageNet-Segmentation), cls/ (SBD), or a '
+        'table train.csv with the header file,tags',
     ),
     'interrupted': Kind(
         'its preparation was interrupted',
@@ -174,6 +174,7 @@ KINDS = {
         'copy them again from the archive',
     ),
     # Tables and other files ---------------------------------------------------------
+    'split-broken': Kind('{message}', 'correct the folder as the message says'),
     'table-broken': Kind('{message}', '{mend}'),
     'masks': Kind('{message}', 'correct the masks as the message says'),
     'doubt': Kind('{message}', '', problem=False),

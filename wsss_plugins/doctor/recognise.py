@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from wsss_plugins.datasets.imagenet_seg import MAT_FILE
 from wsss_plugins.datasets.tag_table import is_tag_table
 
+OF_IMAGENET = re.compile(r'n\d{8}|ILSVRC2012_val_\d{8}\.JPEG')
+"""Names of ImageNet's folders of one class, and of the images of its archive ``val``."""
+
 DEPTH = 3
 """Folders below the one that was named in which data sets are looked for."""
 
 
 def kind_of_folder(folder: Path) -> str | None:
-    """Which layout a folder has: 'voc', 'coco', 'imagenet-seg', 'sbd', 'folder', or none."""
+    """Which layout a folder has: a key of the examiners in ``examine.py``, or none."""
     try:
         names = {entry.name for entry in folder.iterdir()}
     except OSError:
@@ -33,10 +37,20 @@ def kind_of_folder(folder: Path) -> str | None:
         return 'imagenet-seg'
     if 'cls' in names and any((folder / 'cls').glob('*.mat')):
         return 'sbd'
+    if any(_of_imagenet(folder / split) for split in names & {'train', 'val'}):
+        return 'imagenet'
     tables = [name for name in names if name.casefold().endswith('.csv')]
     if tables and ('images' in names or any(is_tag_table(folder / n) for n in tables)):
         return 'folder'
     return None
+
+
+def _of_imagenet(split: Path) -> bool:
+    """Whether a folder holds folders of WordNet ids, or images named as ImageNet's."""
+    try:
+        return any(OF_IMAGENET.fullmatch(entry.name) for entry in split.iterdir())
+    except OSError:
+        return False
 
 
 def find_data_sets(root: Path, depth: int = DEPTH) -> Iterator[tuple[str, Path]]:
