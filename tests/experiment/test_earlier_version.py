@@ -65,7 +65,9 @@ def test_every_stage_is_done_and_nothing_runs(work, monkeypatch) -> None:
 
     known = {name: StageRecord.load(work / name) for name in found}
     assert all(r is not None and r.code is None for r in known.values())
-    monkeypatch.setattr(Pipeline, '_run', None)  # nothing may run
+    monkeypatch.setattr(
+        'wsss_plugins.experiment.pipeline.run_with_card', None
+    )  # nothing runs
     records = pipeline().run(work)
     assert {n: r.metrics for n, r in records.items()} == {
         n: r.metrics for n, r in known.items() if r

@@ -97,7 +97,7 @@ def test_size_of_the_full_model() -> None:
     model.eval()
     for side, grid in ((321, 41), (513, 65)):
         images = torch.empty(1, 3, side, side, device='meta')
-        assert model._forward(images).shape == (1, 21, grid, grid)
+        assert model(images, mode='tensor').shape == (1, 21, grid, grid)
 
 
 def test_pooling_rounds_up() -> None:
@@ -174,9 +174,9 @@ def test_multi_scale_fusion(arrays) -> None:
         torch.testing.assert_close(
             logits, arrays[f'msc_train_out{i}'], rtol=1e-5, atol=1e-6
         )
-    fused = model._forward(images)
+    fused = model(images, mode='tensor')
     torch.testing.assert_close(fused, arrays['msc_eval'], rtol=1e-5, atol=1e-6)
-    alone = msc(arrays, scales=())._forward(images)
+    alone = msc(arrays, scales=())(images, mode='tensor')
     assert not torch.allclose(alone, arrays['msc_eval'], atol=0.01)
 
 

@@ -155,7 +155,7 @@ def test_batches_are_inferred_as_their_images(monkeypatch, mu: Tensor | None) ->
     alone = [dense_crf(*pair, *settings) for pair in zip(images, unary, strict=True)]
     assert torch.equal(dense_crf(images, unary, *settings), torch.stack(alone))
     # As on a GPU: all in one lattice; here some pixels at a time.
-    monkeypatch.setattr(mean_field, '_VALUES_AT_ONCE', 500)
+    monkeypatch.setattr(mean_field, 'VALUES_AT_ONCE', 500)
     kernels = mean_field.kernels_of(images.double(), *settings[:2])
     mixed = None if mu is None else mu.double()
     together = mean_field.infer(kernels, -unary, settings[2], mixed)
@@ -223,13 +223,13 @@ def test_says_how_to_get_pydensecrf(monkeypatch) -> None:
 
 
 def test_spatial_lattices_of_large_images_are_not_kept(monkeypatch) -> None:
-    kept = mean_field._kept_spatial_lattice
+    kept = mean_field.kept_spatial_lattice
     kept.cache_clear()
     image, unary = random_case(10, 14)
     dense_crf(image, unary, iterations=1)
     dense_crf(image, unary, iterations=1)
     assert (kept.cache_info().hits, kept.cache_info().currsize) == (1, 1)
-    monkeypatch.setattr(mean_field, '_KEPT_PIXELS', 100)
+    monkeypatch.setattr(mean_field, 'KEPT_PIXELS', 100)
     dense_crf(*random_case(10, 15), iterations=1)
     assert kept.cache_info().currsize == 1
 

@@ -112,10 +112,10 @@ def test_batch_equals_one_by_one(bound) -> None:
         torch.testing.assert_close(found.scores, refiner(image, seed).scores)
 
 
-def test_the_input_size_matters_and_the_model_is_left_alone(bound) -> None:
-    refiner = bound(input_size=(16, 56))
-    model = refiner._model
-    model.train()
+def test_the_input_size_matters_and_the_model_is_left_alone(tiny_classifier) -> None:
+    model = tiny_classifier().train()
+    refiner = PatchAffinity(input_size=(16, 56))
+    refiner.bind({'classifier': model})
     image = torch.randint(0, 256, (3, 20, 33), dtype=torch.uint8)
     seed = Seed(torch.rand(1, 20, 33), torch.tensor([0]))
     refined = refiner(image, seed)

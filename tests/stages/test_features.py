@@ -14,6 +14,7 @@ import torch
 from mmengine.dataset import DefaultSampler
 from PIL import Image
 from safetensors.torch import load_file
+from timm.models.efficientnet import EfficientNet
 from torch.optim import AdamW
 
 from wsss_plugins.backbones import HybridViT, TimmMaps
@@ -119,9 +120,9 @@ def test_it_resumes_by_shards(kept, network, photos, monkeypatch) -> None:
     assert '000001.npy' in before  # sixteen photos in a shard
     (kept / 'features/000001.json').unlink()
     seen = []
-    views = FeatureStage._views
+    load = FolderWSSS.load_image
     monkeypatch.setattr(
-        FeatureStage, '_views', lambda *given: seen.append(given[-1]) or views(*given)
+        FolderWSSS, 'load_image', lambda *given: seen.append(given[-1]) or load(*given)
     )
     FeatureStage('features', network, photos, max_side=80, scales=(1.0, 0.5)).run(
         kept, {}
@@ -202,7 +203,7 @@ def test_a_training_on_features_decodes_no_photo(
     tmp_path, kept, network, photos, monkeypatch
 ) -> None:
     monkeypatch.setattr('wsss_plugins.datasets.views.read_image', None)
-    monkeypatch.setattr(TimmMaps, '_compute', None)
+    monkeypatch.setattr(EfficientNet, 'forward_intermediates', None)
     cfg = training(network, photos)
     cfg['train_cfg']['max_epochs'] = 1
     stage = TrainStage('classifier', cfg, features='features')

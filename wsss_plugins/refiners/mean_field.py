@@ -29,11 +29,11 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners.lattice_filter import LatticeFilter
 from wsss_plugins.refiners.permutohedral import PermutohedralLattice
 
-# A larger image does not leave its spatial lattice behind; four of this size hold 200 MB.
-_KEPT_PIXELS = 2**19
-# Values that slice and softmax work on at a time: what they share stays in the cache.
-_VALUES_AT_ONCE = 2**19
+KEPT_PIXELS = 2**19
+"""Pixels of the largest image whose spatial lattice is kept; four of them hold 200 MB."""
 
+VALUES_AT_ONCE = 2**19
+"""Values that slice and softmax work on at a time, so that they stay in the cache."""
 
 Kernels = list[tuple[LatticeFilter, float]]
 """Filters and their weights."""
@@ -110,7 +110,7 @@ def infer(
     marginals = torch.empty_like(logits)
     pixels = len(logits)
     on_cpu = logits.device.type == 'cpu'
-    at_once = max(1, _VALUES_AT_ONCE // (batch * labels)) if on_cpu else pixels
+    at_once = max(1, VALUES_AT_ONCE // (batch * labels)) if on_cpu else pixels
     for step in range(iterations + 1):
         messages = [
             (kernel, weight, _message(kernel, marginals, compatibility))
@@ -212,14 +212,23 @@ def _spatial_lattice(
 ) -> PermutohedralLattice:
     """The smoothness kernel; images of one size share it."""
     what = height, width, sigma, like.dtype, like.device
-    if height * width > _KEPT_PIXELS:
-        return _kept_spatial_lattice.__wrapped__(*what)
-    return _kept_spatial_lattice(*what)
+    if height * width > KEPT_PIXELS:
+        return kept_spatial_lattice.__wrapped__(*what)
+    return kept_spatial_lattice(*what)
 
 
 @lru_cache(maxsize=4)
-def _kept_spatial_lattice(
+def kept_spatial_lattice(
     height: int, width: int, sigma: float, dtype: torch.dtype, device: torch.device
 ) -> PermutohedralLattice:
+    """The lattice of the smoothness kernel of images of one size; the last four are kept.
+
+    Args:
+        height: Rows of the images.
+        width: Columns of the images.
+        sigma: Width of the kernel, in pixels.
+        dtype: Of the positions.
+        device: Where the lattice lies.
+    """
     like = torch.empty(1, dtype=dtype, device=device).expand(height, width)
     return PermutohedralLattice(position_features(like, sigma))
