@@ -100,6 +100,23 @@ def test_what_has_unit_length() -> None:
     torch.testing.assert_close(sums['matrix'].sum((-2, -1)), ones[..., 0])
 
 
+def test_eq_5_for_norms_of_matrices_needs_the_scale_of_tokens() -> None:
+    """||A|| is sqrt(T); where every row of A is parallel to V, ||S|| is sqrt(T) ||V||."""
+    q, k, _ = tensors(9)
+    norms = emha.attention_matrix(q, k, None, 'key').flatten(2).norm(dim=2)
+    torch.testing.assert_close(norms, torch.full_like(norms, 3))
+    for scale, ratio in (('none', 3.0), ('tokens', 1.0)):
+        layer = EMHA(24, 3, bias_init=1.0, scale=scale).double()
+        torch.nn.init.zeros_(layer.qkv.weight)
+        layer.qkv.bias.data = (
+            torch.tensor([0.0, 0.0, 1.0]).double().repeat_interleave(24)
+        )
+        layer.proj = torch.nn.Identity()
+        output = layer(torch.zeros(1, 9, 24, dtype=torch.float64))
+        expected = torch.full_like(output, ratio)  # V is 1 everywhere
+        torch.testing.assert_close(output, expected)
+
+
 def test_a_large_bias_is_near_uniform_averaging() -> None:
     layer = EMHA(24, 3, bias_init=1e6).double()
     seen = []

@@ -208,7 +208,7 @@ def test_configs_of_one_experiment_share_a_work_dir(tmp_path) -> None:
     work_dir = tmp_path / 'work'
     for file in ('mine.py', 'yours.py'):
         make(tmp_path, file=file, experiment='ours').run(work_dir)
-    assert RUNS == list('abcd')
+    assert list('abcd') == RUNS
     assert load_json(work_dir / 'experiment.json') == dict(experiment='ours')
     with pytest.raises(UserError, match="belongs to 'ours', not '"):
         make(tmp_path).run(work_dir)
