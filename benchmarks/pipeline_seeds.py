@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""The numbers of the synthetic pipeline over several seeds, as a Markdown table.
+"""The numbers of a pipeline over several random seeds, as a Markdown table.
 
-    python benchmarks/synthetic_pipeline.py --seeds 0 1 2 --mix \\
+    python benchmarks/pipeline_seeds.py --seeds 0 1 2 --mix \\
         --out docs/generated/synthetic_seeds.md
-    python benchmarks/synthetic_pipeline.py --config configs/psa/synthetic_refiners_pipeline.py \\
+    python benchmarks/pipeline_seeds.py --config configs/psa/synthetic_refiners_pipeline.py \\
         --work-dir work_dirs/refiner_seeds --only miou --out docs/generated/refiners.md
+    python benchmarks/pipeline_seeds.py --config configs/voc_animals/pipeline.py --mix \\
+        --data-root VOC2012 --work-dir work_dirs/animal_seeds --out docs/generated/animals.md
 
 Runs what is missing in WORK_DIR/seed_N and prints mean and spread
 (sample standard deviation) of every metric, and how each was made. Stages that were
@@ -26,6 +28,7 @@ from wsss_plugins.structures.card_text import short_form
 
 if TYPE_CHECKING:
     from wsss_plugins.engine import StageRecord
+    from wsss_plugins.experiment import Pipeline
 
 CONFIG = 'configs/acr/synthetic_pipeline.py'
 
@@ -34,6 +37,7 @@ def main() -> None:
     """Reads the command and runs the seeds."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', default=CONFIG)
+    parser.add_argument('--data-root', help='replaces every data_root of the config')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/synthetic_seeds')
@@ -56,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
 
     runs = []
     for seed in args.seeds:
-        pipeline = Pipeline(load_config(args.config, dict(seed=seed)))
+        config = load_config(args.config, dict(seed=seed))
+        pipeline = Pipeline(config, data_root=args.data_root)
+        link_equal_stages(pipeline, args.work_dir, seed, args.seeds[0])
         runs.append(pipeline.run(args.work_dir / f'seed_{seed}'))
     text = table(runs, args)
     print(text)
@@ -65,11 +71,25 @@ def run(args: argparse.Namespace) -> None:
             part.write_text(text, encoding='utf-8')
 
 
+def link_equal_stages(
+    pipeline: Pipeline, work_dir: Path, seed: int, first: int
+) -> None:
+    """Links stages that are the same for every seed to those of the first seed."""
+    for step in pipeline.steps:
+        name = step.stage.name
+        found = work_dir / f'seed_{first}' / name
+        link = work_dir / f'seed_{seed}' / name
+        if not step.stage.depends_on_seed and found.is_dir() and not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(found.resolve(), target_is_directory=True)
+
+
 def command(args: argparse.Namespace) -> str:
     """What to type for the table."""
-    parts = ['python benchmarks/synthetic_pipeline.py']
+    parts = ['python benchmarks/pipeline_seeds.py']
     if args.config != CONFIG:
         parts.append(f'--config {args.config} --work-dir {args.work_dir}')
+    parts += [f'--data-root {Path(args.data_root).name}'] if args.data_root else []
     parts.append(f'--seeds {" ".join(map(str, args.seeds))}')
     parts += [f'--only {" ".join(args.only)}'] if args.only else []
     return ' '.join(parts + (['--mix'] if args.mix else []))
