@@ -192,7 +192,8 @@ def _finish(table: Table, out: Path) -> None:
 
     if rank() == 0:
         print(out.with_name(f'{out.name}.md').read_text('utf-8'))
-        files = (out.with_name(out.name + end) for end in ('.md', '.csv', '.html'))
+        ends = ('.md', '.csv', '.html', '_correlation.csv')
+        files = (out.with_name(out.name + end) for end in ends)
         print(f'table: {", ".join(str(file) for file in files if file.is_file())}')
     failed = [
         f'seed {seed}, {name}: {reason}'

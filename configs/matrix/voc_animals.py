@@ -3,7 +3,8 @@
     python tools/run_matrix.py configs/matrix/voc_animals.py --data-root VOC2012
 
 The CNN is the stem of both: a frozen EfficientNet-lite0 with its ImageNet-1k weights. Maps
-are made of the 437 training photos, given their tags, and scored on them.
+are made of the 437 training photos, given their tags, and scored on them. One AffinityNet,
+which learns the confident labels of the CAM of the CNN, serves every row.
 """
 
 from mmengine.config import read_base
@@ -12,6 +13,7 @@ from wsss_plugins import refiners, seeds
 with read_base():
     from ..voc_animals.pipeline import animals, crf, datasets, features
     from ..voc_animals.pipeline import maps as _maps
+    from ..voc_animals.pipeline import pseudo_labels as _pseudo_labels
 features.pop('type')
 background = dict(type=refiners.ConstantBackground)
 matrix = dict(
@@ -43,7 +45,13 @@ matrix = dict(
         none=[background],
         crf=[background, crf],
         pamr=[background, dict(type=refiners.PAMR)],
+        walk_crf=dict(refiners=_pseudo_labels.pseudo.refiners, threshold=None),
     ),
+    stages=dict(
+        confident=dict(_pseudo_labels.confident, seeds='cnn__cam'),
+        affinity=dict(_pseudo_labels.affinity, config='../voc_animals/affinity.py'),
+    ),
+    faithfulness=dict(photos=50),
     images='images',
     masks='masks',
     maps=dict(max_side=_maps.max_side, half=True),

@@ -49,6 +49,9 @@ class WSSSDataset(BaseDataset, ABC):
         pipeline: Transforms, as dicts or objects.
         test_mode: True for evaluation, which may read ground truth; False for training.
         indices: Keep only the first ``indices`` images, or those at ``indices``.
+        sample: Keep only this many images, drawn at random among those that ``indices``
+            keeps and the same ones every time; all if there are no more. For measurements
+            that take long.
         allow_ground_truth: Permit training on ground truth, for a fully supervised
             reference.
         leave_out: Ids of images to leave out, such as those without a label map.
@@ -59,7 +62,8 @@ class WSSSDataset(BaseDataset, ABC):
         DataError: ``data_root``, an image, a label map or an image-level label is
             missing; no image is listed; an id is listed twice; a label is no class of
             the data set; or ``label_maps`` is ground truth in training.
-        ConfigError: A transform of the pipeline is not registered, or not a transform.
+        ConfigError: A transform of the pipeline is not registered, or not a transform; or
+            ``sample`` is below 1.
     """
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ()
@@ -91,6 +95,7 @@ class WSSSDataset(BaseDataset, ABC):
         pipeline: Sequence[Any] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
+        sample: int | None = None,
         allow_ground_truth: bool = False,
         leave_out: Collection[str] = (),
         require_images: bool = True,
@@ -99,6 +104,8 @@ class WSSSDataset(BaseDataset, ABC):
         self.split = split
         self.test_mode = test_mode
         self.leave_out = frozenset(leave_out)
+        self.sample = _positive(sample)
+        self._sampled_from = indices
         self.require_images = require_images
         self._mask_lists = open_lists()
         if not self.root.is_dir():
@@ -111,7 +118,7 @@ class WSSSDataset(BaseDataset, ABC):
             data_root=str(self.root),
             pipeline=[build_as(TRANSFORMS, cfg, BaseTransform) for cfg in pipeline],
             test_mode=test_mode,
-            indices=indices,
+            indices=None if sample else indices,
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -221,14 +228,27 @@ class WSSSDataset(BaseDataset, ABC):
         samples: list[dict[str, Any]] = [
             dict(img_path=str(path), img_id=name, gt_label=label)
             for name, path, label in zip(ids, images, labels, strict=True)
-            if name not in self.leave_out
         ]
+        samples = self._sampled(samples)  # first, so that the others stay the same
+        samples = [s for s in samples if s['img_id'] not in self.leave_out]
         if self.test_mode:
             for sample in samples:
                 sample['test_mode'] = True  # crops and padding are then in the middle
         if self.label_map_folder is not None:
             self._add_label_maps(samples, self.label_map_folder)
         return samples
+
+    def _sampled(self, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The samples of :attr:`sample`, which are among those at ``indices``."""
+        if self.sample is None:
+            return samples
+        chosen = self._sampled_from
+        if isinstance(chosen, int):
+            samples = samples[:chosen]
+        elif chosen is not None:
+            samples = [samples[i] for i in chosen]
+        order = np.random.default_rng(0).permutation(len(samples))
+        return [samples[i] for i in sorted(order[: self.sample])]
 
     def check_images(
         self, ids: Sequence[str], images: Sequence[Path], source: Path
@@ -299,3 +319,13 @@ class WSSSDataset(BaseDataset, ABC):
                 'for a fully supervised reference'
             )
         return folder
+
+
+def _positive(sample: int | None) -> int | None:
+    """The number of images of a sample, if it is one."""
+    if sample is not None and (type(sample) is not int or sample < 1):
+        raise ConfigError(
+            f'sample must be a whole number of images from 1 on, not {sample!r}',
+            token='sample',
+        )
+    return sample

@@ -54,18 +54,28 @@ def named_stages(cfg: Config) -> list[dict[str, Any]]:
 
 
 def with_datasets(cfg: Config, node: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies ``node`` and replaces names of data sets under ``images`` and ``masks``.
+    """Copies ``node`` and replaces names of data sets.
+
+    They are the values of ``images`` and ``masks``, and the data sets of its ``stages``.
 
     Raises:
         ConfigError: A name is not in ``datasets`` of ``cfg``.
     """
     datasets = _table(cfg.to_dict(), 'datasets')
-    return {
+    found = {
         key: _dataset(value, key, 'the matrix', datasets)
         if key in ('images', 'masks')
         else value
         for key, value in node.items()
     }
+    if isinstance(found.get('stages'), Mapping):
+        found['stages'] = {
+            name: _with_datasets(dict(stage, name=name), datasets)
+            if isinstance(stage, Mapping)
+            else stage
+            for name, stage in found['stages'].items()
+        }
+    return found
 
 
 def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

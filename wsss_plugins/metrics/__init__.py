@@ -50,6 +50,7 @@ from wsss_plugins.metrics.perturbation import (
     PerturbationScores,
     perturbed_logits,
 )
+from wsss_plugins.metrics.rank_correlation import RankCorrelation, rank_correlation
 from wsss_plugins.metrics.scores import MEANS, PER_CLASS, SegmentationScores
 from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult, usual_thresholds
 
@@ -72,6 +73,7 @@ __all__ = [
     'MultiLabelAP',
     'Perturbation',
     'PerturbationScores',
+    'RankCorrelation',
     'SeedIoU',
     'SegmentationScores',
     'SweepResult',
@@ -99,6 +101,7 @@ __all__ = [
     'pixel_accuracy',
     'pixel_ranks',
     'precision_recall',
+    'rank_correlation',
     'resize_map',
     'save_confusion',
     'segmentation_ap',

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from wsss_plugins.errors import DataError
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.metrics.masking import (
     LogitsOf,
     area_under_curve,
@@ -27,6 +27,8 @@ from wsss_plugins.metrics.masking import (
     pixel_ranks,
 )
 from wsss_plugins.metrics.per_image import PerImage, mean_over_images
+
+PROBABILITIES = ('softmax', 'sigmoid')
 
 
 def insertion_deletion_probabilities(
@@ -40,8 +42,9 @@ def insertion_deletion_probabilities(
     fill: float | Sequence[float] = 0.5,
     blur: tuple[int, float] = (11, 5.0),
     batch_size: int = 32,
+    probability: str = 'softmax',
 ) -> Tensor:
-    """Softmax probability of one class per image at every step.
+    """Probability of one class per image at every step.
 
     Args:
         logits_of: Network, normalised images ``(B, C, H, W)`` to logits ``(B, K)``.
@@ -55,6 +58,8 @@ def insertion_deletion_probabilities(
         blur: Side of the Gaussian kernel (odd) and its deviation, in pixels; RISE's
             are the default. Borders are mirrored; RISE's are zero after normalisation.
         batch_size: Images per forward pass.
+        probability: ``'softmax'`` over the classes, as in RISE; or ``'sigmoid'`` of the
+            logit of the class, whatever other classes are in the image.
 
     Returns:
         ``(N, 2, S + 1)``: insertion and deletion, fractions in [0, 1].
@@ -62,8 +67,10 @@ def insertion_deletion_probabilities(
     Raises:
         DataError: The shapes do not match, an image is outside [0, 1], a map has NaN,
             or a class is out of range.
-        ConfigError: ``steps`` or ``batch_size`` is too small.
+        ConfigError: ``steps`` or ``batch_size`` is too small, or ``probability`` is none
+            of the two.
     """
+    check_probability(probability)
     check_images(images, maps)
     spans = [(0, count) for count in pixel_counts(maps[0].numel(), steps)]
     ranks = pixel_ranks(maps.to(images.device))
@@ -81,8 +88,22 @@ def insertion_deletion_probabilities(
         )
         check_classes(classes, len(images), logits.shape[-1])
         index = classes.to(logits.device).view(-1, 1, 1).expand(-1, len(spans), 1)
-        curves.append(logits.softmax(-1).gather(-1, index)[..., 0])
+        found = logits.sigmoid() if probability == 'sigmoid' else logits.softmax(-1)
+        curves.append(found.gather(-1, index)[..., 0])
     return torch.stack(curves, 1)
+
+
+def check_probability(given: str) -> None:
+    """Refuses a name of a probability that is unknown.
+
+    Raises:
+        ConfigError: ``given`` is not in :data:`PROBABILITIES`.
+    """
+    if given not in PROBABILITIES:
+        raise ConfigError(
+            f'probability must be one of {PROBABILITIES}, not {given!r}',
+            token='probability',
+        )
 
 
 @dataclass(frozen=True, eq=False)

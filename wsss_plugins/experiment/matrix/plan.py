@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from wsss_plugins.config import plain
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.experiment.matrix.wanted import BEST, Matrix
+from wsss_plugins.experiment.matrix.faithfulness import MEASURES, METHOD
+from wsss_plugins.experiment.matrix.wanted import BEST, FEATURES, Matrix
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.stages.features import FeatureStage
 from wsss_plugins.stages.refine import RefineStage
@@ -48,9 +49,16 @@ class Plan:
 
     Attributes:
         matrix: The grid.
-        cells: The cells by row and column; a column is :data:`BEST` or the name of a
-            list of refiners.
+        cells: The cells by row and column; a column is :data:`BEST`, the name of a list
+            of refiners, or with ``faithfulness`` one of :data:`MEASURES`.
         maps: Name of the stage that makes the maps of each row.
+        networks: Name of the stage that trains each classifier, by the classifier's name.
+        shared: Names of the stages that serve all rows of a column, by column: those of
+            ``stages`` that its refiners read, after those that these read.
+
+    Raises:
+        ConfigError: A classifier is no training; or ``stages`` name rows that the grid
+            does not have, or read each other in a circle.
     """
 
     def __init__(self, matrix: Matrix) -> None:
@@ -60,10 +68,13 @@ class Plan:
         self._reads: dict[str, tuple[str, ...]] = {}
         self.cells: dict[tuple[Choice, str], Cell] = {}
         self.maps: dict[Choice, str] = {}
+        self.networks: dict[str, str] = {}
+        self.shared: dict[str, tuple[str, ...]] = {}
         self._kept: tuple[str, ...] = ()
         if matrix.features is not None:
             given = dict(matrix.features)
-            self._kept = (self._add('features', (), type=FeatureStage, **given),)
+            self._kept = (self._add(FEATURES, (), type=FeatureStage, **given),)
+        self._further: dict[str, tuple[str, ...]] = {}
         for classifier, head in product(matrix.classifiers, matrix.heads):
             self._plan_row(Choice(classifier, head))
 
@@ -75,6 +86,12 @@ class Plan:
     @property
     def columns(self) -> list[str]:
         """The columns, in order."""
+        measures = MEASURES if self.matrix.tested() else ()
+        return [BEST, *self.matrix.refiners, *measures]
+
+    @property
+    def localisation(self) -> list[str]:
+        """The columns of mIoU: those of :attr:`columns` that need masks."""
         return [BEST, *self.matrix.refiners]
 
     def configs(self, without: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -117,22 +134,8 @@ class Plan:
 
     def _plan_row(self, choice: Choice) -> None:
         matrix = self.matrix
-        training = _training(choice.classifier, matrix.classifiers[choice.classifier])
-        kept = dict(features=self._kept[0]) if self._kept else {}
-        network = self._add(
-            choice.classifier, self._kept, type=TrainStage, **training, **kept
-        )
+        network, maps = self._plan_maps(choice)
         name = f'{choice.classifier}__{choice.head}'
-        maps = self._add(
-            name,
-            (network, *self._kept),
-            type=SeedStage,
-            model=network,
-            head=matrix.heads[choice.head],
-            dataset=matrix.images,
-            **kept,
-            **matrix.maps or {},
-        )
         sweep = self._add(
             f'{name}__{BEST}',
             (maps,),
@@ -146,16 +149,113 @@ class Plan:
         self.cells[choice, BEST] = Cell((*before, sweep), sweep, 'best_miou')
         for refiner in matrix.refiners:
             self._plan_refiner(choice, refiner, before, sweep)
+        self._plan_tests(choice, before)
+
+    def _plan_maps(self, choice: Choice) -> tuple[str, str]:
+        """Adds the training and the maps of a row; returns the names of both stages."""
+        matrix, name = self.matrix.whole, choice.classifier
+        network = self._plan_training(name)
+        kept = dict(features=self._kept[0]) if self._kept else {}
+        maps = self._add(
+            f'{name}__{choice.head}',
+            (network, *self._kept),
+            type=SeedStage,
+            model=network,
+            head=matrix.heads[choice.head],
+            dataset=matrix.images,
+            **kept,
+            **matrix.maps or {},
+        )
+        return network, maps
+
+    def _plan_training(self, name: str) -> str:
+        """Adds the training of a classifier; returns the name of the stage."""
+        training = _training(name, self.matrix.whole.classifiers[name])
+        kept = dict(features=self._kept[0]) if self._kept else {}
+        network = self._add(name, self._kept, type=TrainStage, **training, **kept)
+        self.networks[name] = network
+        return network
+
+    def _plan_tests(self, choice: Choice, before: tuple[str, ...]) -> None:
+        """Adds the tests of the faithfulness of a row, if they are wanted."""
+        matrix, (network, maps) = self.matrix, before[-2:]
+        tested = matrix.tested()
+        if tested is None:
+            return
+        head = matrix.heads[choice.head]
+        stages = {}
+        for end, config in tested.stages(head, matrix.images).items():
+            name = f'{choice.classifier}__{choice.head}__{end}'
+            # The maps are no input, but what refuses them refuses the test.
+            stages[end] = self._add(name, (network, maps), model=network, **config)
+        for column, measure in MEASURES.items():
+            stage = stages[measure.stage]
+            self.cells[choice, column] = Cell(
+                (*before, stage), stage, f'{METHOD}_{column}'
+            )
+
+    def _plan_further(self, name: str, below: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Adds a stage of the grid's ``stages`` with those that it reads.
+
+        Args:
+            name: Name of the stage.
+            below: Names of the stages that read it.
+
+        Returns:
+            Names of all stages that it depends on, in order, itself included.
+        """
+        further = self.matrix.stages or {}
+        if name in self._further:
+            return self._further[name]
+        if name in below:
+            raise ConfigError(
+                f"matrix.stages: '{name}' reads itself through {', '.join(below)}",
+                token=name,
+            )
+        content = {key: value for key, value in further[name].items() if key != 'name'}
+        reads: list[str] = []
+        known: dict[str, str] = {}
+        for word in dict.fromkeys(_words(content)):
+            found = self._source(word, (*below, name))
+            reads += found
+            known |= {word: found[-1]} if found else {}
+        reads = list(dict.fromkeys(reads))
+        added = self._add(name, reads, **_renamed(content, known))
+        self._further[name] = (*reads, added)
+        return self._further[name]
+
+    def _source(self, word: str, below: tuple[str, ...]) -> tuple[str, ...]:
+        """The stages behind a name in a config, itself last; none if it names no stage."""
+        whole = self.matrix.whole
+        if word in (whole.stages or {}):
+            return self._plan_further(word, below)
+        if word in self._kept:
+            return (word,)
+        name, _, head = word.partition('__')
+        if name in whole.classifiers and head in whole.heads:
+            return (*self._kept, *self._plan_maps(Choice(name, head)))
+        if word in whole.classifiers:
+            return (*self._kept, self._plan_training(word))
+        return ()
 
     def _plan_refiner(
         self, choice: Choice, refiner: str, before: tuple[str, ...], sweep: str
     ) -> None:
         matrix, maps = self.matrix, before[-1]
-        refine = dict(matrix.refine or {})
-        reads: tuple[str, ...] = (maps,)
+        refine = matrix.refining(refiner)
+        further = [
+            stage
+            for word in dict.fromkeys(_words(refine))
+            if word in (matrix.stages or {})
+            for stage in self._plan_further(word)
+        ]
+        if further:
+            self.shared[refiner] = tuple(dict.fromkeys(further))
+        reads: tuple[str, ...] = (maps, *further)
+        before = tuple(dict.fromkeys((*further, *before)))
         if refine.get('threshold') == 'best':
             refine['threshold'] = sweep
-            before, reads = (*before, sweep), (maps, sweep)
+            before, reads = (*before, sweep), (*reads, sweep)
         name = f'{choice.classifier}__{choice.head}__{refiner}'
         labels = self._add(
             name,
@@ -163,7 +263,6 @@ class Plan:
             type=RefineStage,
             seeds=maps,
             dataset=matrix.images,
-            refiners=matrix.refiners[refiner],
             **refine,
         )
         score = self._add(
@@ -198,6 +297,33 @@ def _training(name: str, given: Any) -> dict[str, Any]:
             token=name,
         )
     return training
+
+
+def _words(node: Any) -> Iterator[str]:
+    """Yields every text in nested dicts and lists, other than types."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            if key != 'type':
+                yield from _words(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _words(value)
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """Copies nested dicts and lists, with other texts in place of those in ``names``."""
+    if isinstance(node, str):
+        return names.get(node, node)
+    if isinstance(node, Mapping):
+        return {
+            key: value if key == 'type' else _renamed(value, names)
+            for key, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return type(node)(_renamed(value, names) for value in node)
+    return node
 
 
 def _mutable(node: Any) -> Any:

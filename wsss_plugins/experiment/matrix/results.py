@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from wsss_plugins.engine.record import StageRecord
-from wsss_plugins.experiment.matrix.plan import Choice, Plan
-from wsss_plugins.experiment.matrix.wanted import BEST
+from wsss_plugins.experiment.matrix.faithfulness import MEASURES
+from wsss_plugins.experiment.matrix.plan import Cell, Choice, Plan
 from wsss_plugins.provenance.compare import SIGNS, mark_unlike
 from wsss_plugins.report.comparison import refuse_unlike
 from wsss_plugins.report.rows import HEADLINES, Row, headline
@@ -21,16 +21,31 @@ REMEDY = (
     'one table, where they are marked'
 )
 
+OTHERS = dict(
+    boundary_miou='boundary_miou',
+    fp_rate='fp_rate',
+    fn_rate='fn_rate',
+    threshold='threshold',
+    best_threshold='threshold',
+)
+"""Metrics of a cell's stages beside mIoU, and what the table calls them."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """The content of one cell of the table.
 
     Attributes:
-        runs: mIoU in percent by random seed; empty if no run is done.
+        runs: The number in percent by random seed, mIoU or a measure of faithfulness;
+            empty if no run is done.
         card: Supervision card of the mean; None if no run is done or a run has no card.
         seconds: Mean duration of the cell's last two stages, which make maps and measure
-            them, or refine and measure labels; None if no run is done.
+            them, or refine and measure labels; of the last alone for a measure of
+            faithfulness; None if no run is done.
+        photos: Number of photos that the number is of, the lowest over the random seeds;
+            None if no run is done or its record does not say.
+        others: Means of other metrics of the cell: ``boundary_miou``, ``fp_rate`` and
+            ``fn_rate`` in percent, and ``threshold``; those that there are.
         refused: Why the seed head refuses the classifier; '' if it accepts it.
         failed: Why a run failed, by random seed.
     """
@@ -38,6 +53,8 @@ class Entry:
     runs: Mapping[int, float] = field(default_factory=dict)
     card: SupervisionCard | None = None
     seconds: float | None = None
+    photos: int | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
     refused: str = ''
     failed: Mapping[int, str] = field(default_factory=dict)
 
@@ -109,12 +126,7 @@ class Table:
 
     def trained(self, classifier: str) -> tuple[str, dict[int, float]]:
         """Metric of a classifier's training: its name, and its value by random seed."""
-        stages = {
-            c.stages[0]
-            for (o, _), c in self.plan.cells.items()
-            if o.classifier == classifier
-        }
-        (stage,) = stages
+        stage = self.plan.networks[classifier]
         found = {s: r[stage].metrics for s, r in self.records.items() if stage in r}
         keys = [headline(metrics) for metrics in found.values()]
         key = next(iter(keys), '')
@@ -122,7 +134,7 @@ class Table:
         return HEADLINES.get(key.rsplit('/', 1)[-1], key), runs
 
     def is_best(self, choice: Choice, column: str) -> bool:
-        """Whether the mean is the highest of the classifier's heads in the column."""
+        """Whether the mean is the best of the classifier's heads in the column."""
         rivals = [
             entry.mean
             for (other, name), entry in self.entries.items()
@@ -131,7 +143,19 @@ class Table:
             and entry.mean is not None
         ]
         mean = self.entries[choice, column].mean
-        return mean is not None and len(rivals) > 1 and mean == max(rivals)
+        best = max if self.high_is_good(column) else min
+        return mean is not None and len(rivals) > 1 and mean == best(rivals)
+
+    @staticmethod
+    def high_is_good(column: str) -> bool:
+        """Whether a higher number of the column is better."""
+        return column not in MEASURES or MEASURES[column].high_is_good
+
+    def photos(self, column: str) -> int | None:
+        """Number of photos of most cells of a column; None if no cell says it."""
+        found = [e.photos for (_, name), e in self.entries.items() if name == column]
+        counts = [count for count in found if count is not None]
+        return statistics.mode(counts) if counts else None
 
     def best_of(self, classifier: str) -> tuple[Choice, str] | None:
         """Row and refiner with the highest mean of pseudo labels; None if there is none."""
@@ -139,7 +163,7 @@ class Table:
             key: entry.mean
             for key, entry in self.entries.items()
             if key[0].classifier == classifier
-            and key[1] != BEST
+            and key[1] in self.plan.matrix.refiners
             and entry.mean is not None
         }
         return max(found, key=lambda key: found[key], default=None)
@@ -214,7 +238,9 @@ class Table:
 
     def _entry(self, choice: Choice, column: str) -> Entry:
         cell = self.plan.cells[choice, column]
-        refused = self.refused.get(self.plan.maps[choice], '')
+        refused = next(
+            (self.refused[name] for name in cell.stages if name in self.refused), ''
+        )
         failed = {
             seed: next(reasons[s] for s in cell.stages if s in reasons)
             for seed, reasons in self.failed.items()
@@ -223,14 +249,38 @@ class Table:
         done = {s: r[cell.score] for s, r in self.records.items() if cell.score in r}
         if refused or not done:
             return Entry(refused=refused, failed=failed)
+        last = cell.stages[-1:] if column in MEASURES else cell.stages[-2:]
         cards = [r.supervision for r in done.values()]
         known: Sequence[SupervisionCard] = [card for card in cards if card is not None]
         return Entry(
             runs={s: float(r.metrics[cell.metric]) for s, r in done.items()},
             card=merge_runs(known) if len(known) == len(cards) else None,
             seconds=statistics.mean(
-                sum(self.records[s][name].seconds for name in cell.stages[-2:])
-                for s in done
+                sum(self.records[s][name].seconds for name in last) for s in done
             ),
+            photos=min(filter(None, map(_photos, done.values())), default=None),
+            others=self._others(cell, list(done)),
             failed=failed,
         )
+
+    def _others(self, cell: Cell, seeds: Sequence[int]) -> dict[str, float]:
+        """Means of the other metrics of a cell of mIoU over the random seeds."""
+        found: dict[str, list[float]] = {}
+        for seed in seeds:
+            for stage in cell.stages[-2:]:
+                record = self.records[seed].get(stage)
+                metrics = {} if record is None else record.metrics
+                for key, name in OTHERS.items():
+                    if key in metrics:
+                        found.setdefault(name, []).append(float(metrics[key]))
+        return {
+            name: statistics.mean(values)
+            for name, values in found.items()
+            if len(values) == len(seeds)
+        }
+
+
+def _photos(record: StageRecord) -> int | None:
+    """Number of photos that a stage measured."""
+    many = record.metrics.get('images')
+    return None if many is None else int(many) - int(record.metrics.get('failed', 0))

@@ -5,6 +5,16 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from wsss_plugins.experiment.matrix.agreement import HEADER as AGREEMENT_HEADER
+from wsss_plugins.experiment.matrix.agreement import agreement_rows, agreements
+from wsss_plugins.experiment.matrix.faithfulness import MEASURES
+from wsss_plugins.experiment.matrix.more_tables import (
+    ERRORS,
+    agreement_lines,
+    agreement_section,
+    error_grid,
+    error_lines,
+)
 from wsss_plugins.experiment.matrix.plan import Choice
 from wsss_plugins.experiment.matrix.results import Entry, Table
 from wsss_plugins.experiment.matrix.words import (
@@ -25,15 +35,18 @@ from wsss_plugins.structures.card_text import short_form
 from wsss_plugins.structures.tables import Cell, markdown_table, write_csv
 
 SUFFIXES = ('.md', '.csv', '.html')
+CORRELATION = '_correlation.csv'
 MADE = tag('p', 'One line for each column; it opens to the card of one of its cells.')
 HEADER = (
     'classifier', 'head', 'column', 'miou', 'spread', 'runs', 'seeds', 'each', 'seconds',
-    'card', 'unlike', 'absent',
+    'card', 'unlike', 'absent', *ERRORS, 'threshold', 'faithfulness', 'photos',
 )  # fmt: skip
 
 
 def write_tables(table: Table, out: Path, command: str = '') -> list[Path]:
     """Writes ``out.md``, ``out.csv`` and, if any stage is done, ``out.html``.
+
+    A grid that measures faithfulness has ``out_correlation.csv`` too.
 
     Args:
         table: The table.
@@ -47,8 +60,13 @@ def write_tables(table: Table, out: Path, command: str = '') -> list[Path]:
     with atomic_path(paths[0]) as part:
         part.write_text(as_markdown(table, command), encoding='utf-8')
     write_csv(paths[1], HEADER, csv_rows(table))
+    found = agreements(table)
+    if found:
+        path = out.with_name(f'{out.name}{CORRELATION}')
+        write_csv(path, AGREEMENT_HEADER, agreement_rows(found))
+        paths.append(path)
     if not table.all_records:
-        return paths[:2]
+        return [path for path in paths if path != paths[2]]
     with atomic_path(paths[2]) as part:
         part.write_text(as_html(table, command), encoding='utf-8')
     return paths
@@ -74,6 +92,8 @@ def as_markdown(table: Table, command: str = '') -> str:
         ' '.join(reading(table)),
     ]
     parts += [f'{sign} {text}' for text, sign in table.signs.items()]
+    parts += error_lines(table)
+    parts += agreement_lines(table)
     parts += _list('Best pseudo labels:', best_of_each(table))
     parts += _list('Classifiers:', classifiers(table))
     parts += _list('How the numbers of each column were made:', _made(table))
@@ -102,7 +122,8 @@ def _sign(table: Table, choice: Choice, column: str) -> str:
 
 
 def _markdown_cell(table: Table, choice: Choice, column: str) -> str:
-    text = number_of(table.entries[choice, column], len(table.seeds))
+    entry = table.entries[choice, column]
+    text = number_of(entry, len(table.seeds), table.photos(column))
     if table.is_best(choice, column):
         text = f'**{text}**'
     return f'{text} {_sign(table, choice, column)}'.strip()
@@ -113,12 +134,13 @@ def csv_rows(table: Table) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for (choice, column), entry in table.entries.items():
         failed = '; '.join(f'seed {s}: {why}' for s, why in entry.failed.items())
+        faithful = column in MEASURES
         rows.append(
             [
                 choice.classifier,
                 choice.head,
                 column,
-                entry.mean,
+                None if faithful else entry.mean,
                 entry.spread,
                 len(entry.runs),
                 ' '.join(map(str, entry.runs)),
@@ -127,6 +149,9 @@ def csv_rows(table: Table) -> list[list[Cell]]:
                 None if not entry.runs else _short(entry),
                 table.marks.get((choice, column), ''),
                 entry.refused or failed,
+                *(entry.others.get(name) for name in (*ERRORS, 'threshold')),
+                entry.mean if faithful else None,
+                entry.photos,
             ]
         )
     return rows
@@ -152,7 +177,16 @@ def as_html(table: Table, command: str = '') -> str:
         matrix.notes,
         table.all_records,
         [
-            section('numbers', 'The numbers', *grids, *signs, best, trained),
+            section(
+                'numbers',
+                'The numbers',
+                *grids,
+                *signs,
+                error_grid(table),
+                best,
+                trained,
+            ),
+            agreement_section(table),
             section('reading', 'How to read them', _sentences(table), *asked),
             section('made', 'How they were made', MADE, _cards(table), legend()),
             _absent(table),
@@ -162,26 +196,43 @@ def as_html(table: Table, command: str = '') -> str:
 
 def _grid(table: Table, classifier: str) -> str:
     """Table of one classifier; colours show the place of a number in the whole grid."""
-    means = [e.mean for e in table.entries.values() if e.mean is not None]
-    low, high = (min(means), max(means)) if means else (0.0, 0.0)
     columns = table.plan.columns
     rows = []
     for choice in table.plan.choices:
         if choice.classifier == classifier:
             cells = []
             for column in columns:
-                mean = table.entries[choice, column].mean
-                share = 0.0 if mean is None else (mean - low) / ((high - low) or 1)
+                share = _place(table, choice, column)
                 cells.append(_html_cell(table, choice, column, share))
             rows.append([escape(choice.head), *cells])
     head = ('seed head', *(f'#{title_of(column)}' for column in columns))
-    caption = f'mIoU in percent of the maps and pseudo labels of {classifier}.'
+    also = ', and faithfulness of the maps' if table.plan.matrix.tested() else ''
+    caption = f'mIoU in percent of the maps and pseudo labels of {classifier}{also}.'
     return tag('h3', escape(classifier)) + html_table(head, rows, caption)
+
+
+def _place(table: Table, choice: Choice, column: str) -> float:
+    """Place of a number between the worst, 0, and the best, 1, of its kind in the grid.
+
+    All mIoU are of one kind, and the numbers of each measure of faithfulness.
+    """
+    mean = table.entries[choice, column].mean
+    alike = [column] if column in MEASURES else table.plan.localisation
+    means = [
+        entry.mean
+        for (_, name), entry in table.entries.items()
+        if name in alike and entry.mean is not None
+    ]
+    if mean is None or max(means) == min(means):
+        return 0.0
+    share = (mean - min(means)) / (max(means) - min(means))
+    return share if table.high_is_good(column) else 1 - share
 
 
 def _html_cell(table: Table, choice: Choice, column: str, share: float) -> str:
     entry = table.entries[choice, column]
-    text, *spread = number_of(entry, len(table.seeds)).split(' ±')
+    shown = number_of(entry, len(table.seeds), table.photos(column))
+    text, *spread = shown.split(' ±')
     if entry.mean is None:
         return tag('small', escape(text), title=entry.refused or None)
     sign = _sign(table, choice, column)
@@ -197,7 +248,7 @@ def _html_cell(table: Table, choice: Choice, column: str, share: float) -> str:
 def _sentences(table: Table) -> str:
     lines = [
         *reading(table),
-        'The stronger the colour of a cell, the higher its number.',
+        'The stronger the colour of a cell, the better its number.',
     ]
     return tag('ul', *(tag('li', escape(line)) for line in lines))
 

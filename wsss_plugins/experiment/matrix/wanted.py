@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmengine.config import Config
 
 from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.experiment.matrix.faithfulness import MEASURES, Faithfulness
 from wsss_plugins.experiment.names import with_datasets
 from wsss_plugins.registry import check_arguments
 
 BEST = 'best_threshold'
 """Name of the column of maps at their best threshold; no refiner may have it."""
+
+COLUMNS = frozenset({BEST, *MEASURES})
+"""Names of columns that are there already."""
+
+FEATURES = 'features'
+"""Name of the stage of ``features``."""
 
 OWN = frozenset({'name', 'model', 'head', 'dataset', 'seeds', 'labels', 'refiners'})
 """Arguments of stages that the grid sets; ``maps``, ``refine``, ``score`` may not."""
@@ -27,8 +34,9 @@ class Matrix:
         classifiers: Training config by name: the path of its file, relative to this
             config's, or a dict of ``config`` and ``options`` as for :class:`TrainStage`.
         heads: Config of a :class:`SeedHead` by name.
-        refiners: List of configs of refiners by name; the first refiner of a list is a
-            background policy.
+        refiners: List of configs of refiners by name, among them one background policy;
+            or a dict of this list as ``refiners`` and of arguments of
+            :class:`RefineStage` that replace those of ``refine``.
         images: Config of the images with their image-level labels, of which maps are
             made; or its name in the config's ``datasets``.
         masks: Config of the same images with ``label_maps``, to measure; or its name in
@@ -40,13 +48,21 @@ class Matrix:
         score: Further arguments of all evaluation stages.
         features: Arguments of a :class:`FeatureStage`, on which then every classifier is
             trained and every map is made; None to decode photos.
+        stages: Further stages by name, which run once for the whole grid and which
+            refiners read, such as the training of an AffinityNet. They may read each
+            other, ``'features'``, a classifier by its name and the maps of a row as
+            ``'CLASSIFIER__HEAD'``.
+        faithfulness: Arguments of :class:`Faithfulness`, to measure also how faithful
+            every seed head is to its classifier; None to measure only where it is right.
         title: Title of the HTML page.
         notes: Text above the table; an empty line separates paragraphs.
+        whole: The grid that this one is a part of; itself if it is none. ``stages`` may
+            name rows that the part lacks.
 
     Raises:
-        ConfigError: ``classifiers``, ``heads`` or ``refiners`` is empty or has a name
-            that is not allowed, a value is of a wrong type, or a random seed is below 0
-            or listed twice.
+        ConfigError: ``classifiers``, ``heads``, ``refiners`` or ``stages`` has a name
+            that is not allowed, or one of the first three is empty, a value is of a wrong
+            type, or a random seed is below 0 or listed twice.
     """
 
     classifiers: Mapping[str, Any]
@@ -59,8 +75,11 @@ class Matrix:
     refine: Mapping[str, Any] | None = None
     score: Mapping[str, Any] | None = None
     features: Mapping[str, Any] | None = None
+    stages: Mapping[str, Mapping[str, Any]] | None = None
+    faithfulness: Mapping[str, Any] | None = None
     title: str = 'Seed heads, classifiers and refiners'
     notes: str = ''
+    whole: Matrix = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the names, the refiners, the types of the values and the random seeds.
@@ -68,15 +87,9 @@ class Matrix:
         Raises:
             ConfigError: A value is not allowed; the message names its key.
         """
+        object.__setattr__(self, 'whole', self)
         for kind in ('classifiers', 'heads', 'refiners'):
             _check_names(kind, getattr(self, kind))
-        for name, refiners in self.refiners.items():
-            if not isinstance(refiners, list | tuple) or not refiners:
-                raise ConfigError(
-                    f"matrix.refiners: '{name}' must be a list of refiners that begins "
-                    f'with a background policy, not {refiners!r}',
-                    token=name,
-                )
         for kind in ('images', 'masks', 'maps', 'refine', 'score', 'features'):
             if not isinstance(getattr(self, kind) or {}, Mapping):
                 raise ConfigError(f'matrix.{kind} must be a dict', token=kind)
@@ -86,7 +99,57 @@ class Matrix:
                     f"matrix.{kind} may not have '{key}', which the matrix gives",
                     token=kind,
                 )
+        for name in self.refiners:
+            self.refining(name)
+        self._check_stages()
+        self.tested()
         _check_seeds(self.seeds, 'matrix.seeds', 'seeds')
+
+    def refining(self, name: str) -> dict[str, Any]:
+        """Arguments of the :class:`RefineStage` of a column: ``refiners`` and others.
+
+        Args:
+            name: Name of the column, a key of :attr:`refiners`.
+
+        Raises:
+            ConfigError: The entry is neither a list of refiners nor a dict with one, or
+                has an argument that the grid gives.
+        """
+        given = self.refiners[name]
+        own = dict(given) if isinstance(given, Mapping) else dict(refiners=given)
+        refiners = own.get('refiners')
+        if not isinstance(refiners, list | tuple) or not refiners:
+            raise ConfigError(
+                f"matrix.refiners: '{name}' must be a list of refiners with a background "
+                "policy, or a dict of 'refiners' and of arguments of a RefineStage, not "
+                f'{given!r}',
+                token=name,
+            )
+        for key in (OWN - {'refiners'}) & own.keys():
+            raise ConfigError(
+                f"matrix.refiners: '{name}' may not have '{key}', which the matrix gives",
+                token=name,
+            )
+        return {**(self.refine or {}), **own}
+
+    def tested(self) -> Faithfulness | None:
+        """How faithfulness is measured; None if it is not.
+
+        Raises:
+            ConfigError: ``faithfulness`` has a wrong key or value.
+        """
+        given = self.faithfulness
+        return None if given is None else Faithfulness.of(given)
+
+    def _check_stages(self) -> None:
+        if self.stages is None:
+            return
+        _check_names('stages', self.stages)
+        for name, stage in self.stages.items():
+            taken = name == FEATURES or name in self.classifiers
+            if taken or not isinstance(stage, Mapping) or 'type' not in stage:
+                why = 'is a stage already' if taken else "must be a dict with 'type'"
+                raise ConfigError(f"matrix.stages: '{name}' {why}", token=name)
 
     @classmethod
     def of(cls, cfg: Config) -> Matrix:
@@ -123,13 +186,15 @@ class Matrix:
         """
         if seeds is not None:
             _check_seeds(seeds, '--seeds')
-        return replace(
+        part = replace(
             self,
             classifiers=_chosen('classifiers', self.classifiers, classifiers),
             heads=_chosen('heads', self.heads, heads),
             refiners=_chosen('refiners', self.refiners, refiners),
             seeds=self.seeds if seeds is None else list(seeds),
         )
+        object.__setattr__(part, 'whole', self.whole)
+        return part
 
 
 def _check_names(kind: str, given: Any) -> None:
@@ -140,10 +205,11 @@ def _check_names(kind: str, given: Any) -> None:
         )
     for name in given:
         wrong = not str(name).isidentifier() or '__' in name or name != name.strip('_')
-        if wrong or name == BEST:
+        if wrong or name in COLUMNS:
+            columns = ', '.join(sorted(COLUMNS))
             raise ConfigError(
                 f'matrix.{kind}: a name must be letters, digits and single _ between them, '
-                f"and not '{BEST}', which is a column already; not '{name}'",
+                f"and none of {columns}, which is a column already; not '{name}'",
                 token=name,
             )
 

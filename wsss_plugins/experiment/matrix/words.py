@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from wsss_plugins.config import plain
+from wsss_plugins.experiment.matrix.faithfulness import MEASURES
 from wsss_plugins.experiment.matrix.results import Entry, Table
 from wsss_plugins.experiment.matrix.wanted import BEST
 from wsss_plugins.report.markup import duration
@@ -15,19 +16,29 @@ REFUSED, FAILED, WAITING = '-', 'failed', 'not yet'
 
 def title_of(column: str) -> str:
     """The title of a column."""
+    if column in MEASURES:
+        return f'{column} {"↑" if MEASURES[column].high_is_good else "↓"}'
     return column.replace('_', ' ') if column == BEST else column
 
 
-def number_of(entry: Entry, count: int) -> str:
-    """Text of a cell: mean, spread, and the number of runs if it is not ``count``."""
+def number_of(entry: Entry, count: int, photos: int | None = None) -> str:
+    """Text of a cell: mean and spread; number of runs and photos if they are not these.
+
+    Args:
+        entry: The cell.
+        count: Number of random seeds of the grid.
+        photos: Number of photos of the other cells of the column; None if it is unknown.
+    """
     if entry.mean is None:
         return REFUSED if entry.refused else FAILED if entry.failed else WAITING
     text = f'{entry.mean:.1f}'
     if entry.spread is not None:
         text += f' ± {entry.spread:.1f}'
-    return (
-        text if len(entry.runs) == count else f'{text} ({len(entry.runs)} of {count})'
-    )
+    if len(entry.runs) != count:
+        text += f' ({len(entry.runs)} of {count})'
+    if None not in (photos, entry.photos) and entry.photos != photos:
+        text += f' ({entry.photos} photos)'
+    return text
 
 
 def made_by(table: Table, command: str) -> str:
@@ -54,14 +65,16 @@ def reading(table: Table) -> list[str]:
         'mIoU in percent, '
         + (how if several else f'of one run, seed {seeds[0]}')
         + '.',
-        'Bold: the highest of a column among the seed heads of one classifier.',
+        'Bold: the best of a column among the seed heads of one classifier.',
         f"'{title_of(BEST)}': the maps, cut where their mIoU on these masks is highest, an "
         'upper bound; the other columns are pseudo labels.',
     ]
-    for name, refiners in matrix.refiners.items():
+    for name in matrix.refiners:
+        refiners = matrix.refining(name)['refiners']
         chain = ', '.join(_name(refiner) for refiner in refiners)
-        sentences.append(f"'{name}': {chain}.")
+        sentences.append(f"'{name}': {chain}.{_shared(table, name)}")
     sentences.append(_threshold(table))
+    sentences += [*_own_thresholds(table), *_faithfulness(table), *_photos(table)]
     missing = table.missing
     if missing:
         sentences.append(f'Unfinished: {missing} runs of cells are not there yet.')
@@ -69,6 +82,59 @@ def reading(table: Table) -> list[str]:
     if seconds:
         sentences.append(f'All stages of a seed took {duration(seconds)}.')
     return sentences
+
+
+def _shared(table: Table, column: str) -> str:
+    """Sentence on the stages that serve all rows of a column; '' if there are none."""
+    names = table.plan.shared.get(column)
+    if not names:
+        return ''
+    *before, last = names
+    after = f', made by way of {", ".join(before)}' if before else ''
+    return f" One '{last}'{after}, serves all rows."
+
+
+def _own_thresholds(table: Table) -> list[str]:
+    """Sentences on columns whose background is not that of the others."""
+    matrix = table.plan.matrix
+    usual = (matrix.refine or {}).get('threshold')
+    lines = []
+    for name in matrix.refiners:
+        own = matrix.refining(name).get('threshold')
+        if own != usual:
+            what = 'that of its refiners' if own is None else f"that of '{own}'"
+            lines.append(f"The background of '{name}' is {what}.")
+    return lines
+
+
+def _faithfulness(table: Table) -> list[str]:
+    """Sentences on the measures of faithfulness, if there are any."""
+    tested = table.plan.matrix.tested()
+    if tested is None:
+        return []
+    height, width = tested.input_size
+    lines = [f"'{title_of(c)}': {m.text}." for c, m in MEASURES.items()]
+    return [
+        'Faithfulness in percent, of the maps of one view without flip, for the '
+        'image-level label with the highest logit; ↑ high is good, ↓ low is good.',
+        *lines,
+        f'Photos are resized to {height}x{width}; {tested.steps} steps of insertion and '
+        f'of deletion, {tested.levels} levels of perturbation, whose areas are at most '
+        f'{100 - 100 / tested.levels:g}. The probability is the sigmoid of the logit.',
+    ]
+
+
+def _photos(table: Table) -> list[str]:
+    """A sentence that says over how many photos each column is, if their number differs."""
+    columns: dict[int, list[str]] = {}
+    for column in table.plan.columns:
+        many = table.photos(column)
+        if many is not None:
+            columns.setdefault(many, []).append(title_of(column))
+    if not columns or table.plan.matrix.tested() is None:
+        return []
+    parts = [f'{", ".join(names)} over {many}' for many, names in columns.items()]
+    return [f'Number of photos: {"; ".join(parts)}; a cell of another number says so.']
 
 
 def _name(refiner: Any) -> str:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from wsss_plugins.backbones import TimmMaps
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.workers import device
@@ -88,6 +89,21 @@ def class_logits(model: WSSSClassifier, images: Tensor) -> Tensor:
     """Logits ``(N, C)`` of images ``(N, 3, H, W)`` in [0, 1], without gradients."""
     with torch.no_grad():
         return model.class_logits(model.backbone(model.normalise(images * 255)))
+
+
+def mean_colour(model: WSSSClassifier) -> list[float]:
+    """RGB mean of the normalisation, in [0, 1]: the colour of a pixel that becomes 0.
+
+    Args:
+        model: The classifier. If its backbone reads a :class:`TimmMaps`, which normalises
+            pixels itself, the mean is that of this network.
+
+    Returns:
+        One number for each channel, or one for all.
+    """
+    networks = (m for m in model.backbone.modules() if isinstance(m, TimmMaps))
+    source = next(networks, model.data_preprocessor)
+    return (source.mean.flatten() / 255).tolist()
 
 
 def target_classes(logits: Tensor, labels: Tensor) -> Tensor:
