@@ -13,9 +13,10 @@ from wsss_plugins.backbones import (
     HybridViT,
     MultiClassTokenViT,
     TimmMaps,
+    maps_of,
     reading_features,
 )
-from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
+from wsss_plugins.classifiers import ACRClassifier, ExViTClassifier, WSSSClassifier
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError
 from wsss_plugins.structures.features import (
     FeatureStore,
@@ -293,3 +294,21 @@ def test_acr_sees_kept_features_and_their_mirror_image() -> None:
     )
     with pytest.raises(ConfigError, match='GreyView changes pixels'):
         grey.loss(packed, torch.eye(5)[:2])
+
+
+def test_the_network_of_both_branches_of_exvit_is_one() -> None:
+    model = ExViTClassifier(
+        backbone=HYBRIDS['e-mha'](),
+        head=dict(type='AttributeHead', num_classes=5, channels=8, attributes=2),
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    net = model.backbone.vit.patch_embed.backbone
+    assert maps_of(model) is net
+    views = torch.stack([net.pack(net(255 * torch.rand(2, 3, 64, 64)))] * 2, 1)
+    losses = model.loss(views, torch.eye(5)[:2])
+    assert {*losses} == {'loss_global', 'loss_dis', 'loss_div'}
+    with torch.no_grad():
+        next(net.parameters()).add_(1)
+    with pytest.raises(ConfigError, match='has 2: leave features out'):
+        maps_of(model)

@@ -332,19 +332,25 @@ def reading_features(model: nn.Module, store: FeatureStore | None) -> Iterator[N
 
 
 def maps_of(model: nn.Module) -> TimmMaps:
-    """The :class:`TimmMaps` of a model.
+    """The :class:`TimmMaps` of a model; of equal ones, as in a momentum branch, the first.
 
     Raises:
-        ConfigError: The model has none, or several.
+        ConfigError: The model has none, or several that differ.
     """
     found = [module for module in model.modules() if isinstance(module, TimmMaps)]
-    if len(found) != 1:
+    if not found or not all(_equal(found[0].net, other.net) for other in found[1:]):
         raise ConfigError(
             f'features can stand for one TimmMaps in a model, and this '
             f'{type(model).__name__} has {len(found)}: leave features out of the stage',
             token='features',
         )
     return found[0]
+
+
+def _equal(net: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks have the same tensors, parameters or not."""
+    one, two = net.state_dict(), other.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
 def _network(name: str, pretrained: bool, arch: dict[str, Any]) -> Any:
