@@ -23,10 +23,11 @@ plain, refined = (
     for affinity in (False, True)
 )
 acr_maps = dict(maps, model='both', head=refined, flip=False)
-# Table 4, and a row with weights of 1 in place of the paper's 100. The first rows of
-# table 2 are both_plain and both_refined.
+# Tables 4 and 8, and a row with weights of 1 in place of the paper's 100. The first rows of
+# table 2, the last one of table 8 and block 2 of figure 8 are both_plain and both_refined.
 _weights = (f'model.consistency.{kind}_weight' for kind in ('activation', 'affinity'))
-regularisations.weights_1 = dict.fromkeys(_weights, 1.0)
+distances.pop('l1')
+ablations = dict(regularisations, **distances, weights_1=dict.fromkeys(_weights, 1.0))
 half = {'model.drop_patches': 0.5}
 # Table 6, all on crops.
 _crop = [_view, dict(type=CropView, size=320), dict(type=PackClassInputs)]
@@ -40,15 +41,14 @@ mct_plain, mct_refined = (
     for refine in (False, True)
 )
 rows = {
-    name: ('acr', half | options, plain, refined)
-    for name, options in regularisations.items()
+    name: ('acr', half | options, plain, refined) for name, options in ablations.items()
 }
 rows.update(
     mctformer=('mctformer', cropped, mct_plain, mct_refined),
     mctformer_acr=('mctformer', cropped | _by_acr, mct_plain, mct_refined),
     acr=('acr', cropped, plain, refined),
 )
-table4_and_6 = [
+trained = [
     {
         name: dict(train, config=config, options=options),
         f'{name}_plain': dict(acr_maps, model=name, head=one),
@@ -69,8 +69,7 @@ table2 = dict(
     ),
     acr_pseudo_score=dict(score_labels, labels='acr_pseudo'),
 )
-# Table 5: ways to read one model, the last of which is both_refined. Figure 8: the first of
-# its 4 blocks; 2 is both_refined.
+# Table 5: ways to read one model, the last of which is both_refined; figure 8.
 heads.pop('acr')
 heads = {f'by_{name}': head for name, head in heads.items()}
 heads |= {f'from_block_{b}': dict(refined, start_block=b) for b in (0, 1, 3)}
@@ -94,21 +93,4 @@ table7 = [
     }
     for name, options in views.items()
 ]
-# Table 8, whose last row is both_refined.
-distances.pop('l1')
-table8 = [
-    {
-        name: dict(train, config='acr', options=half | options),
-        f'{name}_maps': dict(acr_maps, model=name),
-        f'{name}_score': dict(score, seeds=f'{name}_maps'),
-    }
-    for name, options in distances.items()
-]
-pipeline = [
-    dict(features=features),
-    *table4_and_6,
-    table2,
-    *table5,
-    *table8,
-    *table7,
-]
+pipeline = [dict(features=features), *trained, table2, *table5, *table7]
