@@ -81,7 +81,7 @@ def mask_of(folder: Path, photo: np.ndarray) -> np.ndarray:
     image = torch.from_numpy(photo).permute(2, 0, 1)
     shares = stage.probabilities(model, image)
     kept = torch.arange(len(shares) - 1)
-    seed = DenseCRF('psa')(image, Seed(shares[1:], kept, shares[0]))
+    seed = DenseCRF('deeplab')(image, Seed(shares[1:], kept, shares[0]))
     return seed.to_label().numpy()
 
 
