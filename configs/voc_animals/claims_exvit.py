@@ -74,14 +74,22 @@ methods = dict(
     integrated_gradients=dict(type=seeds.IntegratedGradients),
 )
 test = dict(model='g_dis_div', methods=methods, input_size=(320, 320), batch_size=10)
-test.update(dataset=dict(datasets.val_images, indices=list(range(0, 445, 15))))
+test.update(dataset=dict(datasets.val_images, sample=30))
 faithfulness = dict(
-    exvit_perturbation=dict(test, type=stages.PerturbationTestStage),
-    exvit_insertion=dict(test, type=stages.InsertionDeletionTestStage, steps=16),
+    exvit_perturbation=dict(
+        test, type=stages.PerturbationTestStage, explained=['target']
+    ),
+    exvit_insertion=dict(
+        test,
+        type=stages.InsertionDeletionTestStage,
+        explained='target',
+        probability='sigmoid',
+        steps=16,
+    ),
     exvit_segmentation=dict(
         test,
         type=stages.SegmentationTestStage,
-        dataset=dict(datasets.masks, indices=list(range(0, 437, 9))),
+        dataset=dict(datasets.masks, sample=50),
         explained='target',
         foreground='class',
     ),
