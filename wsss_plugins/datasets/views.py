@@ -43,8 +43,7 @@ class LoadView(BaseTransform):
         features: Folder of a :class:`~wsss_plugins.stages.FeatureStage`; a
             ``TrainStage(features=...)`` fills it in. None to load pixels.
         label_stride: Pixels of the view per pixel of the maps in ``seg_fields``: with 4,
-            a segmentor whose logits have stride 8 is trained as well as with 1, and its
-            loss costs a sixteenth.
+            the loss of a segmentor covers a sixteenth of the pixels.
 
     Raises:
         ConfigError: ``flip`` is no probability, ``scales`` is empty or not positive, or

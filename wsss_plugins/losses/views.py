@@ -176,6 +176,9 @@ class GreyView(View):
 class HidePatchesView(View):
     """Paints random squares of each image in the mean colour.
 
+    That is 0 after the preprocessing of the model. A network that normalises pixels itself,
+    such as a :class:`~wsss_plugins.backbones.TimmMaps`, sees black squares.
+
     Source: Singh and Lee, Hide-and-Seek, ICCV 2017.
 
     Args:
