@@ -192,6 +192,45 @@ def test_refiner_batches_seeds_with_different_classes(matrix: bool) -> None:
         assert torch.equal(refined.probabilities(), alone.probabilities())
 
 
+@pytest.mark.parametrize('backend', ['torch', 'pydensecrf'])
+def test_one_image_serves_several_energies(backend: str) -> None:
+    if backend == 'pydensecrf':
+        pytest.importorskip('pydensecrf')
+    image = random_case()[0]
+    unary = torch.stack([random_case()[1] for _ in range(3)])
+    unary = unary.double() if backend == 'torch' else unary
+    together = dense_crf(image[None], unary, backend=backend)
+    alone = torch.stack([dense_crf(image, each, backend=backend) for each in unary])
+    torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
+def test_seeds_of_one_image_share_its_kernels(monkeypatch) -> None:
+    """Two seeds of each of two images, of one class and of two."""
+    images = [random_case()[0] for _ in range(2)]
+    seeds = [
+        Seed(torch.rand(k, 13, 18), torch.arange(k), torch.rand(13, 18))
+        for k in (2, 2, 2, 1)
+    ]
+    crf = DenseCRF(iterations=3)
+    wanted = [
+        crf(image, seed) for image, seed in zip([*images, *images], seeds, strict=True)
+    ]
+    built = []
+    build = PermutohedralLattice.__init__
+
+    def count(self: PermutohedralLattice, features: Tensor, *rest, **named) -> None:
+        if features.shape[1] == 5:
+            built.append(len(features))
+        build(self, features, *rest, **named)
+
+    monkeypatch.setattr(PermutohedralLattice, '__init__', count)
+    found = crf.refine_batch([*images, *images], seeds)
+    assert built == [13 * 18] * 3, 'the last seed has another number of labels'
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.probabilities(), other.probabilities())
+
+
 def test_refiner_takes_the_compatibility_of_the_classes_present() -> None:
     image, unary = random_case(labels=3)
     mu = torch.rand(6, 6)

@@ -13,9 +13,15 @@ from PIL import Image
 from wsss_plugins.datasets import FolderWSSS, confident_labels
 from wsss_plugins.engine import Stage
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.refiners import ConstantBackground, PowerBackground, PowerScores
+from wsss_plugins.refiners import (
+    ConstantBackground,
+    PowerBackground,
+    PowerScores,
+    RefinerChain,
+)
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.stages import ConfidentLabelStage
+from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed, load_label_map, load_npz, save_label_map
 
 CLASSES = ['cat', 'dog', 'sea']
@@ -115,6 +121,24 @@ def test_goes_on_and_leaves_out_what_is_broken(seeds: Path, tmp_path: Path) -> N
     assert stage.run(again, inputs) == dict(images=3, failed=0)
     del wanted['scores/a.npz']
     assert files_of(again) == wanted
+
+
+def test_a_crf_sees_each_background(seeds: Path, tmp_path: Path) -> None:
+    """The two seeds of an image, refined at once, are those of two chains."""
+    after = [dict(type=PowerScores, power=0.5), dict(type='DenseCRF', iterations=2)]
+    stage = make_stage(seeds, [*PLAIN, *after], workers=1, batch_size=2)
+    stage.run(tmp_path / 'out', {'cam': seeds})
+    for name in 'abc':
+        image = as_image(np.array(Image.open(tmp_path / f'images/{name}.png')))
+        seed = Seed.load(seeds / f'seeds/{name}.npz')
+        kept = load_npz(tmp_path / f'out/scores/{name}.npz')
+        for part, alpha in (('low', 4), ('high', 32)):
+            chain = [dict(*PLAIN, alpha=alpha), *after]
+            wanted = RefinerChain(chain)(image, seed)
+            shares = wanted.probabilities().numpy()
+            np.testing.assert_allclose(kept[part] / 255, shares, atol=0.502 / 255)
+            label = load_label_map(tmp_path / f'out/{part}/labels/{name}.png')
+            assert np.array_equal(label, wanted.to_label().numpy())
 
 
 @pytest.mark.parametrize('label_is_written', [False, True])

@@ -21,7 +21,9 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners import DenseCRF, RandomWalk, Refiner
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.stages import PredictStage
+from wsss_plugins.stages.predict import _among
 from wsss_plugins.structures import Seed, load_label_map
+from wsss_plugins.structures.card import Tags
 
 
 class Segmentor(nn.Module):
@@ -55,6 +57,39 @@ def test_refiners_get_the_models_of_their_stages(tmp_path, monkeypatch) -> None:
         assert torch.equal(label, refiner(image, seed).to_label())
         changed += int((label != seed.to_label()).sum())
     assert changed > 20, 'the walk has its say'
+
+
+@pytest.mark.parametrize('refined', [False, True])
+def test_among_the_tags_of_the_image(tmp_path, monkeypatch, refined) -> None:
+    """All images are tagged with the cat alone; the dog is seen where none may be."""
+    world = write_world(tmp_path)
+    monkeypatch.setattr(
+        'wsss_plugins.stages.predict.load_trained', lambda *_: Segmentor()
+    )
+    Seen.classes.clear()
+    arguments = dict(flip=False, refiners=[dict(type=Seen)] if refined else [])
+    stage = PredictStage(
+        'predicted', 'net', make(world).dataset, only_tagged=True, **arguments
+    )
+    free = PredictStage('free', 'net', make(world).dataset, **arguments)
+    for each in (stage, free):
+        each.run(world / each.name, dict(net=Path('net')))
+    dogs = 0
+    for name in IDS:
+        blue, red, _ = pair(world, name)[0][[2, 0, 1]].int()
+        label = load_label_map(world / f'predicted/labels/{name}.png')
+        assert np.array_equal(label, (red > blue).numpy())
+        dogs += (load_label_map(world / f'free/labels/{name}.png') == 2).sum()
+    assert dogs > 20, 'dogs are seen where no tag forbids them'
+    assert Seen.classes == ([[0]] * 5 + [[0, 1]] * 5 if refined else [])
+    assert stage.measured().labels == Tags.TRUE()
+    assert free.measured().labels == Tags.NONE()
+
+
+def test_no_probability_among_the_tags() -> None:
+    """Where the softmax leaves nothing to the tagged classes, the pixel is background."""
+    shares = torch.tensor([0.0, 0.0, 1.0]).reshape(3, 1, 1)
+    assert _among(shares, np.array([True, False])).flatten().tolist() == [0.0] * 3
 
 
 class Edges(nn.Module):
@@ -180,6 +215,7 @@ class Seen(Refiner):
 
 
 def test_refines_the_objects_that_are_likely_somewhere(image) -> None:
+    Seen.classes.clear()
     shares = torch.zeros(5, 37, 50)
     shares[0], shares[2], shares[4] = 0.4, 0.55, 0.04
     shares[4, 3, 3], shares[1, 1, 1] = 0.9, 0.01

@@ -51,7 +51,8 @@ def dense_crf(
 
     Args:
         image: ``(C, H, W)`` or ``(B, C, H, W)`` in 0 to 255; RGB, or any number of
-            channels.
+            channels. One image ``(1, C, H, W)`` may serve all energies: its kernels are
+            then built once.
         unary: ``(L, H, W)`` or ``(B, L, H, W)`` energies, whose dtype and device the
             inference uses.
         gaussian: Width in pixels and weight ``w_g`` of the smoothness kernel.
@@ -86,10 +87,10 @@ def dense_crf(
 def _check_energies(images: Tensor, energies: Tensor) -> None:
     """Refuses images and energies whose shapes do not match."""
     pixels, wanted = tuple(images.shape), tuple(energies.shape)
-    same = pixels[:1] + pixels[2:] == wanted[:1] + wanted[2:]
+    same = pixels[2:] == wanted[2:] and pixels[:1] in ((1,), wanted[:1])
     if len(pixels) != 4 or len(wanted) != 4 or not same or not energies.numel():
         raise DataError(
-            'a dense CRF needs images (B, C, H, W) and energies (B, L, H, W) of one '
+            'a dense CRF needs images (B or 1, C, H, W) and energies (B, L, H, W) of one '
             f'size (H, W), or both without B; got {pixels} and {wanted}'
         )
     if not energies.is_floating_point() or energies.isnan().any():
@@ -233,7 +234,23 @@ class DenseCRF(Refiner):
     def _refine_alike(
         self, images: Sequence[Tensor], seeds: Sequence[Seed]
     ) -> list[Seed]:
-        """Refines seeds of one size and number of labels."""
+        """Refines seeds of one size and number of labels.
+
+        Seeds of one image, the very same tensor, share its kernels.
+        """
+        of_image: dict[int, list[int]] = defaultdict(list)
+        for i, image in enumerate(images):
+            of_image[id(image)].append(i)
+        if len(of_image) == len(images):
+            return self._marginals(images, seeds)
+        refined: dict[int, Seed] = {}
+        for places in of_image.values():
+            found = self._marginals([images[places[0]]], [seeds[i] for i in places])
+            refined.update(zip(places, found, strict=True))
+        return [refined[i] for i in range(len(seeds))]
+
+    def _marginals(self, images: Sequence[Tensor], seeds: Sequence[Seed]) -> list[Seed]:
+        """Refines the seed of each image, or several seeds of one image."""
         settings = self.settings
         unary = torch.stack([self._unary(seed) for seed in seeds])
         size = max(unary.shape[2:])

@@ -5,8 +5,8 @@ Gaussian Edge Potentials", NIPS 2011 (algorithm 1), and 2013 (symmetric normalis
 
 Both implementations take the same arguments:
 
-- ``images`` ``(B, C, H, W)`` and ``logits`` ``(B, L, H, W)``, the negative unary
-  energies, of one dtype and device;
+- ``images`` ``(B, C, H, W)``, or one for all, ``(1, C, H, W)``, and ``logits``
+  ``(B, L, H, W)``, the negative unary energies, of one dtype and device;
 - ``gaussian`` and ``bilateral``, the widths and then the weight of either kernel; a
   kernel with weight 0 costs nothing;
 - ``iterations``;
@@ -49,7 +49,8 @@ def mean_field(
 ) -> Tensor:
     """Infers marginals by the lattice filter, on the device of ``logits``."""
     # One after the other the images stay in the cache of a CPU.
-    together = 1 if logits.device.type == 'cpu' else len(logits)
+    alone = logits.device.type == 'cpu' and len(images) == len(logits)
+    together = 1 if alone else len(logits)
     used = (gaussian, bilateral) if iterations else ((1, 0), (1, 1, 0))
     build = partial(kernels_of, gaussian=used[0], bilateral=used[1])
     parts = logits.split(together)
@@ -170,7 +171,8 @@ def mean_field_by_pydensecrf(
             token='pydensecrf',
         ) from error
     found = []
-    for image, energy in zip(images.split(1), -logits.flatten(2), strict=True):
+    each = images.expand(len(logits), -1, -1, -1).split(1)
+    for image, energy in zip(each, -logits.flatten(2), strict=True):
         kernels = [
             (position_features(image, gaussian[0]), gaussian[1]),
             (appearance_features(image, *bilateral[:2]), bilateral[2]),

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from wsss_plugins.config import plain
 from wsss_plugins.datasets import confident_labels
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners import DenseCRF, PowerBackground
-from wsss_plugins.registry import REFINERS, STAGES, find_type
+from wsss_plugins.refiners import DenseCRF, PowerBackground, Refiner, RefinerChain
+from wsss_plugins.registry import REFINERS, STAGES, build_as, find_type
 from wsss_plugins.stages.refine import RefineStage
-from wsss_plugins.stages.refine_jobs import Batch, RefineTask
+from wsss_plugins.stages.refine_jobs import (
+    Batch,
+    Refined,
+    RefineTask,
+    RefineWorker,
+    save_label,
+)
 from wsss_plugins.structures import IGNORE, Seed, save_label_map, save_npz
 from wsss_plugins.structures.card import Source, Threshold
-from wsss_plugins.structures.layout import confident_scores_path, label_path, seed_path
+from wsss_plugins.structures.layout import confident_scores_path, label_path
 from wsss_plugins.structures.measured import Measured
+
+PARTS = ('low', 'high')
+"""Folders of the labels of the strong and of the weak background."""
 
 
 @STAGES.register_module()
@@ -55,7 +65,6 @@ class ConfidentLabelStage(RefineStage):
             or more than one :class:`PowerBackground`.
     """
 
-    tasks_at_once = 2
     measures_background = False  # pixels that are not sure are neither
 
     def __init__(
@@ -78,18 +87,18 @@ class ConfidentLabelStage(RefineStage):
                 f'{alpha_high}',
                 token='alpha_low',
             )
-        self.alphas = dict(low=alpha_low, high=alpha_high)
-        self.chains = {
-            part: _with_alpha(refiners, alpha) for part, alpha in self.alphas.items()
-        }
-        chain = self.chains['low']
+        self.alphas = (alpha_low, alpha_high)
+        chain = [dict(cfg) for cfg in refiners]
+        background = _only_power_background(chain)
+        background['alpha'] = alpha_low
+        self.backgrounds = (dict(background), dict(background, alpha=alpha_high))
         super().__init__(
             name, seeds, dataset, chain, workers=workers, batch_size=batch_size
         )
 
     def measured(self) -> Measured:
         """Declares the two exponents as fixed thresholds."""
-        alphas = ' and '.join(f'{alpha:g}' for alpha in self.alphas.values())
+        alphas = ' and '.join(f'{alpha:g}' for alpha in self.alphas)
         fixed = Threshold(self.name, Source.FIXED, f'PowerBackground, alpha {alphas}')
         return replace(super().measured(), thresholds=(fixed,))
 
@@ -97,32 +106,87 @@ class ConfidentLabelStage(RefineStage):
         self, task: RefineTask, batches: Sequence[Batch]
     ) -> Iterator[tuple[Batch, dict[str, str]]]:
         """Refines with both backgrounds, and combines the two results of each image."""
-        tasks = [
-            replace(task, refiners=plain(chain), out=task.out / part, soft=True)
-            for part, chain in self.chains.items()
+        both = ConfidentTask(**vars(task), backgrounds=self.backgrounds)
+        return super()._results(both, batches)
+
+
+@dataclass(frozen=True)
+class ConfidentTask(RefineTask):
+    """All settings that a process needs to make confident labels.
+
+    Attributes:
+        backgrounds: Config of the strong background, and of the weak one.
+    """
+
+    backgrounds: Sequence[dict[str, Any]] = ()
+
+    def portable(self) -> ConfidentTask:
+        """The same task for another process: with configs of built-in types."""
+        return replace(super().portable(), backgrounds=plain(self.backgrounds))
+
+    def worker(self, place: torch.device) -> ConfidentWorker:
+        """What makes the confident labels in one process, on that device."""
+        return ConfidentWorker(self, place)
+
+
+class ConfidentWorker(RefineWorker):
+    """Refines images with two backgrounds, and combines the results.
+
+    Refiners after the background see both seeds of an image at once, so that a dense CRF
+    builds its kernels once.
+
+    Args:
+        task: The task.
+        place: Device on which to refine.
+    """
+
+    def __init__(self, task: ConfidentTask, place: torch.device) -> None:
+        super().__init__(task, place)
+        refiners = self.chain.refiners
+        at = [isinstance(refiner, PowerBackground) for refiner in refiners].index(True)
+        self.before = RefinerChain(refiners[:at])
+        self.after = RefinerChain(refiners[at + 1 :])
+        self.backgrounds = [
+            build_as(REFINERS, cfg, Refiner) for cfg in task.backgrounds
         ]
-        # Both are refined batch by batch, so that few files of float scores exist at once.
-        refine = super()._results
-        results = [refine(each, batches) for each in tasks]
-        for (batch, low), (_, high) in zip(*results, strict=True):
-            failed = high | low
-            for name, _ in batch:
-                if name not in failed:
-                    _combine(task.out, [each.out for each in tasks], name)
-            yield batch, failed
+
+    def refined(self, images: Sequence[Tensor], seeds: Sequence[Seed]) -> list[Refined]:
+        """Refines the seed of each image with the strong and with the weak background."""
+        seeds = self.before.refine_batch(images, seeds)
+        low, high = (one.refine_batch(images, seeds) for one in self.backgrounds)
+        both = self.after.refine_batch([*images, *images], [*low, *high])
+        return list(zip(both[: len(seeds)], both[len(seeds) :], strict=True))
+
+    def save(self, name: str, refined: Refined) -> None:
+        """Writes the labels of each background, and the bytes and the label of both.
+
+        The label of both is written last, since its file marks the image as done.
+        """
+        out = self.task.out
+        for part, seed in zip(PARTS, refined, strict=True):
+            save_label(out / part, name, seed)
+        low, high = (seed.probabilities().cpu().numpy() for seed in refined)
+        classes = refined[0].classes.cpu().numpy()
+        save_npz(
+            confident_scores_path(out, name),
+            dict(low=_as_bytes(low), high=_as_bytes(high), classes=classes),
+        )
+        position = confident_labels(low.transpose(1, 2, 0), high.transpose(1, 2, 0))
+        values = np.full(256, IGNORE, np.uint8)
+        values[: len(classes) + 1] = [0, *(classes + 1)]
+        save_label_map(label_path(out, name), values[position])
 
 
-def _with_alpha(
-    refiners: Sequence[dict[str, Any]], alpha: float
-) -> list[dict[str, Any]]:
-    """Copies configs of refiners and sets the exponent of their power background.
+def _only_power_background(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The config of the only :class:`PowerBackground`.
 
     Raises:
-        ConfigError: ``refiners`` has no :class:`PowerBackground`, or more than one.
+        ConfigError: ``refiners`` has none, or more than one.
     """
-    chain = [dict(cfg) for cfg in refiners]
     powers = [
-        cfg for cfg in chain if find_type(cfg.get('type'), REFINERS) is PowerBackground
+        cfg
+        for cfg in refiners
+        if find_type(cfg.get('type'), REFINERS) is PowerBackground
     ]
     if len(powers) != 1:
         raise ConfigError(
@@ -130,29 +194,7 @@ def _with_alpha(
             f'it fills in, not {len(powers)}',
             token='refiners',
         )
-    powers[0]['alpha'] = alpha
-    return chain
-
-
-def _combine(out: Path, parts: Sequence[Path], name: str) -> None:
-    """Combines the scores of both backgrounds into bytes and a label.
-
-    The label is written last, since its file marks the image as done.
-    """
-    paths = [seed_path(part, name) for part in parts]
-    seeds = [Seed.load(path) for path in paths]
-    low, high = (seed.probabilities().numpy() for seed in seeds)
-    classes = seeds[0].classes.numpy()
-    save_npz(
-        confident_scores_path(out, name),
-        dict(low=_as_bytes(low), high=_as_bytes(high), classes=classes),
-    )
-    for path in paths:
-        path.unlink()
-    position = confident_labels(low.transpose(1, 2, 0), high.transpose(1, 2, 0))
-    values = np.full(256, IGNORE, np.uint8)
-    values[: len(classes) + 1] = [0, *(classes + 1)]
-    save_label_map(label_path(out, name), values[position])
+    return powers[0]
 
 
 def _as_bytes(scores: np.ndarray) -> np.ndarray:

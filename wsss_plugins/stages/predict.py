@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
@@ -52,6 +53,10 @@ class PredictStage(Stage):
         refine_above: Classes whose probability exceeds this value at no pixel are left
             out of the refinement and of the result, since a dense CRF over all 81 classes
             of COCO is slow. With 0, as in the published methods, all classes are kept.
+        only_tagged: True to leave out classes that are not image-level labels of the
+            image, before the refinement: the probabilities of the background and of the
+            tagged classes are divided by their sum. For training images, whose
+            predictions are the pseudo labels of a second round.
         max_side: For large photos: the longest side, in pixels, of the reduced copy on
             which the model and the refiners run. Probabilities are enlarged to the size
             of the photo.
@@ -80,6 +85,7 @@ class PredictStage(Stage):
         merge: str = 'mean',
         refiners: Sequence[dict[str, Any]] = (),
         refine_above: float = 0.0,
+        only_tagged: bool = False,
         max_side: int | None = None,
         tile: int | None = None,
         overlap: int = 64,
@@ -103,6 +109,7 @@ class PredictStage(Stage):
         self.merge = merge
         self.refiners = RefinerChain(refiners)
         self.refine_above = refine_above
+        self.only_tagged = only_tagged
         self.features = features
         needed = (model, *self.refiners.stages, features)
         self.inputs = tuple(dict.fromkeys(filter(None, needed)))
@@ -137,7 +144,8 @@ class PredictStage(Stage):
             bar.begin_at(len(mine) - len(todo))
             for index in todo:
                 image = as_image(dataset.load_image(index))
-                label = self._label(model, image)
+                tags = dataset.labels(index) > 0 if self.only_tagged else None
+                label = self._label(model, image, tags)
                 save_label_map(label_path(out, names[index]), label.numpy())
                 bar.advance()
         return dict(images=len(names))
@@ -147,12 +155,12 @@ class PredictStage(Stage):
         return (self.refiners,)
 
     def measured(self) -> Measured:
-        """Declares the images, the views and the refiners, and that no labels are read."""
+        """Declares the images, the views, the refiners, and the labels that it reads."""
         return Measured(
             images=self.dataset,
             scales=tuple(map(float, self.scales)),
             flip=self.flip,
-            labels=Tags.NONE(),
+            labels=Tags.TRUE() if self.only_tagged else Tags.NONE(),
             details=dict(
                 merge=self.merge,
                 refiners=[type(r).__name__ for r in self.refiners.refiners],
@@ -161,8 +169,17 @@ class PredictStage(Stage):
             ),
         )
 
-    def _label(self, model: BaseSegmentor, image: Tensor) -> Tensor:
-        """Label map ``(H, W)`` uint8 of an image ``(3, H, W)`` uint8 RGB."""
+    def _label(
+        self, model: BaseSegmentor, image: Tensor, tags: np.ndarray | None = None
+    ) -> Tensor:
+        """Label map ``(H, W)`` uint8 of an image ``(3, H, W)`` uint8 RGB.
+
+        Args:
+            model: The segmentor.
+            image: The image.
+            tags: Which foreground classes may occur, ``(classes - 1,)`` bool; by default
+                all.
+        """
         copy = self.large.copy_of(image)
         size = (image.shape[1], image.shape[2])
         whole = copy.shape == image.shape and not self.refiners.refiners
@@ -170,7 +187,8 @@ class PredictStage(Stage):
         def predict(crops: Tensor) -> Tensor:
             """Probabilities ``(1, classes, h, w)`` of one crop ``(1, 3, h, w)``."""
             (crop,) = crops
-            return self.probabilities(model, crop)[None]
+            found = self.probabilities(model, crop)
+            return (found if tags is None else _among(found, tags))[None]
 
         found = self.large.maps(predict, copy, finish=_winner if whole else None)
         if whole:
@@ -224,6 +242,13 @@ class PredictStage(Stage):
 def _winner(probabilities: Tensor) -> Tensor:
     """The label of each pixel, ``(rows, W)`` uint8, from ``(classes, rows, W)``."""
     return probabilities.argmax(0).to(torch.uint8)
+
+
+def _among(probabilities: Tensor, tags: np.ndarray) -> Tensor:
+    """Probabilities ``(classes, H, W)`` of the background and the tagged classes alone."""
+    allowed = torch.from_numpy(np.append(True, tags)).to(probabilities)
+    kept = probabilities * allowed[:, None, None]
+    return kept / kept.sum(0).clamp(min=torch.finfo(kept.dtype).tiny)
 
 
 def _normalised(model: BaseSegmentor, image: Tensor) -> Tensor:

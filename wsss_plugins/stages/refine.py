@@ -77,8 +77,6 @@ class RefineStage(Stage):
     needs_every_image = False
     reads_masks = False
     arguments_of_speed = frozenset({'workers'})
-    tasks_at_once: ClassVar[int] = 1
-    """Number of tasks that run at the same time and share the processes."""
     measures_background: ClassVar[bool] = True
     """Whether every pixel of its label maps is background or a class."""
 
@@ -228,7 +226,7 @@ class RefineStage(Stage):
         workers = self.workers or max(1, (os.cpu_count() or 1) // world_size())
         if workers == 1 or len(batches) < 2 * workers:
             return refine_here(task, batches, torch.device('cpu'))
-        return refine_in_pool(task, batches, -(-workers // self.tasks_at_once))
+        return refine_in_pool(task, batches, workers)
 
 
 def rounded(threshold: float) -> float:

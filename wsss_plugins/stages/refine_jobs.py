@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from wsss_plugins.structures.layout import label_path, seed_path
 
 Batch = Sequence[tuple[str, Path]]
 """Ids and photos of images of equal size that are refined together."""
+
+Refined = tuple[Seed, ...]
+"""The refined seed of an image, or one for each way to refine it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class RefineTask:
     out: Path
     soft: bool
     modules: tuple[str, ...] = ()
+
+    def worker(self, place: torch.device) -> RefineWorker:
+        """What refines images in one process, on that device."""
+        return RefineWorker(self, place)
+
+    def portable(self) -> RefineTask:
+        """The same task for another process: with configs of built-in types."""
+        return replace(self, refiners=plain(self.refiners))
 
     def is_done(self, batch: Batch) -> bool:
         """Whether all files of a batch have been written."""
@@ -135,17 +147,19 @@ class RefineWorker:
             if isinstance(refined, str):
                 failed[name] = refined
             else:
-                self._save(name, refined)
+                self.save(name, refined)
         return failed
 
-    def _refine(self, loaded: dict[str, tuple[Tensor, Seed]]) -> dict[str, Seed | str]:
-        """The refined seed of each image, or the reason why refining it failed."""
+    def _refine(
+        self, loaded: dict[str, tuple[Tensor, Seed]]
+    ) -> dict[str, Refined | str]:
+        """The result of each image, or the reason why refining it failed."""
         if not loaded:
             return {}
         images, seeds = zip(*loaded.values(), strict=True)
         try:
-            refined = self.chain.refine_batch(images, seeds)
-            for seed in refined:
+            refined = self.refined(images, seeds)
+            for seed in chain.from_iterable(refined):
                 if not seed.probabilities().isfinite().all():
                     raise DataError('its refined scores are not finite')
         except DataError as error:
@@ -157,11 +171,21 @@ class RefineWorker:
             }
         return dict(zip(loaded, refined, strict=True))
 
-    def _save(self, name: str, seed: Seed) -> None:
+    def refined(self, images: Sequence[Tensor], seeds: Sequence[Seed]) -> list[Refined]:
+        """Refines the seed of each image of a batch."""
+        return [(seed,) for seed in self.chain.refine_batch(images, seeds)]
+
+    def save(self, name: str, refined: Refined) -> None:
+        """Writes what :meth:`refined` returned for image ``name``."""
+        (seed,) = refined
         if self.task.soft:
             seed.save(seed_path(self.task.out, name))
-        label = seed.to_label().cpu().numpy()
-        save_label_map(label_path(self.task.out, name), label)
+        save_label(self.task.out, name, seed)
+
+
+def save_label(out: Path, name: str, seed: Seed) -> None:
+    """Writes the label map of a seed as that of image ``name`` into folder ``out``."""
+    save_label_map(label_path(out, name), seed.to_label().cpu().numpy())
 
 
 def refine_here(
@@ -172,7 +196,7 @@ def refine_here(
     Yields:
         Each batch, and the reason for each of its images that failed.
     """
-    worker = RefineWorker(task, place)
+    worker = task.worker(place)
     for batch in batches:
         with _one_thread():
             reasons = worker(batch)
@@ -191,8 +215,8 @@ def refine_in_pool(
         UserError: A process ended unexpectedly, for example for lack of memory.
     """
     if task.models:  # raises errors of loading here, where their message is kept
-        RefineWorker(task, torch.device('cpu'))
-    task = replace(task, refiners=plain(task.refiners))
+        task.worker(torch.device('cpu'))
+    task = task.portable()
     pool = ProcessPoolExecutor(
         workers, get_context('spawn'), initializer=_prepare, initargs=(task,)
     )
@@ -217,7 +241,7 @@ def _prepare(task: RefineTask) -> None:
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     torch.set_num_threads(1)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _WORKER = RefineWorker(task, torch.device('cpu'))
+    _WORKER = task.worker(torch.device('cpu'))
 
 
 def _leave_with_parent() -> None:
