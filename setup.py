@@ -35,7 +35,12 @@ setup(
     license_files=['LICENSE', 'NOTICE'],
     packages=find_packages(include=['wsss_plugins*']),
     package_data={
-        'wsss_plugins': ['py.typed', 'pretrained/*', 'pretrained/*/*'],
+        'wsss_plugins': [
+            'py.typed',
+            'pretrained/*',
+            'pretrained/*/*',
+            'configs/**/*.py',
+        ],
         'wsss_plugins.engine': ['revisions.json'],
         'wsss_plugins.report': ['*.html', '*.css'],
     },
@@ -44,6 +49,7 @@ setup(
     extras_require={
         name: requirements(name) for name in ('optional', 'real', 'tests', 'docs')
     },
+    entry_points={'console_scripts': ['wsss = wsss_plugins.command.main:main']},
     classifiers=[
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3 :: Only',

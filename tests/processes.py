@@ -35,7 +35,7 @@ def run_script(
     """Runs a Python script in a process of its own.
 
     Args:
-        command: The script and its arguments.
+        command: The script and its arguments; 'wsss' stands for that command.
         cwd: The working directory.
         timeout: Seconds after which the process is killed.
 
@@ -79,4 +79,7 @@ def _run(words: list[str], cwd: str, path: list[str], *files: str) -> None:
     os.chdir(cwd)
     sys.argv = words
     sys.path[:] = [str(Path(words[0]).resolve().parent), *path]
-    runpy.run_path(words[0], run_name='__main__')
+    if words[0] == 'wsss':
+        runpy.run_module('wsss_plugins.command', run_name='__main__')
+    else:
+        runpy.run_path(words[0], run_name='__main__')

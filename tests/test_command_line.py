@@ -1,72 +1,118 @@
-"""Tools answer at once where nothing is to be computed: --help, a misspelt option."""
+"""Commands answer at once where nothing is to be computed: --help, a misspelt option."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from wsss_plugins.cli import run_tool
+from wsss_plugins.command.convert import FORMATS
+from wsss_plugins.command.main import COMMANDS
 from wsss_plugins.errors import UserError
 from wsss_plugins.structures.interchange import SEED_FORMATS
 
 ROOT = Path(__file__).parents[1]
-TOOLS = [path.name for path in sorted((ROOT / 'tools').glob('*.py'))]
+TOOLS = [f'tools/{path.name}' for path in sorted((ROOT / 'tools').glob('*.py'))]
+ASKED = [*TOOLS, *(f'wsss {name}' for name in COMMANDS)]
 HEAVY = ('torch', 'mmengine', 'mmcv', 'mmseg', 'timm', 'cv2', 'scipy', 'numpy')
 
 PROBE = """
-import json, runpy, sys
-tool, word = sys.argv[1:]
-sys.argv = [tool, word]
-try:
-    runpy.run_path(tool, run_name='__main__')
-    code = 'returned'
-except SystemExit as left:
-    code = left.code
-sys.stdout.write('\\n' + json.dumps([code, list(sys.modules)]))
+import contextlib, io, json, runpy, sys
+word, *asked = sys.argv[1:]
+answers = {}
+for command in asked:
+    sys.argv = [*command.split(), word]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            if sys.argv[0] == 'wsss':
+                runpy.run_module('wsss_plugins.command', run_name='__main__')
+            else:
+                runpy.run_path(sys.argv[0], run_name='__main__')
+            code = 'returned'
+        except SystemExit as left:
+            code = left.code
+    answers[command] = [code, said.getvalue()]
+print(json.dumps([answers, list(sys.modules)]))
 """
 
 
-def answer(tool: str, word: str) -> tuple[object, set[str], str]:
-    """Exit code, the packages imported on the way, and all that was printed."""
+@cache
+def answers(word: str) -> tuple[dict[str, tuple[object, str]], set[str]]:
+    """Exit code and words of every command, and the packages that one process imported."""
     done = subprocess.run(
-        [sys.executable, '-c', PROBE, str(ROOT / 'tools' / tool), word],
+        [sys.executable, '-c', PROBE, word, *ASKED],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    said, _, last = done.stdout.rpartition('\n')
-    code, modules = json.loads(last)
-    return code, {name.split('.')[0] for name in modules}, said + done.stderr
+    found, modules = json.loads(done.stdout)
+    return found, {name.split('.')[0] for name in modules}
 
 
-@pytest.mark.parametrize('tool', TOOLS)
-def test_help_imports_nothing_heavy(tool: str) -> None:
-    code, imported, said = answer(tool, '--help')
+def name_of(command: str) -> str:
+    """How a command calls itself."""
+    return Path(command).name if command.startswith('tools/') else command
+
+
+@pytest.mark.parametrize('command', ASKED)
+def test_help(command: str) -> None:
+    code, said = answers('--help')[0][command]
     assert code == 0
-    assert f'usage: {tool}' in said
-    assert not imported & set(HEAVY)
+    assert f'usage: {name_of(command)}' in said
 
 
-@pytest.mark.parametrize('tool', TOOLS)
-def test_a_misspelt_option_is_refused_at_once(tool: str) -> None:
-    code, imported, said = answer(tool, '--nonsense')
+@pytest.mark.parametrize('command', ASKED)
+def test_a_misspelt_option_is_refused(command: str) -> None:
+    code, said = answers('--nonsense')[0][command]
     assert code == 2
-    assert f'{tool}: error: ' in said
-    assert not imported & set(HEAVY)
+    assert f'{name_of(command)}: error: ' in said
+
+
+@pytest.mark.parametrize('word', ['--help', '--nonsense'])
+def test_nothing_heavy_is_imported_for_an_answer(word: str) -> None:
+    imported = answers(word)[1]
+    assert 'wsss_plugins' in imported and not imported & set(HEAVY)
+
+
+def test_a_script_takes_the_arguments_of_its_command() -> None:
+    """The words of both differ in the name alone."""
+    said = answers('--help')[0]
+    (_, script), (_, command) = said['tools/run_matrix.py'], said['wsss matrix']
+    options = '\noptions:'
+    assert options in script
+    assert script.partition(options)[2] == command.partition(options)[2]
+
+
+def test_help_names_every_command() -> None:
+    done = wsss('--help')
+    assert done.returncode == 0
+    for name, does in COMMANDS.items():
+        assert f'    {name}' in done.stdout and does in ' '.join(done.stdout.split())
+
+
+def wsss(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-m', 'wsss_plugins.command', *words],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_a_misspelt_command_is_told_the_nearest() -> None:
+    done = wsss('trian', 'acr/synthetic')
+    assert done.returncode == 2
+    assert (
+        "wsss: error: there is no command 'trian': did you mean 'train'?" in done.stderr
+    )
 
 
 def test_help_lists_the_formats_of_seeds() -> None:
-    """The tool lists them itself, since importing them takes seconds."""
-    tool = runpy.run_path(str(ROOT / 'tools/convert_seeds.py'), run_name='tool')
-    listed = {
-        name: holds
-        for row, holds in tool['FORMATS'].items()
-        for name in row.split(', ')
-    }
+    """The command lists them itself, since importing them takes seconds."""
+    listed = {name: holds for row, holds in FORMATS.items() for name in row.split(', ')}
     assert listed == {name: each.holds for name, each in SEED_FORMATS.items()}
 
 

@@ -1,69 +1,7 @@
 #!/usr/bin/env python
-"""Examines data sets and the environment: tools/doctor.py data/VOCdevkit.
+"""The command `wsss doctor` as a script of a checkout."""
 
-Exit codes: 0 if no problem was found, 1 if there is a problem, 2 if the command is wrong.
-"""
-
-from __future__ import annotations
-
-import argparse
-import json
-import sys
-from pathlib import Path
-
-from wsss_plugins.cli import positive, run_tool
-from wsss_plugins.errors import UserError, require_writable
-
-
-def main() -> None:
-    """Reads the options and examines the data sets."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        'roots',
-        nargs='*',
-        type=Path,
-        metavar='DATA_ROOT',
-        help='data sets, or folders with data sets (default: the folder data if it exists)',
-    )
-    parser.add_argument(
-        '--quick',
-        action='store_true',
-        help='decode only 200 images of each folder',
-    )
-    parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='also write the report to this file'
-    )
-    parser.add_argument(
-        '--workers',
-        type=positive,
-        default=2,
-        help='number of threads that decode images (default: 2)',
-    )
-    run_tool(parser, report, check=False)
-
-
-def report(args: argparse.Namespace) -> None:
-    """Prints the report and exits with its code: 0 if no problem was found, else 1.
-
-    Raises:
-        UserError: The file of ``--json`` cannot be written.
-    """
-    from wsss_plugins.doctor import examine
-
-    if args.json is not None:
-        require_writable(args.json.parent)
-    roots = args.roots or [path for path in [Path('data')] if path.is_dir()]
-    found = examine(roots, args.quick, args.workers)
-    if args.json is not None:
-        try:
-            args.json.write_text(json.dumps(found.to_json(), indent=2) + '\n', 'utf-8')
-        except OSError as error:
-            raise UserError(f'--json {args.json}: {error.strerror}') from error
-    print(found.text())
-    sys.exit(0 if found.healthy else 1)
-
+from wsss_plugins.command.main import run_alone
 
 if __name__ == '__main__':
-    main()
+    run_alone('doctor')

@@ -14,16 +14,17 @@ import gc
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss_plugins.config_files import find_config
 from wsss_plugins.environment import check_environment
 from wsss_plugins.errors import ConfigError, UserError, unwritable
 
@@ -40,6 +41,7 @@ def run_tool(
     parser: argparse.ArgumentParser,
     work: Callable[[argparse.Namespace], None],
     check: bool = True,
+    words: Sequence[str] | None = None,
 ) -> None:
     """Reads the command line, then runs a tool.
 
@@ -49,10 +51,11 @@ def run_tool(
         parser: The options of the tool.
         work: The tool, called with the values of the options.
         check: Check the environment before ``work``, whose imports a wrong one breaks.
+        words: The command line without its first word (default: that of this process).
     """
     interrupted = _note_interrupts()
     try:
-        args = parser.parse_args()
+        args = parser.parse_args(words)
         if check:
             check_environment()
             _import_quietly()
@@ -136,10 +139,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def config_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every tool of a config takes."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='a config, e.g. configs/acr/synthetic.py')
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that every command on a config takes."""
+    parser.add_argument(
+        'config',
+        help='the file of a config, or the name of one that comes with the package, e.g. '
+        'acr/synthetic (all names: wsss list configs)',
+    )
     parser.add_argument(
         '--work-dir', help='where results go (default: work_dirs/CONFIG)'
     )
@@ -158,7 +164,6 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
         default='none',
         help='set by dist_*.sh',
     )
-    return parser
 
 
 def add_redo_options(parser: argparse.ArgumentParser) -> None:
@@ -195,31 +200,28 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     return options
 
 
+def command_line() -> str:
+    """The command line of this process, as one would give it again."""
+    tool = Path(sys.argv[0])
+    is_script = tool.suffix == '.py' and tool.stem != '__main__'
+    words = ['python', f'tools/{tool.name}'] if is_script else ['wsss']
+    return shlex.join([*words, *sys.argv[1:]])
+
+
 def default_work_dir(config: str) -> Path:
     """``work_dirs/acr/synthetic`` of ``configs/acr/synthetic.py``."""
     path = Path(config)
     return Path('work_dirs') / path.resolve().parent.name / path.stem
 
 
-def run_config_tool(
-    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace, Any], None]
-) -> None:
-    """Runs a tool on the config that its command line names; see :func:`run_tool`.
-
-    Args:
-        parser: Of :func:`config_parser`.
-        work: Called with the values of the options and the config.
-    """
-    run_tool(parser, partial(run_config, work=work))
-
-
 def run_config(
     args: argparse.Namespace, work: Callable[[argparse.Namespace, Any], None]
 ) -> None:
-    """Reads the config that a tool was given and does ``work`` on it with all workers.
+    """Reads the config that a command was given and does ``work`` on it with all workers.
 
     Args:
-        args: Values of the options of a :func:`config_parser`.
+        args: Values of what :func:`add_config_arguments` adds; ``args.config`` becomes the
+            path of the file.
         work: Called with ``args`` and the config. Its models must not outlive it.
 
     Raises:
@@ -228,6 +230,7 @@ def run_config(
     from wsss_plugins.config import load_config, set_everywhere
     from wsss_plugins.engine.workers import worker_group
 
+    args.config = str(find_config(args.config))
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
         # mmengine collects garbage for every data set that is made: what is imported by

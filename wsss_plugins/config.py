@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from wsss_plugins.config_files import CONFIGS, find_config
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import (
     DATA_SAMPLERS,
@@ -93,7 +94,8 @@ def load_config(
     config.
 
     Args:
-        path: The file.
+        path: The file, or the short name of a config of this package; see
+            :func:`wsss_plugins.config_files.find_config`.
         overrides: Dotted keys and their values, as ``--cfg-options`` gives them. A
             stage is reached by its name (``pipeline.cam.scales``), an item of any list
             by its number (``pipeline.1.scales``).
@@ -107,11 +109,7 @@ def load_config(
     Raises:
         ConfigError: The file is missing or wrong, or an override names no key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f'config {path} does not exist: {near_names(str(path), _configs_near(path))}'
-        )
+    path = find_config(path)
     try:
         cfg = Config.fromfile(str(path), lazy_import=True)
     except SyntaxError as error:
@@ -189,16 +187,6 @@ def is_leg(item: Any) -> bool:
         and len(item) > 0
         and all(isinstance(stage, Mapping) for stage in item.values())
     )
-
-
-def _configs_near(path: Path) -> list[str]:
-    """The configs in the folder of ``path``, or below the next folder that exists."""
-    folder = path.parent
-    if folder.is_dir():
-        return [str(p) for p in folder.glob('*.py')]
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    return [str(p) for p in folder.glob('*/*.py') if not p.parent.name.startswith('_')]
 
 
 def _syntax_error(path: Path) -> ConfigError:
@@ -359,10 +347,18 @@ def _syntax_trees(path: Path) -> Iterator[tuple[Path, ast.Module]]:
         tree = ast.parse(file.read_text(encoding='utf-8'), filename=str(file))
         yield file, tree
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = file.parents[node.level - 1]
-                parts = (node.module or '').split('.')
-                pending.append(base.joinpath(*parts).with_suffix('.py'))
+            if isinstance(node, ast.ImportFrom):
+                pending.append(_imported_config(node, file))
+
+
+def _imported_config(node: ast.ImportFrom, file: Path) -> Path:
+    """The config that ``from ..base import x`` in a config names, if it names one."""
+    module = node.module or ''
+    if node.level:
+        folder = file.parents[node.level - 1]
+    else:  # from wsss_plugins.configs.acr.voc import x
+        folder, module = CONFIGS, module.removeprefix('wsss_plugins.configs.')
+    return folder.joinpath(*module.split('.')).with_suffix('.py')
 
 
 def _words(node: Any) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from wsss_plugins.datasets import COCO14
 with read_base():
     from .voc_data import *
 data_root = 'data/coco'
-label_maps = 'SegmentationClass/val2014'  # of tools/prepare_data.py coco14
+label_maps = 'SegmentationClass/val2014'  # of wsss prepare coco14
 num_classes = 80
 _coco = dict(type=COCO14, data_root=data_root, drop_unlabelled=True)
 train_dataloader.batch_size = 8

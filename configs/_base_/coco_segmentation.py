@@ -12,5 +12,5 @@ _resize.scale = (640, 640)
 _coco = dict(type=COCO14, data_root=data_root)
 # 82,081 have labels: no pseudo label is made of the others.
 train_dataloader.dataset.update(_coco, split='train2014', drop_unlabelled=True)
-_masks = 'SegmentationClass/val2014'  # of tools/prepare_data.py coco-masks
+_masks = 'SegmentationClass/val2014'  # of wsss prepare coco-masks
 val_dataloader.dataset.update(_coco, split='val2014', label_maps=_masks)

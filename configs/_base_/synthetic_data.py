@@ -1,4 +1,4 @@
-"""The synthetic data set of `tools/prepare_data.py synthetic`: classifier's view of it."""
+"""The synthetic data set of `wsss prepare synthetic`: classifier's view of it."""
 
 from mmengine.config import read_base
 

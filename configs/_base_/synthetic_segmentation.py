@@ -15,5 +15,5 @@ train_dataloader.dataset.update(data_root=data_root, split='train')
 val_dataloader.num_workers = 0
 val_dataloader.dataset.data_root = data_root
 
-# How tools/test.py --multi-scale and --format-only predict.
+# How wsss test --multi-scale and --format-only predict.
 prediction = dict(scales=(0.75, 1.0, 1.25), flip=True)

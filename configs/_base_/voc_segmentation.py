@@ -30,7 +30,7 @@ val_dataloader.dataset.update(
 )
 val_evaluator = dict(type=IoUMetric, iou_metrics=['mIoU'], prefix='seg')
 
-# How tools/test.py --multi-scale and --format-only predict.
+# How wsss test --multi-scale and --format-only predict.
 prediction = dict(
     scales=(0.5, 0.75, 1.0, 1.25, 1.5),
     flip=True,

@@ -1,6 +1,6 @@
 """The whole road on a tree of Pascal VOC 2012, with networks for images of 64 px.
 
-From tools/prepare_data.py voc12 to the archive of the test server. It is what the tests
+From wsss prepare voc12 to the archive of the test server. It is what the tests
 run on a generated devkit; give it your own with --data-root.
 """
 

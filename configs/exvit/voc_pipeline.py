@@ -1,7 +1,7 @@
 """eX-ViT on Pascal VOC 2012: tables 1 and 2, from image-level labels to segmentation.
 
 The road is _base_/road/exvit.py. The report shows figures 4 and 5.
-tools/test.py writes the archive of the test server.
+wsss test writes the archive of the test server.
 """
 
 from mmengine.config import read_base

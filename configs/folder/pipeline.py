@@ -1,6 +1,6 @@
 """From a folder of photos and a table of tags to a mask of every photo; no masks needed.
 
-    python tools/run_pipeline.py configs/folder/pipeline.py --data-root my_photos
+    wsss run folder/pipeline --data-root my_photos
 
 No mask of these photos is needed: the threshold of the pseudo labels follows from the maps.
 """

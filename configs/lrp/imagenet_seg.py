@@ -1,6 +1,6 @@
 """Table 3 of the ReScience paper: explanations as segmentations on ImageNet-Segmentation.
 
-    tools/run_pipeline.py configs/lrp/imagenet_seg.py --data-root FOLDER_OF_gtsegs_ijcv.mat
+    wsss run lrp/imagenet_seg --data-root FOLDER_OF_gtsegs_ijcv.mat
 
 Published for ViT-B/16, in percent (pixel accuracy, mAP, mIoU): rollout 73.54, 84.76, 55.42;
 raw attention 67.84, 80.24, 46.37; GradCAM 64.44, 71.60, 40.82; LRP 51.09, 55.68, 32.89;

@@ -1,6 +1,6 @@
 """Insertion and deletion (Petsiuk et al., 2018) on the ImageNet validation images.
 
-    tools/run_pipeline.py configs/lrp/insertion_deletion_imagenet.py --data-root FOLDER_OF_val
+    wsss run lrp/insertion_deletion_imagenet --data-root FOLDER_OF_val
 
 No table of the paper: a third test of the same methods, on the same classifiers.
 """

@@ -1,6 +1,6 @@
 """Table 2 of the ReScience paper: perturbation tests on the ImageNet validation images.
 
-    tools/run_pipeline.py configs/lrp/perturbation_imagenet.py --data-root FOLDER_OF_val
+    wsss run lrp/perturbation_imagenet --data-root FOLDER_OF_val
 
 Published for ViT-B/16, areas in percent, by the map of the predicted class (negative,
 positive): rollout 53.10, 20.05; raw attention 45.55, 23.99; GradCAM 41.52, 34.06; LRP

@@ -1,6 +1,6 @@
 """Ten seed heads, two encoders of one size and three refiners on the synthetic data set.
 
-Run it with tools/run_matrix.py. Maps are made of the 400 validation images, not of the
+Run it with wsss matrix. Maps are made of the 400 validation images, not of the
 2,000 that the classifiers learnt from, so that one CPU core is enough.
 """
 

@@ -1,6 +1,6 @@
 """Eleven seed heads on a CNN, a hybrid ViT and one with E-MHA, on real photos of animals.
 
-    python tools/run_matrix.py configs/matrix/voc_animals.py --data-root VOC2012
+    wsss matrix matrix/voc_animals --data-root VOC2012
 
 The CNN is the stem of both: a frozen EfficientNet-lite0 with its ImageNet-1k weights. Maps
 are made of the 437 training photos, given their tags, and scored on them. One AffinityNet,

@@ -1,8 +1,8 @@
 """Weights of `pretrained='synthetic'`: damaged images are mended, no label is looked at.
 
-Its images: python tools/prepare_data.py synthetic --recombined --train 16000
+Its images: wsss prepare synthetic --recombined --train 16000
 --out data/synthetic_recombined. The file of the package is made of the result with
-tools/export_weights.py, see docs/methods.md.
+wsss export, see docs/methods.md.
 """
 
 from mmengine.config import read_base

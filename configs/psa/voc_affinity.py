@@ -2,7 +2,7 @@
 
 The pipeline gives it the trained classifier and the confident labels. Alone:
 
-    tools/train.py configs/psa/voc_affinity.py --cfg-options \
+    wsss train psa/voc_affinity --cfg-options \
         model.backbone.pretrained=CLASSIFIER/weights.safetensors \
         train_dataloader.dataset.label_maps=CONFIDENT/labels
 """

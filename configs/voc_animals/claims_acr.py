@@ -1,6 +1,6 @@
 """Tables 2 and 4 to 8 and figure 8 of ACR on the animals of Pascal VOC.
 
-    python tools/run_pipeline.py configs/voc_animals/claims_acr.py --data-root VOC2012
+    wsss run voc_animals/claims_acr --data-root VOC2012
 
 Rows are in the order of the paper; maps are those of train at one scale, without affinity
 refinement (_plain) and with it (_refined). Half of the patches is dropped in training, but

@@ -1,6 +1,6 @@
 """Tables 1, 5 and 6 and figure 8 of eX-ViT on the animals of Pascal VOC, and its faithfulness.
 
-    python tools/run_pipeline.py configs/voc_animals/claims_exvit.py --data-root VOC2012
+    wsss run voc_animals/claims_exvit --data-root VOC2012
 
 Rows are in the order of the paper; maps are those of train at one scale. Stages of a row
 are named as the row (the training), with _maps and _score. Below table 6 are readings that

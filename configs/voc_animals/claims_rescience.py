@@ -1,6 +1,6 @@
 """Tables 2 to 4 of ReScience on the animals of Pascal VOC: the claims of its methods.
 
-    python tools/run_pipeline.py configs/voc_animals/claims_rescience.py --data-root VOC2012
+    wsss run voc_animals/claims_rescience --data-root VOC2012
 
 One hybrid transformer is explained by every method of the paper in its order, without LRP,
 whose relevance does not pass a CNN, and by generic relevance. Maps are cut at every

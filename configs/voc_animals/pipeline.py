@@ -1,6 +1,6 @@
 """From image-level labels to masks on the animals of Pascal VOC 2012, on two cores.
 
-    python tools/run_pipeline.py configs/voc_animals/pipeline.py --data-root VOC2012
+    wsss run voc_animals/pipeline --data-root VOC2012
 
 All 20 classes are trained and predicted; means are over the background and the five
 animals that the photos were chosen for. No threshold comes from masks.

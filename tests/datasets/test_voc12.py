@@ -118,7 +118,7 @@ def test_missing_data_root(tmp_path: Path) -> None:
     text = message(root)
     assert f'data root {root} does not exist' in text
     assert 'VOCdevkit/VOC2012' in text
-    assert f'python tools/prepare_data.py synthetic --out {root.parent}' in text
+    assert f'wsss prepare synthetic --out {root.parent}' in text
 
 
 def test_bad_id_lists(root: Path) -> None:

@@ -21,7 +21,9 @@ from safetensors.torch import save_file
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.cli import parse_options
+from wsss_plugins.command.main import main
 from wsss_plugins.config import check_config, load_config
+from wsss_plugins.config_files import config_names, find_config
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
 from wsss_plugins.engine import StageRecord
@@ -76,7 +78,10 @@ for command in json.loads(sys.argv[1]):
         assert pytest.main(words[2:]) == 0
     else:
         sys.argv = words
-        runpy.run_path(words[0], run_name='__main__')
+        if words[0] == 'wsss':
+            runpy.run_module('wsss_plugins.command', run_name='__main__')
+        else:
+            runpy.run_path(words[0], run_name='__main__')
 """
 """Runs commands one after the other in one process, which saves the imports."""
 
@@ -309,12 +314,16 @@ def documented() -> list[str]:
 
 @pytest.fixture
 def options_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Finds the options of a tool in what it prints with --help."""
+    """Finds the options of a script or of ``wsss`` in what it prints with --help."""
 
     def read(tool: str, *command: str) -> set[str]:
         monkeypatch.setattr(sys, 'argv', [tool, *command, '--help'])
-        with pytest.raises(SystemExit):
-            runpy.run_path(str(ROOT / tool), run_name='tool')['main']()
+        with pytest.raises(SystemExit) as left:
+            if tool == 'wsss':
+                main()
+            else:
+                runpy.run_path(str(ROOT / tool), run_name='__main__')
+        assert left.value.code == 0
         return set(re.findall(r'--[a-z][a-z-]+', capsys.readouterr().out))
 
     return read
@@ -322,7 +331,7 @@ def options_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize('line', documented())
 def test_commands_name_what_exists(line: str, options_of) -> None:
-    """Tools, their options, make targets, configs and the keys of --cfg-options."""
+    """Commands, their options, make targets, configs and the keys of --cfg-options."""
     words = [w for w in shlex.split(line) if not re.match(r'[A-Z_]+=', w)]
     if words[0] == 'make':
         targets = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
@@ -335,9 +344,26 @@ def test_commands_name_what_exists(line: str, options_of) -> None:
         command = words[2:3] if name == 'tools/prepare_data.py' else ()
         given = {word for word in words if word.startswith('--')}
         assert given <= options_of(name, *command)
-    for config in (word for word in words if word.startswith('configs/')):
+    configs = [word for word in words if word.startswith('configs/')]
+    if words[0] == 'wsss':
+        _, name, *rest = words
+        command = (name, *rest[: name in ('prepare', 'list')])
+        given = {word for word in rest if word.startswith('--')}
+        assert given <= options_of('wsss', *command)
+        if name in ON_A_CONFIG and rest[0].startswith(folders_of_configs()):
+            configs = rest[:1]
+    for config in configs:
         if '/mine/' not in config:
             check_options(config, words)
+
+
+ON_A_CONFIG = ('train', 'test', 'run', 'matrix', 'export')
+
+
+def folders_of_configs() -> tuple[str, ...]:
+    """How a word begins that names a config of the package."""
+    names = {name.partition('/')[0] for name in config_names()}
+    return ('configs/', *(f'{name}/' for name in names))
 
 
 def check_options(config: str, words: list[str]) -> None:
@@ -347,4 +373,5 @@ def check_options(config: str, words: list[str]) -> None:
     )
     pairs = takewhile(lambda word: not word.startswith('--'), after)
     known = [pair for pair in pairs if 'my_heads' not in pair]
-    check_config(load_config(ROOT / config, parse_options(known)).to_dict())
+    file = find_config(config, beside=ROOT)
+    check_config(load_config(file, parse_options(known)).to_dict())

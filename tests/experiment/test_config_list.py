@@ -32,7 +32,7 @@ def entries() -> dict[str, Entry]:
 def test_the_page_in_the_repository_is_what_the_configs_say() -> None:
     written = (CONFIGS / 'README.md').read_text('utf-8')
     assert written == page_of(list(entries().values())), (
-        'configs/README.md is out of date: python tools/list_configs.py --write'
+        'configs/README.md is out of date: wsss list configs --write'
     )
 
 
@@ -125,7 +125,7 @@ def test_the_command_writes_the_page(tmp_path) -> None:
         "data = dict(type='VOC12', data_root='data/voc')\n"
     )
     command = [ROOT / 'tools/list_configs.py', folder]
-    printed = run_script(command, tmp_path)
+    printed = run_script([*command, '--page'], tmp_path)
     written = run_script([*command, '--write'], tmp_path)
     assert printed.returncode == written.returncode == 0, written.stderr
     page = (folder / 'README.md').read_text('utf-8')

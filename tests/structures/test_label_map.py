@@ -37,9 +37,7 @@ def test_the_command_for_masks_in_colour_converts_them(tmp_path: Path) -> None:
     Image.fromarray(voc_palette()[LABELS]).save(folder / 'a.png')
     with pytest.raises(DataError, match='colour picture') as raised:
         load_label_map(folder / 'a.png')
-    command = re.search(
-        r'python (tools/prepare_data.py .*) converts', str(raised.value)
-    )
+    command = re.search(r'(wsss prepare .*) converts', str(raised.value))
     assert command is not None
     done = run_script(command[1].split(), ROOT)
     assert done.returncode == 0, done.stderr

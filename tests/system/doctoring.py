@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import tiny
 from archive_trees import make_devkit, make_sbd
 from trees import make_coco, square
 
+from wsss_plugins.command.main import main
 from wsss_plugins.datasets.preparation import prepare_coco14, prepare_voc12
 from wsss_plugins.doctor import Finding, examine
 
@@ -63,8 +62,8 @@ def diagnose(root: Path, **options) -> dict[str, Finding]:
 
 def run_mend(finding: Finding, root: Path) -> None:
     """Runs the command that mends a finding, as the user would."""
-    if finding.mend.startswith('python tools/'):
-        run_here(shlex.split(finding.mend)[1:])
+    if finding.mend.startswith('wsss '):
+        run_here(shlex.split(finding.mend))
         return
     done = subprocess.run(
         ['bash', '-c', finding.mend], capture_output=True, text=True, cwd=root
@@ -73,7 +72,7 @@ def run_mend(finding: Finding, root: Path) -> None:
 
 
 def run_here(words: list[str]) -> None:
-    """Runs a tool in this process, which saves the imports."""
+    """Runs the command ``wsss`` in this process, which saves the imports."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', words)
-        runpy.run_path(str(tiny.ROOT / words[0]), run_name='__main__')
+        main()

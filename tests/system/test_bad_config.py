@@ -118,9 +118,9 @@ def test_option_with_an_unknown_path(refused, pipeline) -> None:
 
 def test_tools_that_do_not_fit_their_config(refused, data_root, tmp_path) -> None:
     message = refused('train.py', tiny.CONFIG, '--work-dir', tmp_path / 'a')
-    assert "there is no 'model' to train: use tools/run_pipeline.py" in message
+    assert "there is no 'model' to train: use wsss run" in message
     message = refused('run_pipeline.py', tiny.CLASSIFIER, '--work-dir', tmp_path / 'b')
-    assert 'to train one model use tools/train.py' in message
+    assert 'to train one model use wsss train' in message
 
 
 def test_a_network_that_cannot_be_built(refused, data_root, tmp_path) -> None:

@@ -56,7 +56,7 @@ def test_missing_data_root(pipeline, tmp_path) -> None:
     root = tmp_path / 'nowhere/VOC2012'
     message = pipeline(data=root)
     assert f'data root {root} does not exist' in message
-    make = f'python tools/prepare_data.py synthetic --out {root.parent}'
+    make = f'wsss prepare synthetic --out {root.parent}'
     assert message.endswith(make)
 
 

@@ -64,7 +64,7 @@ def test_prepared_trees_are_healthy(voc, coco, tmp_path) -> None:
     ]  # fmt: skip
     data = [f for r in found.reports[1:] for f in r.findings]
     assert {f.kind for f in data} == {'list-part'} and not any(f.problem for f in data)
-    assert 'prepared by tools/prepare_data.py' in found.text()
+    assert 'prepared by `wsss prepare`' in found.text()
     assert diagnose(voc) == {} and diagnose(coco) == {}
 
 

@@ -159,7 +159,7 @@ def test_train_in_place_of_train_aug(voc) -> None:
     found = diagnose(voc)
     assert set(found) == {'no-train-aug'}
     assert found['no-train-aug'].mend == (
-        f'python tools/prepare_data.py voc12 {voc} --sbd benchmark.tgz --out {voc.parent}'
+        f'wsss prepare voc12 {voc} --sbd benchmark.tgz --out {voc.parent}'
     )
 
 
@@ -169,7 +169,7 @@ def test_the_command_for_train_aug_is_right(voc, tmp_path) -> None:
     (voc / 'cls_labels.npz').unlink()
     mend = diagnose(voc)['no-train-aug'].mend
     sbd = tmp_path / 'given/benchmark_RELEASE'
-    words = shlex.split(mend.replace('benchmark.tgz', str(sbd)))[1:]
+    words = shlex.split(mend.replace('benchmark.tgz', str(sbd)))
     run_here([*words, '--any-count'])
     assert diagnose(voc) == {}
     assert (voc / LISTS / 'train_aug.txt').read_text().split() == TRAIN_AUG

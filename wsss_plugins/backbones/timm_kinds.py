@@ -4,7 +4,7 @@ A block of timm can be of any type, and a type that is not known may compute som
 else than its parts suggest: differential attention, for instance, has a dropout after two
 softmaxes whose difference is multiplied by the values. Maps are therefore read only from
 types whose form with a module for every operation was compared with timm's own
-(``tools/list_vits.py``).
+(``wsss list vits``).
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class COCO14(WSSSDataset):
     )
     how_to_get_label_maps: ClassVar[str] = (
         'run the stage that writes it, or draw the ground truth with: '
-        'python tools/prepare_data.py coco-masks --data-root {root} --split {split} '
+        'wsss prepare coco-masks --data-root {root} --split {split} '
         '--out FOLDER'
     )
 

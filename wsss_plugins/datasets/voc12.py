@@ -67,7 +67,7 @@ class VOC12(WSSSDataset):
     )
     how_to_get: ClassVar[str] = (
         'unpack the folder VOCdevkit/VOC2012 of Pascal VOC 2012 there, or make the '
-        'synthetic set with: python tools/prepare_data.py synthetic --out {root.parent}'
+        'synthetic set with: wsss prepare synthetic --out {root.parent}'
     )
 
     def __init__(

@@ -94,7 +94,7 @@ def _examine_masks(
     folder = ward.root / MASKS / split
     there = names_in(folder)
     redraw = (
-        f'python tools/prepare_data.py coco-masks --data-root '
+        f'wsss prepare coco-masks --data-root '
         f'{shlex.quote(str(ward.root))} --split {split}'
     )
     if not there:

@@ -41,7 +41,7 @@ def _examine_record(ward: Ward, record: Path) -> None:
         ward.findings.add('interrupted')
         return
     ward.prepared = True
-    ward.facts.append('prepared by tools/prepare_data.py')
+    ward.facts.append('prepared by `wsss prepare`')
     if (ward.root / CHECKSUMS).is_file():
         _examine_checksums(ward)
 

@@ -14,7 +14,7 @@ KINDS = {
     ),
     'interrupted': Kind(
         'its preparation was interrupted',
-        'run the same tools/prepare_data.py command again: it goes on where it stopped',
+        'run the same wsss prepare command again: it goes on where it stopped',
     ),
     'macos': Kind(
         '{n} file{s} beginning with ._, which macOS adds and which are no pictures',
@@ -27,13 +27,11 @@ KINDS = {
     ),
     'checksum': Kind(
         '{n} file{s} {are} not what was prepared (checksums.sha256)',
-        'restore them, or delete {root} and run the same tools/prepare_data.py command '
-        'again',
+        'restore them, or delete {root} and run the same wsss prepare command again',
     ),
     'checksum-missing': Kind(
         '{n} file{s} of those prepared {are} gone (checksums.sha256)',
-        'restore them, or delete {root} and run the same tools/prepare_data.py command '
-        'again',
+        'restore them, or delete {root} and run the same wsss prepare command again',
     ),
     # Lists --------------------------------------------------------------------------
     'list-broken': Kind('{message}', 'restore the list'),
@@ -139,8 +137,7 @@ KINDS = {
     ),
     'mask-coloured': Kind(
         '{n} mask{s} of {folder} show{v} colours instead of indices',
-        'python tools/prepare_data.py convert-masks {folder} --kind colours '
-        '--out {out}',
+        'wsss prepare convert-masks {folder} --kind colours --out {out}',
     ),
     'mask-colours': Kind(
         "{n} mask{s} of {folder} show{v} colours that are not VOC's",
@@ -156,8 +153,7 @@ KINDS = {
     ),
     'mask-91': Kind(
         '{n} mask{s} of {folder} {have} category ids (up to 90) instead of the 80 classes',
-        'python tools/prepare_data.py convert-masks {folder} --kind category-ids '
-        '--out {out}',
+        'wsss prepare convert-masks {folder} --kind category-ids --out {out}',
     ),
     'mask-foreign': Kind(
         '{n} mask{s} of {folder} show{v} classes that the annotations do not have',

@@ -73,7 +73,7 @@ def examine_sbd(ward: Ward) -> str:
             ward.findings.add('sbd-broken', path.name, folder=folder)
 
     ward.each(look, ward.sample(paths), 'masks of SBD')
-    command = f'python tools/prepare_data.py voc12 VOCtrainval_11-May-2012.tar --sbd {ward.root}'
+    command = f'wsss prepare voc12 VOCtrainval_11-May-2012.tar --sbd {ward.root}'
     ward.findings.add('sbd-raw', prepare=command)
     ward.facts.insert(0, f'{len(paths):,} masks')
     return 'SBD as it was downloaded'

@@ -31,7 +31,7 @@ class Ward:
         quick: Whether to decode only a sample of the pictures.
         workers: Threads that decode.
         facts: Lines that say what there is.
-        prepared: Whether ``tools/prepare_data.py`` prepared the data set completely.
+        prepared: Whether ``wsss prepare`` prepared the data set completely.
     """
 
     root: Path

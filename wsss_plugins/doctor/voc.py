@@ -84,7 +84,7 @@ def prepare_command(root: Path) -> str:
     in_place = root.name == 'VOC2012' and not any((root / way).exists() for way in ways)
     out = root.parent if in_place else Path('data/VOCdevkit_whole')
     return (
-        f'python tools/prepare_data.py voc12 {shlex.quote(str(root))} --sbd benchmark.tgz '
+        f'wsss prepare voc12 {shlex.quote(str(root))} --sbd benchmark.tgz '
         f'--out {shlex.quote(str(out))}'
     )
 

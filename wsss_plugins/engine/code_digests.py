@@ -30,7 +30,10 @@ BASE_LIBRARIES = frozenset(
 WITHOUT_RESULTS = frozenset(
     {
         'cli',
+        'command',
         'config',
+        'config_files',
+        'configs',
         'datasets.preparation',
         'doctor',
         'engine.class_names',

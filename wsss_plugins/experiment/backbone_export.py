@@ -38,7 +38,7 @@ def export_backbone(
     supervision: str,
     precision: str = 'float16',
 ) -> dict[str, Any]:
-    """Writes the backbone of a model that ``tools/train.py`` trained, and its card.
+    """Writes the backbone of a model that ``wsss train`` trained, and its card.
 
     Args:
         folder: Work dir of the training.
@@ -62,7 +62,7 @@ def export_backbone(
     if not all(path.is_file() for path in paths):
         raise CheckpointError(
             f'{folder} holds no finished training ({METRICS_FILE}, {WEIGHTS_FILE}): give '
-            'the work directory of tools/train.py'
+            'the work directory of wsss train'
         )
     learnt = in_words(declared_supervision({DECLARED: supervision})[''])
     content = load_json(paths[0])

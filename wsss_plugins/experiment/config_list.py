@@ -30,14 +30,14 @@ _MENTION = re.compile(
 HEADER = """\
 # Configs
 
-`python tools/list_configs.py --write` makes this page from the configs themselves, and a test
+`wsss list configs --write` makes this page from the configs themselves, and a test
 compares the two. What one does with a config:
 
 | | |
 |---|---|
-| trains | one model: `python tools/train.py configs/FILE` |
-| runs | a pipeline of stages: `python tools/run_pipeline.py configs/FILE` |
-| grid | a grid of pipelines: `python tools/run_matrix.py configs/FILE` |
+| trains | one model: `wsss train NAME`, where NAME is its file without `.py` |
+| runs | a pipeline of stages: `wsss run NAME` |
+| grid | a grid of pipelines: `wsss matrix NAME` |
 
 Files in `_base_` are parts that configs share.
 """

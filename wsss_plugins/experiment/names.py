@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from wsss_plugins.config import is_leg, load_config, spread_legs
+from wsss_plugins.config_files import find_config
 from wsss_plugins.errors import ConfigError, near_names
 
 TRAINING_KEYS = frozenset({'config', 'options'})
@@ -19,10 +20,10 @@ def named_stages(cfg: Config) -> list[dict[str, Any]]:
     """Lists the stages of a pipeline; replaces names of data sets and trainings.
 
     A stage may name a data set in the config's ``datasets`` (``dataset='images'``) and a
-    training in its ``trainings`` (``config='classifier'``). A training is the path of a
-    training config, relative to the pipeline's file, a dict of ``config`` and
-    ``options``, or the content of a training config. A stage may also have the config of
-    the data set, the path or the content itself.
+    training in its ``trainings`` (``config='classifier'``). A training is the file of a
+    training config, by a path relative to the pipeline's file or by a short name; a dict
+    of ``config`` and ``options``; or the content of a training config. A stage may also
+    have the config of the data set, the file or the content itself.
 
     Args:
         cfg: A config with ``pipeline``, a list of stages and legs (see
@@ -40,7 +41,7 @@ def named_stages(cfg: Config) -> list[dict[str, Any]]:
     if not pipeline or not (isinstance(pipeline, list) or is_leg(pipeline)):
         raise ConfigError(
             f"{cfg.filename} has no list 'pipeline' of stages: to train one model use "
-            'tools/train.py'
+            'wsss train'
         )
     folder = Path(cfg.filename or '.').parent
     datasets, trainings = (_table(content, k) for k in ('datasets', 'trainings'))
@@ -151,7 +152,9 @@ def _with_training(
             f'file: {near_names(given, trainings)}',
             token=given,
         )
-    cfg = load_config(folder / found, options, f"options of stage '{name}',")
+    cfg = load_config(
+        find_config(found, folder), options, f"options of stage '{name}',"
+    )
     return dict(stage, config=cfg.to_dict())
 
 

@@ -10,7 +10,7 @@ import timm
 from wsss_plugins.backbones.timm_survey import Finding, survey
 from wsss_plugins.registry import SEED_HEADS, plugin_names
 
-COMMAND = 'python tools/list_vits.py --write'
+COMMAND = 'wsss list vits --write'
 
 VERDICTS = {
     'all': 'All seed heads',

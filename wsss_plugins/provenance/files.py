@@ -61,7 +61,7 @@ def weights_metadata(card: SupervisionCard) -> dict[str, str]:
 
 
 def card_of_folder(folder: Path) -> SupervisionCard | None:
-    """The card in the folder of a stage, or in a folder of ``tools/train.py``."""
+    """The card in the folder of a stage, or in a folder of ``wsss train``."""
     record = StageRecord.load(folder)
     if record is not None:
         return record.supervision

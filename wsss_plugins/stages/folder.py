@@ -19,7 +19,7 @@ SUFFIXES = {SEEDS: '.npz', LABELS: '.png'}
 class FolderStage(Stage):
     """Imports a folder of seeds or label maps that another program made.
 
-    The following config for ``tools/run_pipeline.py`` refines one's own seeds::
+    The following config for ``wsss run`` refines one's own seeds::
 
         images = dict(type=FolderWSSS, data_root='mine', split='all', classes=[...])
         pipeline = [

@@ -107,6 +107,6 @@ def _colours(path: Path | str, mode: str) -> DataError:
     return DataError(
         f'{path} is a colour picture (mode {mode}), and a label map has the number of the '
         "class in each pixel: if the colours are those of Pascal VOC's palette, python "
-        f'tools/prepare_data.py convert-masks {shlex.quote(str(folder))} --kind colours '
+        f'wsss prepare convert-masks {shlex.quote(str(folder))} --kind colours '
         f'--out {shlex.quote(str(converted))} converts the folder; else write the numbers'
     )

@@ -27,7 +27,7 @@ label_crf = dict(
     ),
     crf_score=dict(score_labels, labels='crf'),
 )
-# Both are predicted as tools/test.py --multi-scale does it, on VOC and on COCO alike.
+# Both are predicted as wsss test --multi-scale does it, on VOC and on COCO alike.
 resnet38 = dict(
     resnet38=dict(segmentation.segmentor, config='resnet38'),
     resnet38_val=dict(segmentation.prediction, model='resnet38', **resnet38_protocol),

@@ -162,8 +162,7 @@ class Matrix:
         found = cfg.to_dict().get('matrix')
         if not isinstance(found, Mapping):
             raise ConfigError(
-                f"{cfg.filename} has no dict 'matrix': a pipeline runs with "
-                'tools/run_pipeline.py'
+                f"{cfg.filename} has no dict 'matrix': a pipeline runs with wsss run"
             )
         check_arguments(cls, found)
         for key in ('classifiers', 'heads', 'refiners', 'images', 'masks'):
