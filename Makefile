@@ -6,8 +6,12 @@ SHELL := bash
 .PHONY: help venv demo test quick lint docs clean
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 RUN := $(VENV)/bin/python
+
+# Where torch comes from: the Python of an environment that has it; or what to give to
+# `pip install`, such as the wheels of a CPU build. By default pip finds it.
+TORCH ?=
 
 # pip builds onedl-mmcv in an empty environment, where it sees no torch and so
 # compiles no operators. Switching build isolation off would start a compiler.
@@ -32,6 +36,8 @@ $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo 'Python 3.10 or newer is needed: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@if [ -x '$(TORCH)' ]; then $(RUN) .ci/borrow_packages.py '$(TORCH)'; \
+	  elif [ -n '$(TORCH)' ]; then $(RUN) -m pip install $(TORCH); fi || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: setup.py pyproject.toml requirements/runtime.txt | $(RUN)
 	$(call install,.)
@@ -40,9 +46,9 @@ $(VENV)/.tests $(VENV)/.docs: $(VENV)/.%: requirements/%.txt $(VENV)/.runtime
 	$(call install,.[$*])
 
 demo: $(VENV)/.runtime  ## the pipeline from image-level labels to mIoU on synthetic data
-	@$(RUN) tools/prepare_data.py synthetic --out data/synthetic --size 64 \
+	@$(VENV)/bin/wsss prepare synthetic --out data/synthetic --size 64 \
 	  --train 2000 --val 400 --seed 0
-	@$(RUN) tools/run_pipeline.py configs/acr/synthetic_pipeline.py
+	@$(VENV)/bin/wsss run acr/synthetic_pipeline
 
 # One process per core, each with one thread. A file stays with one process, which
 # makes the fixtures of its module once.

@@ -41,13 +41,15 @@ setup(
             'pretrained/*/*',
             'configs/**/*.py',
         ],
+        'wsss_plugins.command': ['project/*', 'project/*/*'],
         'wsss_plugins.engine': ['revisions.json'],
         'wsss_plugins.report': ['*.html', '*.css'],
     },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={
-        name: requirements(name) for name in ('optional', 'real', 'tests', 'docs')
+        name: requirements(name)
+        for name in ('completion', 'optional', 'real', 'tests', 'docs')
     },
     entry_points={'console_scripts': ['wsss = wsss_plugins.command.main:main']},
     classifiers=[

@@ -19,6 +19,7 @@ PACKAGE = ROOT / 'wsss_plugins'
 # earlier lines only; rooms of one line do not import each other.
 ROOMS = """
 errors
+plugins
 blocks progress registry environment shares config_files
 config
 structures

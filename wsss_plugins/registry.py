@@ -18,6 +18,7 @@ from mmengine.registry import Registry
 from torch import nn
 
 from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.plugins import load_plugins
 
 SCOPE = 'wsss_plugins'
 MOVED = {
@@ -117,7 +118,12 @@ def all_registries() -> Iterator[tuple[str, Registry]]:
 
 
 def plugin_names(registry: Registry) -> list[str]:
-    """Names of everything that a config may name in ``registry``, ours and inherited."""
+    """Names of everything that a config may name in ``registry``.
+
+    These are the plug-ins of this package, of mmseg and mmengine, and of packages that
+    :func:`wsss_plugins.plugins.load_plugins` finds.
+    """
+    load_plugins()
     return sorted({name for node in _filled(registry) for name in node.module_dict})
 
 
@@ -158,10 +164,12 @@ def find_type(
         return given
     path = MOVED.get(given, given)
     registries = [registry] if registry else [node for _, node in all_registries()]
-    for node in registries:
-        found = _filled(node)[0].get(path)
-        if found is not None:
-            return found
+    found = _first(path, registries)
+    if found is None:
+        load_plugins()
+        found = _first(path, registries)
+    if found is not None:
+        return found
     kind = near or registry
     listed = [kind] if kind else registries
     names = [name for node in listed for name in plugin_names(node)]
@@ -172,17 +180,27 @@ def find_type(
     )
 
 
+def _first(path: str, registries: Sequence[Registry]) -> Any | None:
+    """What the first registry that knows a name or a dotted path has under it."""
+    for node in registries:
+        found = _filled(node)[0].get(path)
+        if found is not None:
+            return found
+    return None
+
+
 PARTS_OF_MODELS = (MODELS, SEED_HEADS, REFINERS, TASK_UTILS)
 """The registries of networks and what they are made of. The others have types that read
 and run configs, such as Runner and the inferencers of mmseg."""
 
 
 def registered(given: str) -> Any | None:
-    """The part of a model that a name or a dotted path means; nothing is imported for it.
+    """The part of a model that a name or a dotted path means; no path is imported.
 
     mmengine's own look-up imports whatever module a dotted path names. Here the last part
-    is looked up in :data:`PARTS_OF_MODELS`, and what stands before it must be the module
-    of the class or a package around it.
+    is looked up in :data:`PARTS_OF_MODELS`, after the plug-ins of other packages were
+    loaded where it is not there, and what stands before it must be the module of the class
+    or a package around it.
 
     Args:
         given: Such as 'CAM' or 'wsss_plugins.seeds.CAM'.
@@ -190,6 +208,14 @@ def registered(given: str) -> Any | None:
     Returns:
         The class, or None where none is registered.
     """
+    found = _registered(given)
+    if found is None:
+        load_plugins()
+        found = _registered(given)
+    return found
+
+
+def _registered(given: str) -> Any | None:
     package, _, name = given.rpartition('.')
     for registry in PARTS_OF_MODELS:
         for node in _filled(registry):

@@ -6,6 +6,7 @@ import re
 import runpy
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from PIL import Image
 from trees import make_coco, square
 
 from wsss_plugins.datasets import VOC12
+from wsss_plugins.datasets.preparation import download
+from wsss_plugins.datasets.preparation.download import Archive, archives_of
 from wsss_plugins.structures import PART_FILES, load_json, load_label_map, voc_palette
 
 TOOL = 'prepare_data.py'
@@ -43,6 +46,19 @@ def run(monkeypatch, capsys):
         return capsys.readouterr().out
 
     return call
+
+
+def test_what_is_not_named_is_taken_from_a_mirror(
+    run, archives, tmp_path, monkeypatch, capsys
+) -> None:
+    def without_checksums(name: str) -> list[Archive]:
+        return [replace(archive, md5='') for archive in archives_of(name)]
+
+    monkeypatch.setattr(download, 'archives_of', without_checksums)
+    out = tmp_path / 'out'
+    words = ['voc12', '--from', tmp_path, '--any-count', '--out', out]
+    assert run(*words).startswith(f'{out / "VOC2012"}: complete\n')
+    assert (out / 'VOC2012/ImageSets/Segmentation/train_aug.txt').is_file()
 
 
 @pytest.mark.slow
@@ -85,13 +101,16 @@ def test_mistakes_are_one_line(refused, archives, tmp_path) -> None:
 
     _, tar, _, tgz, *rest = archives
     assert say('voc12', tar) == (
-        'train_aug and its masks need SBD: give --sbd benchmark.tgz, or --no-sbd to do '
-        'without'
+        'train_aug and its masks need SBD: give --sbd benchmark.tgz, --download to fetch '
+        'it, or --no-sbd to do without'
     )
     assert 'were both given: choose one' in say('voc12', tar, '--sbd', tgz, '--no-sbd')
     assert 'does not exist: correct the path' in say('voc12', 'no.tar', '--no-sbd')
     assert 'train.txt has 2 images, the official' in say('voc12', tar, '--no-sbd')
     assert f'{tgz} has no folder JPEGImages (it holds' in say('voc12', tgz, '--no-sbd')
+    assert say('sbd') == (
+        'name the files that you have downloaded, or give --download to fetch them'
+    )
     text = say('coco14', tar)
     assert f'{tar} has no annotations/instances_train2014.json' in text
     assert 'train.txt of SBD has 2 images, the official one 8,498' in say('sbd', tgz)

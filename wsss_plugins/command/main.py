@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from types import ModuleType
 
 import wsss_plugins
 from wsss_plugins.cli import run_tool
@@ -34,6 +35,8 @@ COMMANDS = {
     'convert': 'convert seeds between projects',
     'export': 'export a trained backbone as initial weights',
     'list': 'list configs, plug-ins or vision transformers',
+    'init': 'write a small project of your own: a seed head, a config, a test',
+    'completion': 'print a script by which a shell completes these commands',
 }
 """The sub-commands, in the order of ``wsss --help``, and what each does."""
 
@@ -61,8 +64,13 @@ def run_alone(name: str, *words: str) -> None:
     _run(name, [*words, *sys.argv[1:]])
 
 
-def command_parser() -> argparse.ArgumentParser:
-    """The parser of ``wsss``, which lists the sub-commands and imports none of them."""
+def command_parser(with_arguments: bool = False) -> argparse.ArgumentParser:
+    """The parser of ``wsss``, which lists the sub-commands.
+
+    Args:
+        with_arguments: Add the arguments of all sub-commands, for which their modules are
+            imported.
+    """
     parser = argparse.ArgumentParser(
         prog='wsss',
         description='Semantic segmentation from image-level labels, by plug-ins.',
@@ -71,13 +79,15 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=version)
     commands = parser.add_subparsers(metavar='COMMAND', title='commands', required=True)
     for name, does in COMMANDS.items():
-        commands.add_parser(name, help=does)
+        command = commands.add_parser(name, help=does)
+        if with_arguments:
+            _module(name).add_arguments(command)
     return parser
 
 
 def _run(name: str, words: list[str], program: str | None = None) -> None:
     """Runs a sub-command on the words of its command line."""
-    module = import_module(f'{__package__}.{name}')
+    module = _module(name)
     parser = argparse.ArgumentParser(
         program,
         description=module.__doc__,
@@ -85,3 +95,7 @@ def _run(name: str, words: list[str], program: str | None = None) -> None:
     )
     module.add_arguments(parser)
     run_tool(parser, module.run, not getattr(module, 'LIGHT', False), words)
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f'{__package__}.{name}')

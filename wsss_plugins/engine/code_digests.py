@@ -50,6 +50,7 @@ WITHOUT_RESULTS = frozenset(
         'errors',
         'experiment',
         'explain',
+        'plugins',
         'progress',
         'provenance',
         'registry',
