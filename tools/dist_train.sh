@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a config, or runs a pipeline or a matrix, with several workers on this machine:
-#   tools/dist_train.sh configs/acr/synthetic.py 2 [options of the tool]
-# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT for several machines.
+#   tools/dist_train.sh configs/acr/synthetic.py 2 [options of the command]
+# It is `wsss launch 2 train configs/acr/synthetic.py [options]`, or with `run` or `matrix`.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG WORKERS [options]" >&2
@@ -10,14 +10,11 @@ fi
 config=$1
 workers=$2
 shift 2
-tool=train.py
+command=train
 if [[ $config == *_pipeline.py ]] || grep -qs '^pipeline = ' "$config"; then
-    tool=run_pipeline.py
+    command=run
 elif grep -qs '^matrix = ' "$config"; then
-    tool=run_matrix.py
+    command=matrix
 fi
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$workers" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    "$(dirname "$0")/$tool" "$config" --launcher pytorch "$@"
+exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" "$workers" \
+    "$command" "$config" "$@"

@@ -107,7 +107,7 @@ def _note_interrupts() -> threading.Event:
 def _leave_interrupted() -> None:
     code = 128 + signal.SIGINT
     if LAUNCHED in os.environ:
-        os._exit(code)  # tools/launch.py says it once for all workers
+        os._exit(code)  # wsss launch says it once for all workers
     _leave('interrupted: run the same command again to go on', code)
 
 
@@ -162,7 +162,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=('none', 'pytorch'),
         default='none',
-        help='set by dist_*.sh',
+        help='set by wsss launch',
     )
 
 

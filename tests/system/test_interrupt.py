@@ -49,8 +49,8 @@ def test_workers_end_with_one_line(tmp_path: Path, number, broken, said) -> None
     script = tmp_path / 'worker.py'
     script.write_text(WORKER)
     launcher = tiny.TOOLS / 'launch.py'
-    command = [sys.executable, launcher, '--nproc_per_node=2']
-    command += [f'--master_port={free_port()}', script, tmp_path, broken]
+    command = [sys.executable, launcher, f'--master-port={free_port()}']
+    command += ['2', script, tmp_path, broken]
     started = subprocess.Popen(
         [str(word) for word in command],
         stderr=subprocess.PIPE,

@@ -28,6 +28,7 @@ COMMANDS = {
     'test': 'measure a trained model',
     'run': 'run the stages of a pipeline',
     'matrix': 'run a grid of classifiers, seed heads, refiners and random seeds',
+    'launch': 'run one of these commands with several workers',
     'table': 'put results of several runs into one table',
     'explain': 'draw what a classifier looks at in a photo',
     'prepare': 'prepare a data set',
