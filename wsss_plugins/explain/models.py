@@ -15,6 +15,7 @@ from wsss_plugins.backbones.timm_weights import naming_option
 from wsss_plugins.backbones.weights import SHIPPED
 from wsss_plugins.classifiers import TimmClassifier, WSSSClassifier
 from wsss_plugins.config import load_config
+from wsss_plugins.config_files import config_names, find_config
 from wsss_plugins.engine.model_file import (
     forget_starts,
     has_model_config,
@@ -100,6 +101,8 @@ def _is_file(model: Path | str) -> bool:
 
 def _from_files(path: Path, weights: str | bool) -> WSSSClassifier:
     """The model of a folder, a checkpoint or a config."""
+    if not path.exists() and str(path) in config_names():
+        path = find_config(path)
     if not path.exists():
         raise ConfigError(
             f'model {path} does not exist: give the folder of a training, a checkpoint '
