@@ -50,7 +50,7 @@ def test_a_file_comes_before_a_config_of_the_package(elsewhere: Path) -> None:
     ('name', 'nearest'),
     [
         ('exvit/vok', 'exvit/voc'),
-        ('synthetic_pipeline', 'acr/synthetic_pipeline'),
+        ('acr/sinthetic_pipelin', 'acr/synthetic_pipeline'),
         ('configs/acrr/voc_pipeline.py', 'acr/voc_pipeline'),
     ],
 )
