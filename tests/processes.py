@@ -15,7 +15,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,34 +29,69 @@ scipy.sparse scipy.io matplotlib.pyplot
 SERVER.set_forkserver_preload(INSTALLED.split())
 
 
-def run_script(
-    command: Sequence[object], cwd: Path, timeout: float = 300
-) -> subprocess.CompletedProcess[str]:
-    """Runs a Python script in a process of its own.
+class Script:
+    """A Python script that runs in a process of its own.
 
     Args:
         command: The script and its arguments; 'wsss' stands for that command.
         cwd: The working directory.
-        timeout: Seconds after which the process is killed.
+        env: Variables of the environment, besides those of this process when the first
+            script began.
+        before: Called in the new process before the script; a function of a module.
 
-    Returns:
-        The exit code, negative for a signal, and all that the script wrote.
+    Attributes:
+        pid: The id of the process. It leads a session, so that ``os.killpg`` reaches the
+            processes that the script starts.
     """
-    words = [str(word) for word in command]
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ('stdout', 'stderr')]
-        for file in files:
+
+    def __init__(
+        self,
+        command: Sequence[object],
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        self.words = [str(word) for word in command]
+        self._folder = tempfile.TemporaryDirectory()
+        self._files = [Path(self._folder.name) / name for name in ('stdout', 'stderr')]
+        for file in self._files:
             file.touch()
-        process = SERVER.Process(
-            target=_run, args=(words, str(cwd), search_path(), *map(str, files))
+        files = map(str, self._files)
+        self._process = SERVER.Process(
+            target=_run,
+            args=(self.words, str(cwd), search_path(), dict(env or {}), before, *files),
         )
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        said = [file.read_text('utf-8') for file in files]
-    return subprocess.CompletedProcess(words, process.exitcode, *said)
+        self._process.start()
+        self.pid = int(self._process.pid or 0)
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while the script runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Waits until the script has ended.
+
+        Args:
+            timeout: Seconds after which the process is killed.
+
+        Returns:
+            The exit code, negative for a signal, and all that the script wrote.
+        """
+        self._process.join(timeout)
+        if self.code is None:
+            self._process.kill()
+            self._process.join()
+        said = [file.read_text('utf-8') for file in self._files]
+        self._folder.cleanup()
+        return subprocess.CompletedProcess(self.words, int(self.code or 0), *said)
+
+
+def run_script(
+    command: Sequence[object], cwd: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Runs a :class:`Script` until it has ended; see :meth:`Script.wait`."""
+    return Script(command, cwd).wait(timeout)
 
 
 @cache
@@ -66,8 +101,17 @@ def search_path() -> list[str]:
     return json.loads(subprocess.check_output([sys.executable, '-c', code], text=True))
 
 
-def _run(words: list[str], cwd: str, path: list[str], *files: str) -> None:
+def _run(
+    words: list[str],
+    cwd: str,
+    path: list[str],
+    env: dict[str, str],
+    before: Callable[[], object] | None,
+    *files: str,
+) -> None:
     """What ``python SCRIPT ...`` does, with both outputs into files."""
+    os.setsid()
+    os.environ.update(env)
     for number, (stream, name) in enumerate(
         zip(('stdout', 'stderr'), files, strict=True), 1
     ):
@@ -79,6 +123,8 @@ def _run(words: list[str], cwd: str, path: list[str], *files: str) -> None:
     os.chdir(cwd)
     sys.argv = words
     sys.path[:] = [str(Path(words[0]).resolve().parent), *path]
+    if before is not None:
+        before()
     if words[0] == 'wsss':
         runpy.run_module('wsss_plugins.command', run_name='__main__')
     else:

@@ -35,7 +35,8 @@ stages
 report
 experiment
 explain doctor
-cli
+ending
+launch cli
 command
 """
 RANK = {

@@ -15,16 +15,22 @@ import importlib
 import io
 import os
 import shlex
-import signal
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsss_plugins.config_files import find_config
+from wsss_plugins.ending import (
+    Signals,
+    follow_launcher,
+    leave,
+    leave_failed,
+    leave_lost,
+    lost_connection,
+    said_of_reader,
+)
 from wsss_plugins.environment import check_environment
 from wsss_plugins.errors import ConfigError, UserError, unwritable
 
@@ -32,9 +38,6 @@ from wsss_plugins.errors import ConfigError, UserError, unwritable
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
 # mmseg says so also with class weights, where it does leave ignored pixels out.
 warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
-
-LAUNCHED = 'TORCHELASTIC_RUN_ID'
-"""Environment variable that torchrun sets for its workers."""
 
 
 def run_tool(
@@ -53,7 +56,8 @@ def run_tool(
         check: Check the environment before ``work``, whose imports a wrong one breaks.
         words: The command line without its first word (default: that of this process).
     """
-    interrupted = _note_interrupts()
+    signals = Signals()
+    follow_launcher()
     try:
         args = parser.parse_args(words)
         if check:
@@ -61,75 +65,41 @@ def run_tool(
             _import_quietly()
         work(args)
     except UserError as error:
-        _leave(_from_data_worker(error) or str(error))
+        leave(said_of_reader(error) or str(error))
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        line = unwritable(error, error.filename or 'the output')
-        if line is None:
-            raise
-        _leave(line)
     except KeyboardInterrupt:
-        _leave_interrupted()
+        signals.leave()
     except Exception as error:
-        if interrupted.is_set():  # such as of a connection that another worker closed
-            _leave_interrupted()
-        message = _from_data_worker(error)
-        if message is None:
-            raise
-        _leave(message)
+        if signals.number:  # such as of a connection that another worker closed
+            signals.leave()
+        _leave_for(error)
+    finally:
+        signals.undo()
+
+
+def _leave_for(error: Exception) -> None:
+    """Ends a tool with one line for an error that is not raised for users.
+
+    Raises:
+        Exception: The error itself, where it is one of the program.
+    """
+    if lost_connection(error):
+        leave_lost()
+    message = said_of_reader(error)
+    if isinstance(error, OSError):
+        message = unwritable(error, error.filename or 'the output')
+    if message is not None:
+        leave(message)
+    if 'RANK' in os.environ:
+        leave_failed(error)
+    raise error
 
 
 def _import_quietly() -> None:
     """Imports mmseg without its notes on optional packages that nothing here needs."""
     with contextlib.redirect_stdout(io.StringIO()):
         importlib.import_module('mmseg.datasets')
-
-
-def _note_interrupts() -> threading.Event:
-    """Notes Ctrl-C in a worker of torchrun, which sends the signal a second time."""
-    noted = threading.Event()
-
-    def interrupt(*_: Any) -> None:
-        """Handler of the first signal."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        noted.set()
-        raise KeyboardInterrupt
-
-    if (
-        LAUNCHED in os.environ
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):
-        signal.signal(signal.SIGINT, interrupt)
-    return noted
-
-
-def _leave_interrupted() -> None:
-    code = 128 + signal.SIGINT
-    if LAUNCHED in os.environ:
-        os._exit(code)  # wsss launch says it once for all workers
-    _leave('interrupted: run the same command again to go on', code)
-
-
-def _leave(message: str, code: int = 2) -> None:
-    if int(os.environ.get('RANK', 0)) > 0:
-        # When the first worker errs too, it ends this one before it speaks.
-        time.sleep(3)
-    # A name of a file can hold control characters, which a terminal would obey.
-    line = ' '.join(message.split())
-    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    sys.stderr.write(f'error: {line}\n')
-    sys.stderr.flush()
-    if 'RANK' in os.environ:
-        os._exit(code)  # other workers may wait in a collective: do not join them
-    sys.exit(code)
-
-
-def _from_data_worker(error: Exception) -> str | None:
-    """The message of a user's error that a data loader's worker wrapped in a traceback."""
-    last = str(error).strip().rsplit('\n', 1)[-1]
-    name, _, message = last.partition(': ')
-    return message if name.startswith('wsss_plugins.errors.') else None
 
 
 def positive(text: str) -> int:

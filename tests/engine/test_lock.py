@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from wsss_plugins.engine import lock
 from wsss_plugins.engine.lock import only_run
 from wsss_plugins.errors import UserError
 
@@ -69,14 +70,34 @@ def test_a_lock_that_a_dead_process_left_is_taken_over(tmp_path) -> None:
 
 
 def test_a_lock_of_another_host_is_respected(tmp_path) -> None:
-    lock = tmp_path / '.lock'
-    lock.write_text(json.dumps(dict(host='elsewhere', process=1)))
-    said = f'process 1 on elsewhere.*remove {lock}'
+    file = tmp_path / '.lock'
+    file.write_text(json.dumps(dict(host='elsewhere', process=1)))
+    said = f'process 1 on elsewhere.*remove {file}'
     with pytest.raises(UserError, match=said), only_run(tmp_path):
         pass
-    lock.unlink()
+    file.unlink()
     with only_run(tmp_path):
-        assert lock.is_file()
+        assert file.is_file()
+
+
+def test_a_lock_that_another_host_renews_no_more_is_taken_over(
+    tmp_path, monkeypatch
+) -> None:
+    file = tmp_path / '.lock'
+    file.write_text(json.dumps(dict(host='elsewhere', process=1)))
+    ago = time.time() - lock.STALE
+    os.utime(file, (ago + 10, ago + 10))
+    with pytest.raises(UserError, match='wait 90 s or remove'), only_run(tmp_path):
+        pass
+    os.utime(file, (ago - 1, ago - 1))
+    monkeypatch.setattr(lock, 'BEAT', 0.01)
+    with only_run(tmp_path):
+        assert json.loads(file.read_text())['process'] == os.getpid()
+        os.utime(file, (ago, ago))
+        end = time.monotonic() + 5
+        while file.stat().st_mtime < ago + 1:
+            assert time.monotonic() < end, 'it is not renewed'
+            time.sleep(0.01)
 
 
 def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 def run_matrix(args: argparse.Namespace, cfg: Any) -> None:
     """Runs the grid of a config, or shows which stages would run."""
+    from wsss_plugins.engine.lock import only_run
     from wsss_plugins.engine.workers import rank
     from wsss_plugins.errors import ConfigError
     from wsss_plugins.experiment.matrix import Matrix, MatrixRun
@@ -125,8 +126,9 @@ def run_matrix(args: argparse.Namespace, cfg: Any) -> None:
         _write(runs.table(), out, args.mix)
         _finish(runs.table(), out)
     else:
-        _look(runs, args.check)
-        _run(runs, out, args.mix)
+        with only_run(work_dir):
+            _look(runs, args.check)
+            _run(runs, out, args.mix)
 
 
 def _look(runs: MatrixRun, everything: bool) -> None:

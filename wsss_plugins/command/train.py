@@ -67,9 +67,9 @@ def train(args: argparse.Namespace, cfg: Any) -> None:
     require_writable(work_dir)
     # Builds the data sets, so that errors in them come before weights are downloaded.
     training = LoneTraining(cfg, args.accept_code)
-    refuse_mistakes([TrainStage('training', cfg.to_dict())])
-    claim(work_dir, experiment_name(Path(args.config)))
     with only_run(work_dir):
+        refuse_mistakes([TrainStage('training', cfg.to_dict())])
+        claim(work_dir, experiment_name(Path(args.config)))
         tell = show_looks if rank() == 0 else lambda looks: None
         metrics, card = training.run(work_dir, args.redo, args.check, tell)
     if metrics and card is not None:

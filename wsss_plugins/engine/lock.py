@@ -7,6 +7,8 @@ import fcntl
 import json
 import os
 import socket
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -19,14 +21,19 @@ from wsss_plugins.structures.layout import LOCK_FILE
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that does not support locks."""
+BEAT = 10.0
+"""Seconds between two renewals of the lock file by the run that holds it."""
+STALE = 90.0
+"""Age in seconds of the lock file at which a run on another host counts as ended."""
 
 
 @contextmanager
 def only_run(work_dir: Path) -> Iterator[None]:
     """Locks a work dir until the block ends; every worker calls this function.
 
-    A file in the work dir names the host and the process of the run. If that process has
-    ended on this host, the lock is taken over.
+    A file in the work dir names the host and the process of the run, and the run renews its
+    time every :data:`BEAT` seconds. The lock of a process that has ended is taken over: on
+    this host at once, on another one :data:`STALE` seconds after the last renewal.
 
     Args:
         work_dir: The folder; it is made if it does not exist.
@@ -35,15 +42,22 @@ def only_run(work_dir: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        UserError: Another run uses ``work_dir``, or the folder cannot be written to.
+        UserError: Another run uses ``work_dir``, or ``work_dir`` is a file or cannot be
+            written to.
     """
+    if work_dir.exists() and not work_dir.is_dir():
+        raise UserError(f'--work-dir {work_dir} is a file: name a folder')
     handle, why = _take(work_dir / LOCK_FILE) if rank() == 0 else (None, None)
     refused = gather(why)[0]
     if refused is not None:
         raise UserError(refused)
+    over = threading.Event()
+    if handle is not None:
+        threading.Thread(target=_renew, args=(handle, over), daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         if handle is not None:
             with suppress(OSError):
                 (work_dir / LOCK_FILE).unlink()
@@ -53,6 +67,13 @@ def only_run(work_dir: Path) -> Iterator[None]:
 
 
 _HELD: set[int] = set()
+
+
+def _renew(handle: int, over: threading.Event) -> None:
+    """Renews the time of the lock file until the run is over."""
+    while not over.wait(BEAT):
+        with suppress(OSError):  # such as of a disk that is away for a moment
+            os.utime(handle)
 
 
 def _close_in_child() -> None:
@@ -73,7 +94,7 @@ def _take(path: Path) -> tuple[int | None, str | None]:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             owner = _owner(handle)
-            if not _lock(handle, owner) or _is_elsewhere(owner):
+            if not _lock(handle, owner) or _lives_elsewhere(handle, owner, path):
                 os.close(handle)
                 return None, _refusal(path, owner)
             if _is_same(handle, path):
@@ -121,6 +142,18 @@ def _is_elsewhere(owner: dict[str, Any]) -> bool:
     return owner.get('host', socket.gethostname()) != socket.gethostname()
 
 
+def _lives_elsewhere(handle: int, owner: dict[str, Any], path: Path) -> bool:
+    """Whether the lock file names a run on another host that renewed it of late.
+
+    Both times are those of the file system, since the clocks of hosts differ.
+    """
+    if not _is_elsewhere(owner):
+        return False
+    with tempfile.TemporaryFile(dir=path.parent) as new:
+        now = os.fstat(new.fileno()).st_mtime
+    return now - os.fstat(handle).st_mtime < STALE
+
+
 def _is_same(handle: int, path: Path) -> bool:
     """Whether the open file is still the one at its path."""
     try:
@@ -151,7 +184,10 @@ def _refusal(path: Path, owner: dict[str, Any]) -> str:
         f'process {owner.get("process", "unknown")} on {owner.get("host", "this host")}'
     )
     since = f' since {owner["since"]}' if 'since' in owner else ''
+    free = 'if that run is over,'
+    if _is_elsewhere(owner):
+        free = f'if that run was killed, wait {STALE:.0f} s or'
     return (
         f'work dir {path.parent} is in use by {who}{since}: wait until it ends, choose '
-        f'another folder with --work-dir, or, if that run is over, remove {path}'
+        f'another folder with --work-dir, or, {free} remove {path}'
     )

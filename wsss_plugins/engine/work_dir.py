@@ -24,10 +24,8 @@ def claim(work_dir: Path, experiment: str) -> None:
     """Records in a work dir which experiment it belongs to; every worker calls it.
 
     Raises:
-        UserError: ``work_dir`` belongs to another experiment, or is a file.
+        UserError: ``work_dir`` belongs to another experiment.
     """
-    if work_dir.exists() and not work_dir.is_dir():
-        raise UserError(f'--work-dir {work_dir} is a file: name a folder')
     path = work_dir / IDENTITY_FILE
     if path.is_file():
         owner = load_json(path).get('experiment')

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.errors import ConfigError, UserError
 
 T = TypeVar('T')
 
@@ -28,12 +28,21 @@ def worker_group() -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Raises:
+        UserError: There are more workers than GPUs on a machine.
     """
     if 'RANK' not in os.environ or dist.is_initialized():
         yield
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+        local, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+        if local >= gpus:
+            raise UserError(
+                f'worker {local} of this machine has no GPU, since there are {gpus}: start '
+                f'at most {gpus} workers on it'
+            )
+        torch.cuda.set_device(local)
     backend = 'nccl' if torch.cuda.is_available() else 'gloo'
     dist.init_process_group(backend, timeout=timedelta(hours=12))
     yield

@@ -205,15 +205,16 @@ class Pipeline:
                 model, or images failed and the pipeline is strict.
         """
         work_dir = Path(work_dir)
-        claim(work_dir, self.experiment)
         selected = self.select(start, stop)
-        self._refuse_start(selected, work_dir)
-        looks = self.look(selected, work_dir, everything)
-        tell(looks)
-        refuse_problems(looks)
-        self.refuse_mistakes(selected, work_dir)
-        with only_run(work_dir), doing_again(work_dir, self.redo):
-            self.run_steps(selected, work_dir)
+        with only_run(work_dir):
+            claim(work_dir, self.experiment)
+            self._refuse_start(selected, work_dir)
+            looks = self.look(selected, work_dir, everything)
+            tell(looks)
+            refuse_problems(looks)
+            self.refuse_mistakes(selected, work_dir)
+            with doing_again(work_dir, self.redo):
+                self.run_steps(selected, work_dir)
         self.redo = ()
         self._say_what_is_taken()
         records = [StageRecord.load(work_dir / name) for name in self.names]

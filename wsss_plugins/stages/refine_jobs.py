@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -222,13 +223,28 @@ def refine_in_pool(
     )
     try:
         with pool:
-            results = pool.map(_work, batches)
+            with _without_interrupts():  # the processes inherit this
+                results = pool.map(_work, batches)
             yield from zip(batches, results, strict=True)
     except BrokenProcessPool as error:
         raise UserError(
             f'a process of {task.out.name} died, perhaps for lack of memory: give fewer '
             f'workers than {workers}, then run the same command again'
         ) from error
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keeps Ctrl-C back until the block ends, and from processes that start in it.
+
+    A terminal sends Ctrl-C to all processes of a command. Those of the pool end when their
+    parent does, without a traceback each.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _WORKER: RefineWorker

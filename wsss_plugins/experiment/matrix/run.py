@@ -149,11 +149,12 @@ class MatrixRun:
         whole = self._pipelines[seed]
         if whole is None:
             return
-        claim(self.folder(seed), whole.experiment)
         left: Pipeline | None = whole
-        with only_run(self.folder(seed)), doing_again(self.folder(seed), whole.redo):
-            while left is not None and self._run(left, seed) is not None:
-                left = self._pipeline(seed, {*self.refused, *failed})
+        with only_run(self.folder(seed)):
+            claim(self.folder(seed), whole.experiment)
+            with doing_again(self.folder(seed), whole.redo):
+                while left is not None and self._run(left, seed) is not None:
+                    left = self._pipeline(seed, {*self.refused, *failed})
         whole.redo = ()
 
     def table(self) -> Table:
