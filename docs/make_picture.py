@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 
 from wsss_plugins.cli import run_tool
 from wsss_plugins.datasets import VOC12
-from wsss_plugins.report.pictures import (
+from wsss_plugins.structures import Seed, atomic_path, load_label_map
+from wsss_plugins.structures.pictures import (
     heat_picture,
     label_picture,
     photo_picture,
 )
-from wsss_plugins.structures import Seed, atomic_path, load_label_map
 
 DATA = 'data/synthetic/VOC2012'
 TRAIN = ('photo', 'ground truth', 'class map', 'pseudo label')

@@ -24,9 +24,9 @@ from wsss_plugins.cli import run_tool
 from wsss_plugins.datasets import read_image
 from wsss_plugins.explain import explain
 from wsss_plugins.refiners import DenseCRF
-from wsss_plugins.report.pictures import heat_picture
 from wsss_plugins.stages import PredictStage, load_trained
 from wsss_plugins.structures import Seed, atomic_path, voc_palette
+from wsss_plugins.structures.pictures import heat_picture
 
 HEADS = {
     'CAM': dict(type='CAM'),

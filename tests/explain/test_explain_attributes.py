@@ -18,7 +18,8 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.engine.model_file import save_model_config
 from wsss_plugins.errors import ConfigError, UserError
 from wsss_plugins.explain import draw_attributes, explain, explain_attributes
-from wsss_plugins.explain.sheet import CAPTION, GAP, MARGIN, TILE, TITLE
+from wsss_plugins.explain.overlay import TILE
+from wsss_plugins.explain.sheet import CAPTION, GAP, MARGIN, TITLE
 from wsss_plugins.registry import MODELS, build_as
 
 ROOT = Path(__file__).parents[2]

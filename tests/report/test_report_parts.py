@@ -10,8 +10,8 @@ import pytest
 from wsss_plugins.report.charts import Curve, axes_of, bar_charts, curve_chart
 from wsss_plugins.report.gallery import extremes
 from wsss_plugins.report.markup import duration, number, table, tag
-from wsss_plugins.report.pictures import data_uri, heat_picture, label_picture
 from wsss_plugins.report.results import describe
+from wsss_plugins.structures.pictures import data_uri, heat_picture, label_picture
 
 
 def test_extremes_leave_out_what_has_no_number() -> None:

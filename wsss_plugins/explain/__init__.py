@@ -1,4 +1,4 @@
-"""Explanations of a classifier's prediction for a photo: a map for each class."""
+"""One photo in Python: the maps of a classifier, the seed made of them, its refinement."""
 
 from wsss_plugins.explain.affinity import AffinityExplanation, explain_affinity
 from wsss_plugins.explain.affinity_sheet import draw_affinity
@@ -8,6 +8,7 @@ from wsss_plugins.explain.call import Explanation, explain, read_photo
 from wsss_plugins.explain.classes import choose_classes, class_names
 from wsss_plugins.explain.methods import build_method, method_names, short_name
 from wsss_plugins.explain.models import load_model
+from wsss_plugins.explain.seed import make_seed, refine_seed
 from wsss_plugins.explain.sheet import draw_sheet
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     'explain_affinity',
     'explain_attributes',
     'load_model',
+    'make_seed',
     'method_names',
     'read_photo',
+    'refine_seed',
     'short_name',
 ]

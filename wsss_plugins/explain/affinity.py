@@ -15,6 +15,8 @@ from wsss_plugins.backbones import capture
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.explain.call import ask
 from wsss_plugins.explain.models import load_model
+from wsss_plugins.explain.overlay import fitted, overlay
+from wsss_plugins.structures.pictures import figures
 
 Point = tuple[int, int]
 
@@ -40,6 +42,14 @@ class AffinityExplanation:
     maps: np.ndarray
     matrix: np.ndarray
     grid: tuple[int, int]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what each point takes from the whole photo."""
+        photo, signed = fitted(self.photo), bool(self.matrix.min() < 0)
+        return figures(
+            (overlay(photo, scores, signed), f'row {row}, column {column}')
+            for scores, (row, column) in zip(self.maps, self.points, strict=True)
+        )
 
 
 def explain_affinity(

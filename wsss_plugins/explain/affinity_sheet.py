@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wsss_plugins.explain.affinity import AffinityExplanation
-from wsss_plugins.explain.sheet import TILE, fitted, scale, scaled, stack, tile_band
-from wsss_plugins.report.pictures import heat_picture
+from wsss_plugins.explain.overlay import fitted, overlay, scaled
+from wsss_plugins.explain.sheet import scale, stack, tile_band
 
 COLUMNS = 5
 ARM = 8
@@ -44,8 +44,7 @@ def _band(title: str, found: AffinityExplanation, signed: bool) -> Image.Image:
         _cross(marked, place)
     tiles, captions = [marked], [title]
     for place, point, scores in zip(places, found.points, found.maps, strict=True):
-        values, colours = scaled(scores, signed)
-        tile = heat_picture(photo, values, TILE, colours)
+        tile = overlay(photo, scores, signed)
         _cross(tile, place)
         tiles.append(tile)
         captions.append(f'row {point[0]}, column {point[1]}')

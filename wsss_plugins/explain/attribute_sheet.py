@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from wsss_plugins.explain.attributes import AttributeExplanation
-from wsss_plugins.explain.sheet import TILE, fitted, scale, scaled, stack, tile_band
-from wsss_plugins.report.pictures import SIGNED, heat_picture
+from wsss_plugins.explain.overlay import TILE, fitted, overlay
+from wsss_plugins.explain.sheet import scale, stack, tile_band
+from wsss_plugins.structures.pictures import SIGNED, heat_picture
 
 COLUMNS = 4
 
@@ -37,13 +38,13 @@ def _bands(title: str, found: AttributeExplanation) -> list[Image.Image]:
     whole = found.whole
     photo = fitted(whole.photo)
     shares = [f'{100 * float(p):.1f} %' for p in whole.probabilities]
-    maps = [_overlay(photo, m, signed=True) for m in whole.maps]
+    maps = [overlay(photo, m, signed=True) for m in whole.maps]
     names = [f'{n} {share}' for n, share in zip(whole.names, shares, strict=True)]
     note = 'patch by patch, for and against'
     tiles, captions = [Image.fromarray(photo), *maps], [title, *names]
     bands = [tile_band('class maps', note, tiles, captions, COLUMNS)]
     titles = [f'attribute {i}' for i in range(len(found.looks))]
-    looks = [_overlay(photo, look, signed=False) for look in found.looks]
+    looks = [overlay(photo, look, signed=False) for look in found.looks]
     spans = [
         f'{t}: {look.min():.2f} to {look.max():.2f}'
         for t, look in zip(titles, found.looks, strict=True)
@@ -57,9 +58,3 @@ def _bands(title: str, found: AttributeExplanation) -> list[Image.Image]:
         note = 'what each attribute adds to its map, on one scale'
         bands.append(tile_band(name, note, tiles, titles, COLUMNS))
     return [*bands, scale(signed=True)]
-
-
-def _overlay(photo: np.ndarray, scores: np.ndarray, signed: bool) -> Image.Image:
-    """A map on its own scale over the photo."""
-    values, colours = scaled(scores, signed)
-    return heat_picture(photo, values, TILE, colours)

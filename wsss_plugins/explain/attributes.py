@@ -14,7 +14,9 @@ from torch import nn
 
 from wsss_plugins.explain.call import Explanation, ask
 from wsss_plugins.explain.models import load_model
+from wsss_plugins.explain.overlay import fitted, overlay
 from wsss_plugins.seeds import AttributeCAM
+from wsss_plugins.structures.pictures import figures
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class AttributeExplanation:
     whole: Explanation
     looks: np.ndarray
     parts: np.ndarray
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the maps of the classes, and where each attribute looks."""
+        photo = fitted(self.whole.photo)
+        looks = (
+            (overlay(photo, look, signed=False), f'attribute {i}')
+            for i, look in enumerate(self.looks)
+        )
+        return self.whole._repr_html_() + figures(looks)
 
 
 def explain_attributes(

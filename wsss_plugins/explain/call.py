@@ -18,9 +18,11 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import read_image
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.explain.classes import choose_classes, class_names, first_synonym
-from wsss_plugins.explain.methods import build_method
+from wsss_plugins.explain.methods import build_method, spelt_out
 from wsss_plugins.explain.models import load_model
+from wsss_plugins.explain.overlay import fitted, overlay
 from wsss_plugins.seeds import SeedHead
+from wsss_plugins.structures.pictures import figures
 
 TRAINED_SIZE = (224, 224)
 """``(H, W)`` of the training images of a backbone that does not state it."""
@@ -54,6 +56,18 @@ class Explanation:
         part = slice(k, k + 1)
         keys = ('maps', 'classes', 'names', 'logits', 'probabilities')
         return replace(self, **{key: getattr(self, key)[part] for key in keys})
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the photo, and the map of each class over it."""
+        photo = fitted(self.photo)
+        height, width = self.photo.shape[:2]
+        shown = [(Image.fromarray(photo), f'photo, {width} × {height}')]
+        for name, share, scores in zip(
+            self.names, self.probabilities, self.maps, strict=True
+        ):
+            caption = f'{name}, {100 * float(share):.1f} %: {spelt_out(self.method)}'
+            shown.append((overlay(photo, scores, signed=False), caption))
+        return figures(shown)
 
 
 @dataclass(frozen=True)
@@ -159,7 +173,7 @@ def ask(
         ConfigError: A class is unknown.
         DataError: An image that cannot be read, or a size that does not fit.
     """
-    names = _names(model, names)
+    names = known_names(model, names)
     photo = read_photo(image)
     images = _input(model, photo, size)
     logits, probabilities = _answers(model, images)
@@ -197,7 +211,12 @@ def read_photo(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
     return image
 
 
-def _names(model: WSSSClassifier, names: Sequence[str] | None) -> Sequence[str]:
+def known_names(model: WSSSClassifier, names: Sequence[str] | None) -> Sequence[str]:
+    """The names of a model's classes: those that are given, else its own.
+
+    Raises:
+        ConfigError: There is not one name for each class.
+    """
     known = class_names(model) if names is None else names
     if len(known) != model.num_classes and (known or names is not None):
         raise ConfigError(

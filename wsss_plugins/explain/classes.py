@@ -58,6 +58,28 @@ def choose_classes(
             'no classes to explain: give names or ids, or leave them out for the most '
             'probable'
         )
+    return class_ids(wanted, count, names)
+
+
+def class_ids(
+    wanted: Sequence[int | str], count: int, names: Sequence[str]
+) -> list[int]:
+    """Ids of classes, without repetition.
+
+    Args:
+        wanted: Ids or names, of which one of several synonyms is enough.
+        count: Number of all classes.
+        names: Of all classes, or nothing; synonyms are separated by commas.
+
+    Raises:
+        ConfigError: An id is out of range, a name is unknown or belongs to several
+            classes, or ``wanted`` is one text in place of a list.
+    """
+    if isinstance(wanted, str):
+        raise ConfigError(
+            f"classes must be a list of names or ids, not the text '{wanted}': give "
+            f"['{wanted}']"
+        )
     return list(dict.fromkeys(_class_id(word, count, names) for word in wanted))
 
 

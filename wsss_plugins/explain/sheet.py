@@ -7,18 +7,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Colormap
 from PIL import Image, ImageDraw, ImageFont
 
 from wsss_plugins.explain.call import Explanation
 from wsss_plugins.explain.methods import spelt_out
-from wsss_plugins.report.pictures import CRISP, HEAT, SIGNED, heat_picture
-
-TILE = 320
-"""Longest side of a picture, in pixels."""
-
-BRIGHTEST = 0.005
-"""Share of the pixels in the brightest colour: single pixels may be far above the rest."""
+from wsss_plugins.explain.overlay import TILE, fitted, overlay
+from wsss_plugins.structures.pictures import HEAT, SIGNED
 
 GAP, MARGIN = 12, 28
 TITLE, CAPTION = 22, 15
@@ -37,7 +31,7 @@ def draw_sheet(
 
     Each map has its own scale, so that colours compare places within a picture and not
     between pictures. The scale runs from the lowest positive value to the value that a
-    share :data:`BRIGHTEST` of the pixels reaches.
+    share :data:`~wsss_plugins.explain.overlay.BRIGHTEST` of the pixels reaches.
 
     Args:
         rows: For each photo its name and one explanation per method, all of the same
@@ -75,8 +69,7 @@ def _class_band(
     tiles = [Image.fromarray(photo)]
     captions = [title]
     for each in group:
-        scores, colours = scaled(each.maps[k], signed)
-        tiles.append(heat_picture(photo, scores, TILE, colours))
+        tiles.append(overlay(photo, each.maps[k], signed))
         words = spelt_out(each.method)
         empty = not (np.abs(each.maps[k]) if signed else each.maps[k]).max() > 0
         captions.append(f'{words} (nothing)' if empty else words)
@@ -120,27 +113,6 @@ def tile_band(
         below = (left, top + tile.height + CAPTION // 2)
         _write(band, below, caption, CAPTION, SOFT, tile.width)
     return band
-
-
-def scaled(scores: np.ndarray, signed: bool) -> tuple[np.ndarray, Colormap]:
-    """A map in [0, 1], or beyond for the brightest, and the colours to show it in."""
-    sizes = np.abs(scores) if signed else scores.clip(min=0)
-    low = 0.0 if signed else float(sizes.min())
-    high = float(np.quantile(sizes, 1 - BRIGHTEST))
-    span = (high if high > low else float(sizes.max())) - low or 1.0
-    if signed:
-        return 0.5 + 0.5 * scores / span, SIGNED
-    return (sizes - low) / span, HEAT
-
-
-def fitted(photo: np.ndarray) -> np.ndarray:
-    """A photo whose longest side is that of a picture; small ones keep sharp pixels."""
-    image = Image.fromarray(photo)
-    factor = TILE / max(image.size)
-    size = [max(1, round(side * factor)) for side in image.size]
-    sharp = max(image.size) <= CRISP
-    way = Image.Resampling.NEAREST if sharp else Image.Resampling.LANCZOS
-    return np.asarray(image.resize((size[0], size[1]), way))
 
 
 def scale(signed: bool) -> Image.Image:

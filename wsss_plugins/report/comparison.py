@@ -56,32 +56,61 @@ def comparison(rows: Sequence[Row], mix: bool = False, as_csv: bool = False) -> 
         UserError: ``mix`` is False, and the card of a row differs from most others in
             :meth:`SupervisionCard.key`, or a row has no card.
     """
+    if not as_csv:
+        titles, shown, below = comparison_cells(rows, mix)
+        text = markdown_table(titles, shown, texts=1)
+        return text + ''.join(f'\n{note}\n' for note in below)
     if not mix:
         refuse_unlike(rows, REMEDY)
     marks = mark_unlike([row.card for row in rows])
-    columns = list(dict.fromkeys(key for row in rows for key in row.metrics))
-    shorts = [NO_CARD if row.card is None else short_form(row.card) for row in rows]
-    if as_csv:
-        notes = {note.split(' ')[0]: note.split(' ', 1)[1] for note in marks.notes}
-        spread = [f'{key} spread' for key in columns if any(r.spreads for r in rows)]
-        header = ['row', *columns, *spread, 'card', 'unlike']
-        cells: list[list[Cell]] = [
-            [
-                row.title,
-                *(row.metrics.get(key) for key in columns),
-                *((row.spreads or {}).get(key) for key in columns if spread),
-                short,
-                notes.get(sign, ''),
-            ]
-            for row, short, sign in zip(rows, shorts, marks.signs, strict=True)
+    columns = _columns(rows)
+    notes = {note.split(' ')[0]: note.split(' ', 1)[1] for note in marks.notes}
+    spread = [f'{key} spread' for key in columns if any(r.spreads for r in rows)]
+    header = ['row', *columns, *spread, 'card', 'unlike']
+    cells: list[list[Cell]] = [
+        [
+            row.title,
+            *(row.metrics.get(key) for key in columns),
+            *((row.spreads or {}).get(key) for key in columns if spread),
+            _card(row),
+            notes.get(sign, ''),
         ]
-        return csv_table(header, cells)
-    cells = [
-        [f'{row.title} {sign}'.strip(), *(_number(row, k) for k in columns), short]
-        for row, short, sign in zip(rows, shorts, marks.signs, strict=True)
+        for row, sign in zip(rows, marks.signs, strict=True)
     ]
-    table = markdown_table(['', *columns, 'how it was made'], cells, texts=1)
-    return table + ''.join(f'\n{note}\n' for note in marks.notes)
+    return csv_table(header, cells)
+
+
+def comparison_cells(
+    rows: Sequence[Row], mix: bool = False
+) -> tuple[list[str], list[list[str]], Sequence[str]]:
+    """Titles, cells and notes of a table of comparable results, for people.
+
+    Args:
+        rows: See :func:`comparison`.
+        mix: See :func:`comparison`.
+
+    Raises:
+        UserError: ``mix`` is False, and a row cannot be compared with the others.
+    """
+    if not mix:
+        refuse_unlike(rows, REMEDY)
+    marks = mark_unlike([row.card for row in rows])
+    columns = _columns(rows)
+    cells = [
+        [f'{row.title} {sign}'.strip(), *(_number(row, k) for k in columns), _card(row)]
+        for row, sign in zip(rows, marks.signs, strict=True)
+    ]
+    return ['', *columns, 'how it was made'], cells, marks.notes
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """The metrics of all rows."""
+    return list(dict.fromkeys(key for row in rows for key in row.metrics))
+
+
+def _card(row: Row) -> str:
+    """The short form of a row's card."""
+    return NO_CARD if row.card is None else short_form(row.card)
 
 
 def _number(row: Row, key: str) -> str:

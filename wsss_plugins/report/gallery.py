@@ -13,15 +13,15 @@ from PIL import Image
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.report.markup import number, tag, words
-from wsss_plugins.report.pictures import (
+from wsss_plugins.structures import IGNORE, Seed, load_label_map, voc_palette
+from wsss_plugins.structures.layout import label_path, seed_path
+from wsss_plugins.structures.pictures import (
     CRISP,
     data_uri,
     heat_picture,
     label_picture,
     photo_picture,
 )
-from wsss_plugins.structures import IGNORE, Seed, load_label_map, voc_palette
-from wsss_plugins.structures.layout import label_path, seed_path
 
 
 @dataclass(frozen=True)

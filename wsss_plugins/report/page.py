@@ -21,9 +21,9 @@ from wsss_plugins.report.markup import (
     tag,
     words,
 )
-from wsss_plugins.report.pictures import heat_scale
 from wsss_plugins.report.results import Results, Row
 from wsss_plugins.structures.card_text import short_form
+from wsss_plugins.structures.pictures import heat_scale
 
 ABSENT = (
     'Each mean says over how many classes it is: whether one that is nowhere, in truth or '

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.engine.workers import device
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures.views import resized, sides_of
 
@@ -62,10 +61,11 @@ def as_input(
             to multiples of the backbone's stride.
 
     Returns:
-        ``(N, 3, H', W')``, normalised, on this worker's device.
+        ``(N, 3, H', W')``, normalised, on the device of the model.
     """
     pixels = torch.from_numpy(np.stack(photos))
-    images = pixels.permute(0, 3, 1, 2).to(device(), torch.float32)
+    where = model.data_preprocessor.mean.device
+    images = pixels.permute(0, 3, 1, 2).to(where, torch.float32)
     target = size or sides_of(
         (images.shape[2], images.shape[3]), model.backbone.multiple
     )

@@ -127,6 +127,25 @@ class Seed:
         )
         return values[self.probabilities().argmax(0)]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the map of each class and, with a background, the labels."""
+        from wsss_plugins.structures.pictures import (  # loads matplotlib
+            figures,
+            label_picture,
+            map_picture,
+        )
+
+        shown = []
+        for c, scores in zip(self.classes.tolist(), self.scores.cpu(), strict=True):
+            low, high = float(scores.min()), float(scores.max())
+            picture = map_picture(scores.numpy() / (high or 1))
+            shown.append((picture, f'class {c}: {low:.2f} to {high:.2f}'))
+        if self.background is not None:
+            shown.append((label_picture(self.to_label().cpu().numpy()), 'labels'))
+        height, width = self.size
+        title = f'seed of {len(self.classes)} classes, {height} × {width} pixels'
+        return f'<p>{title}</p>{figures(shown)}'
+
     def save(self, path: Path | str) -> None:
         """Writes the arrays to ``path`` (.npz), whole or not at all."""
         arrays = dict(

@@ -1,8 +1,10 @@
-"""Pictures of photos, label maps and heat maps, and their data URIs."""
+"""Pictures of photos, label maps and heat maps, as data URIs and as figures in HTML."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+from html import escape
 from io import BytesIO
 
 import matplotlib
@@ -10,13 +12,16 @@ import numpy as np
 from matplotlib.colors import Colormap
 from PIL import Image
 
-from wsss_plugins.structures import voc_palette
+from wsss_plugins.structures.label_map import voc_palette
 
 SIDE = 240
 """Longest side of a picture, in pixels; larger ones are reduced."""
 
 CRISP = 128
 """Pictures of at most this side are shown enlarged with sharp pixels."""
+
+BOX = 'display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start'
+"""Style of a row of figures."""
 
 HEAT = matplotlib.colormaps['inferno']
 SIGNED = matplotlib.colormaps['RdBu_r']
@@ -62,6 +67,40 @@ def heat_picture(
     )
     mixed = 0.35 * grey[..., None] + 0.65 * 255 * colours(values)[..., :3]
     return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def map_picture(scores: np.ndarray, side: int = SIDE) -> Image.Image:
+    """Scores ``(H, W)`` in [0, 1] as colours alone, reduced."""
+    colours = HEAT(np.clip(scores, 0, 1), bytes=True)[..., :3]
+    image = Image.fromarray(np.ascontiguousarray(colours))
+    return image.resize(_reduced(image.size, side), Image.Resampling.BILINEAR)
+
+
+def figures(pictures: Iterable[tuple[Image.Image, str]]) -> str:
+    """HTML of pictures side by side, as a notebook shows it.
+
+    Args:
+        pictures: Each with its caption, plain text, which is its description for those
+            who cannot see it too.
+
+    Returns:
+        A box whose row of pictures breaks where the screen is narrow.
+    """
+    return f'<div style="{BOX}">{"".join(map(_figure, pictures))}</div>'
+
+
+def _figure(shown: tuple[Image.Image, str]) -> str:
+    """One picture over its caption; a small one is enlarged with sharp pixels."""
+    image, caption = shown
+    sharp = max(image.size) <= CRISP
+    width = round(image.width * (SIDE / max(image.size) if sharp else 1))
+    style = f'max-width:100%;{"image-rendering:pixelated" * sharp}'
+    words = escape(caption)
+    picture = (
+        f'<img src="{data_uri(image)}" alt="{words}" width="{width}" style="{style}">'
+    )
+    under = f'<figcaption style="max-width:{width}px">{words}</figcaption>'
+    return f'<figure style="margin:0">{picture}{under}</figure>'
 
 
 def data_uri(image: Image.Image) -> str:
