@@ -62,12 +62,28 @@ segmentation.prediction.update(
     refiners=[smooth],
     refine_above=0.05,  # a dense CRF of 21 labels takes five times as long as of three
 )
+plain = dict(scales=(1.0,), refiners=[])
 segmentation.update(
-    plain=dict(segmentation.prediction, scales=(1.0,), refiners=[]),
+    plain=dict(segmentation.prediction, **plain),
     plain_score=dict(segmentation.prediction_score, labels='plain'),
 )
+# The second round learns what the segmentor of the first sees in the training photos,
+# among the tags of each.
+first_round = dict(
+    first_segmentor=dict(segmentation.segmentor),
+    relabelled=dict(
+        segmentation.prediction,
+        model='first_segmentor',
+        dataset='images',
+        scales=(1.0,),
+        only_tagged=True,
+    ),
+    relabelled_score=dict(score_labels, labels='relabelled'),
+)
+segmentation.segmentor.label_maps = 'relabelled'
 report.update(title='Animals of Pascal VOC 2012', seeds=['maps_score'])
 seeding = dict(
     features=features, classifier=train, maps=maps, maps_score=dict(score, seeds='maps')
 )
-pipeline = [seeding, label_crf, pseudo_labels, segmentation, dict(report=report)]
+pipeline = [seeding, label_crf, pseudo_labels, first_round, segmentation]
+pipeline.append(dict(report=report))

@@ -17,4 +17,6 @@ pipeline = dict(
     supervised=dict(segmentation.segmentor, label_maps=None, options=_on_masks),
     supervised_val=dict(segmentation.prediction, model='supervised'),
     supervised_score=dict(segmentation.prediction_score, labels='supervised_val'),
+    supervised_plain=dict(segmentation.plain, model='supervised'),
+    supervised_plain_score=dict(segmentation.plain_score, labels='supervised_plain'),
 )
