@@ -154,7 +154,8 @@ def test_killed_at_a_label(seeds, tmp_path, monkeypatch, label_is_written) -> No
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr('wsss_plugins.stages.confident.save_label_map', die)
         stage.run(out, {'cam': seeds})
-    assert len(list(out.glob('labels/*'))) == label_is_written
+    there = len(list(out.glob('labels/*')))  # labels are written in threads
+    assert 1 <= there <= 3 if label_is_written else there == 0
     stage.run(out, {'cam': seeds})
     assert files_of(out) == files_of(tmp_path / 'whole')
 

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.structures import load_json, save_json
 from wsss_plugins.structures.layout import FAILURES_FILE
+
+T = TypeVar('T')
 
 
 class Failures:
@@ -45,6 +47,24 @@ class Failures:
             yield
         except DataError as error:
             self.add(name, str(error))
+
+    def without(
+        self, read: Mapping[int, T | DataError], ids: Sequence[str]
+    ) -> dict[int, T]:
+        """Records the images that could not be read, and returns the others.
+
+        Args:
+            read: What was read of each image, or the error, by its index; see
+                :func:`~wsss_plugins.engine.flow.attempt`.
+            ids: Ids of all images.
+        """
+        kept: dict[int, T] = {}
+        for index, found in read.items():
+            if isinstance(found, DataError):
+                self.add(ids[index], str(found))
+            else:
+                kept[index] = found
+        return kept
 
     def write(self, ids: Sequence[str]) -> int:
         """Writes the failures of all workers to ``failures.json``; every worker calls it.

@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wsss_plugins.backbones import capture
 from wsss_plugins.blocks import block_index
 from wsss_plugins.classifiers import WSSSClassifier
+from wsss_plugins.engine.flow import in_threads
 from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.metrics import AffinityContrast, patch_labels
@@ -71,13 +74,19 @@ class EvaluateAffinityStage(MaskStage):
         blocks = range(depth) if self.blocks is None else self.blocks
         captured = [block_index(block, depth, 'blocks') for block in blocks] or True
         contrast = AffinityContrast()
-        for index, _ in self._share(dataset):
-            images = as_input(model, [dataset.load_image(index)])
+
+        def load(index: int) -> tuple[np.ndarray, np.ndarray]:
+            """The photo ``(H, W, 3)`` and the mask ``(H, W)`` of an image."""
+            return dataset.load_image(index), dataset.load_mask(index)
+
+        indices = (index for index, _ in self._share(dataset))
+        for photo, mask in in_threads(load, indices):
+            images = as_input(model, [photo])
             with capture(
                 model.backbone, images, gradients=False, attention=captured, heads=()
             ) as trace:
                 affinity = trace.patch_affinity()[0].cpu().numpy()
-            labels = patch_labels(dataset.load_mask(index), trace.grid)
+            labels = patch_labels(mask, trace.grid)
             contrast.update(affinity, labels)
         total = AffinityContrast()
         for part in gather(contrast):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import filecmp
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wsss_plugins.backbones import TimmMaps, maps_of, reading_features
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.flow import in_threads
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, device, gather, rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
@@ -35,6 +37,12 @@ from wsss_plugins.structures.views import view_of
 
 PHOTOS_PER_SHARD = 16
 
+WRITTEN = 2
+"""Shards that are written at a time."""
+
+Pixels = tuple[Tensor, tuple[str, float, bool, tuple[int, int], str]]
+"""The pixels ``(3, H, W)`` of a view, and the fields of its :class:`View` but features."""
+
 
 @STAGES.register_module()
 class FeatureStage(Stage):
@@ -44,7 +52,8 @@ class FeatureStage(Stage):
     without decoding a photo or running the network, :class:`SeedStage` and
     :class:`PredictStage` run the network only on views that were not kept. Whatever they
     make equals what they would make without, up to half precision (a relative 5e-4 of a
-    feature). An interrupted stage loses at most the 16 photos of one shard per worker.
+    feature). An interrupted stage loses the shard of 16 photos in work, and those that are
+    being written (:func:`~wsss_plugins.engine.flow.in_threads`), at most two.
     Features of pretrained weights are those of every random seed.
 
     Args:
@@ -110,12 +119,22 @@ class FeatureStage(Stage):
         total = sum(len(each) for _, each in mine)
         with ProgressBar(self.name, total, quiet=rank() != 0) as bar:
             bar.begin_at(total - sum(len(each) for _, each in todo))
-            for number, each in todo:
+            read = in_threads(
+                lambda photo: self._pixels(net.multiple, *photo),
+                chain.from_iterable(each for _, each in todo),
+            )
+
+            def views_of(shard: tuple[int, Sequence[object]]) -> tuple[int, list[View]]:
+                """The number and the views of a shard, with their features."""
                 views: list[View] = []
-                for dataset, index in each:
-                    views += self._views(net, dataset, index)
+                for pixels in islice(read, len(shard[1])):
+                    views += self._views(net, pixels)
                     bar.advance()
-                write_shard(out, number, views)
+                return shard[0], views
+
+            made = map(views_of, todo)
+            for _ in in_threads(lambda shard: write_shard(out, *shard), made, WRITTEN):
+                pass
         barrier()
         size = sum(path.stat().st_size for path in (out / FOLDER).iterdir())
         return dict(
@@ -144,22 +163,24 @@ class FeatureStage(Stage):
             flip=self.flip,
         )
 
-    @torch.no_grad()
-    def _views(self, net: TimmMaps, dataset: WSSSDataset, index: int) -> Iterator[View]:
-        """Features of every view of one photo."""
+    def _pixels(self, multiple: int, dataset: WSSSDataset, index: int) -> list[Pixels]:
+        """The pixels of every view of one photo, without features."""
         photo, name = dataset.load_image(index), dataset.ids[index]
+        found = []
         for scale in self.scales:
             for flip in (False, True)[: 1 + self.flip]:
-                pixels = view_of(photo, net.multiple, self.max_side, scale, flip)
-                packed = net.pack(net(pixels[None].to(device())))[0]
-                yield View(
-                    name,
-                    scale,
-                    flip,
-                    (pixels.shape[1], pixels.shape[2]),
-                    digest_of(pixels.numpy()),
-                    packed.cpu().numpy().astype(np.float16),
-                )
+                pixels = view_of(photo, multiple, self.max_side, scale, flip)
+                size = (pixels.shape[1], pixels.shape[2])
+                about = (name, scale, flip, size, digest_of(pixels.numpy()))
+                found.append((pixels, about))
+        return found
+
+    @torch.no_grad()
+    def _views(self, net: TimmMaps, views: Sequence[Pixels]) -> Iterator[View]:
+        """Features of the views of one photo."""
+        for pixels, about in views:
+            packed = net.pack(net(pixels[None].to(device())))[0]
+            yield View(*about, packed.cpu().numpy().astype(np.float16))
 
 
 def _refuse_other_photos(datasets: Sequence[WSSSDataset]) -> None:

@@ -13,6 +13,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.flow import in_threads
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import device, rank, share_of
 from wsss_plugins.errors import ConfigError, near_names
@@ -142,11 +143,17 @@ class PredictStage(Stage):
         todo = [i for i in mine if not label_path(out, names[i]).is_file()]
         with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
             bar.begin_at(len(mine) - len(todo))
-            for index in todo:
-                image = as_image(dataset.load_image(index))
+
+            def predicted(index: int, photo: np.ndarray) -> tuple[Path, np.ndarray]:
+                """The label map of a photo, and the path of its file."""
                 tags = dataset.labels(index) > 0 if self.only_tagged else None
-                label = self._label(model, image, tags)
-                save_label_map(label_path(out, names[index]), label.numpy())
+                label = self._label(model, as_image(photo), tags)
+                return label_path(out, names[index]), label.numpy()
+
+            threads = 2 if self.large else None
+            read = in_threads(dataset.load_image, todo, threads)
+            made = map(predicted, todo, read)
+            for _ in in_threads(lambda pair: save_label_map(*pair), made, threads):
                 bar.advance()
         return dict(images=len(names))
 

@@ -25,6 +25,7 @@ from wsss_plugins.stages.images import batches_of_one_size
 from wsss_plugins.stages.refine_jobs import (
     Batch,
     RefineTask,
+    Result,
     refine_here,
     refine_in_pool,
 )
@@ -213,9 +214,7 @@ class RefineStage(Stage):
                 bar.advance(len(batch))
             return failures.write(ids)
 
-    def _results(
-        self, task: RefineTask, batches: Sequence[Batch]
-    ) -> Iterator[tuple[Batch, dict[str, str]]]:
+    def _results(self, task: RefineTask, batches: Sequence[Batch]) -> Iterator[Result]:
         """Refines batches on a GPU, in this process, or in several processes.
 
         Yields:

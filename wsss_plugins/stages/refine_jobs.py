@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from wsss_plugins.config import plain
 from wsss_plugins.datasets import read_image
+from wsss_plugins.engine.flow import attempt, in_threads
 from wsss_plugins.errors import DataError, UserError
 from wsss_plugins.refiners import RefinerChain
 from wsss_plugins.stages.images import as_image
@@ -33,6 +34,9 @@ Batch = Sequence[tuple[str, Path]]
 
 Refined = tuple[Seed, ...]
 """The refined seed of an image, or one for each way to refine it."""
+
+Result = tuple[Batch, dict[str, str]]
+"""A batch that was refined, and the reason for each of its images that failed, by id."""
 
 
 @dataclass(frozen=True)
@@ -129,22 +133,46 @@ class RefineWorker:
             }
         )
 
-    @torch.no_grad()
     def __call__(self, batch: Batch) -> dict[str, str]:
         """Refines the images of a batch and writes the results.
 
         Returns:
             The reason for each image that failed, by id.
         """
-        failed: dict[str, str] = {}
+        return self.write(self.refine(self.read(batch)))
+
+    def read(self, batch: Batch) -> dict[str, tuple[Tensor, Seed] | DataError]:
+        """Reads the images of a batch and their seeds, by id; see :func:`attempt`."""
+        return {name: attempt(self.task.load, name, photo) for name, photo in batch}
+
+    @torch.no_grad()
+    def refine(
+        self, read: Mapping[str, tuple[Tensor, Seed] | DataError]
+    ) -> dict[str, Refined | str]:
+        """Refines what :meth:`read` read of a batch.
+
+        Returns:
+            The result of each image, or the reason why it failed, by id.
+        """
+        done: dict[str, Refined | str] = {}
         loaded: dict[str, tuple[Tensor, Seed]] = {}
-        for name, photo in batch:
-            try:
-                image, seed = self.task.load(name, photo)
+        for name, found in read.items():
+            if isinstance(found, DataError):
+                done[name] = str(found)
+            else:
+                image, seed = found
                 loaded[name] = image.to(self.place), seed.to(self.place)
-            except DataError as error:
-                failed[name] = str(error)
-        for name, refined in self._refine(loaded).items():
+        return done | self._refine(loaded)
+
+    @torch.no_grad()
+    def write(self, done: Mapping[str, Refined | str]) -> dict[str, str]:
+        """Writes the results of :meth:`refine`.
+
+        Returns:
+            The reason for each image that failed, by id.
+        """
+        failed = {}
+        for name, refined in done.items():
             if isinstance(refined, str):
                 failed[name] = refined
             else:
@@ -190,23 +218,22 @@ def save_label(out: Path, name: str, seed: Seed) -> None:
 
 
 def refine_here(
-    task: RefineTask, batches: Iterable[Batch], place: torch.device
-) -> Iterator[tuple[Batch, dict[str, str]]]:
-    """Refines batches in this process, with one thread.
+    task: RefineTask, batches: Sequence[Batch], place: torch.device
+) -> Iterator[Result]:
+    """Refines batches in this process, with one thread; reads ahead and writes behind.
 
     Yields:
         Each batch, and the reason for each of its images that failed.
     """
     worker = task.worker(place)
-    for batch in batches:
-        with _one_thread():
-            reasons = worker(batch)
-        yield batch, reasons
+    read = in_threads(worker.read, batches)
+    reasons = in_threads(worker.write, map(_one_thread()(worker.refine), read))
+    yield from zip(batches, reasons, strict=True)
 
 
 def refine_in_pool(
     task: RefineTask, batches: Sequence[Batch], workers: int
-) -> Iterator[tuple[Batch, dict[str, str]]]:
+) -> Iterator[Result]:
     """Refines batches in ``workers`` processes with one thread each, on CPUs.
 
     Yields:

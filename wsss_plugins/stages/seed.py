@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch import Tensor
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.flow import attempt, in_threads
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import rank, share_of
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, SEED_HEADS, STAGES, build_as
 from wsss_plugins.seeds import MultiScaleFlip, SeedHead
@@ -29,6 +31,9 @@ from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import seed_path
 from wsss_plugins.structures.measured import Measured
 from wsss_plugins.structures.tiles import LargeImages
+
+Photos = dict[int, np.ndarray | DataError]
+"""The photo ``(H, W, 3)`` uint8 of each index, or why it could not be read."""
 
 
 @STAGES.register_module()
@@ -132,17 +137,19 @@ class SeedStage(Stage):
         ):
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)
-            for indices in todo:
-                photos: dict[int, np.ndarray] = {}
-                for index in indices:
-                    with failures.leaving_out(ids[index]):
-                        photos[index] = dataset.load_image(index)
+
+            def make(read: Photos) -> dict[Path, Seed]:
+                """The seeds of a batch, by their paths; photos that failed have none."""
+                photos = failures.without(read, ids)
                 labels = [dataset.labels(index) for index in photos]
                 seeds = self.seeds_of(model, list(photos.values()), labels)
-                for index, seed in zip(photos, seeds, strict=True):
-                    if self.half:
-                        seed = replace(seed, scores=seed.scores.half())
-                    seed.save(seed_path(out, ids[index]))
+                paths = [seed_path(out, ids[index]) for index in photos]
+                return dict(zip(paths, seeds, strict=True))
+
+            threads = 2 if self.large else None
+            read = in_threads(partial(_read, dataset), todo, threads)
+            written = in_threads(self._save, map(make, read), threads)
+            for indices, _ in zip(todo, written, strict=True):
                 bar.advance(len(indices))
             failed = failures.write(ids)
         return dict(images=len(ids), failed=failed)
@@ -203,6 +210,12 @@ class SeedStage(Stage):
                 seed = replace(seed, confidence=sure[n].cpu()[classes])
             yield seed
 
+    def _save(self, seeds: Mapping[Path, Seed]) -> None:
+        for path, seed in seeds.items():
+            if self.half:
+                seed = replace(seed, scores=seed.scores.half())
+            seed.save(path)
+
     def _seed_of_large(
         self, model: WSSSClassifier, photo: np.ndarray, image_labels: np.ndarray
     ) -> Seed:
@@ -233,6 +246,10 @@ class SeedStage(Stage):
         size = (photo.shape[0], photo.shape[1])
         seed = Seed(found, classes).normalised().resized(size)
         return seed if sure is None else replace(seed, confidence=sure[classes])
+
+
+def _read(dataset: WSSSDataset, indices: Sequence[int]) -> Photos:
+    return {index: attempt(dataset.load_image, index) for index in indices}
 
 
 def _photos(crops: Tensor) -> list[np.ndarray]:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
+from wsss_plugins.engine.flow import in_threads
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, rank, share_of
 from wsss_plugins.errors import ConfigError
@@ -154,12 +157,19 @@ class SeedSweepStage(Stage):
             len(dataset.foreground_classes),
             self.thresholds or usual_thresholds(self.convention),
         )
-        for batch in batches_of_one_size(dataset, maker.batch_size):
+
+        def load(batch: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+            """The photos and the masks of a batch."""
             photos = [dataset.load_image(i) for i in batch]
+            return photos, [dataset.load_mask(i) for i in batch]
+
+        batches = list(batches_of_one_size(dataset, maker.batch_size))
+        read = in_threads(load, batches)
+        for batch, (photos, masks) in zip(batches, read, strict=True):
             labels = [dataset.labels(i) for i in batch]
             seeds = maker.seeds_of(model, photos, labels)
-            for i, seed in zip(batch, seeds, strict=True):
-                sweep.update(seed.scores, seed.classes, dataset.load_mask(i))
+            for seed, mask in zip(seeds, masks, strict=True):
+                sweep.update(seed.scores, seed.classes, mask)
             bar.advance(len(batch))
         return sweep.compute(self.convention).to_dict()
 

@@ -232,12 +232,10 @@ def test_goes_on_where_it_was_killed(root, model, tmp_path, monkeypatch, kind) -
     whole, out = tmp_path / 'whole', tmp_path / 'out'
     numbers = run(whole, kind, root, model)
     assert len(list((whole / 'parts').iterdir())) == 3
-    written: list[Path] = []
     replace = Path.replace
 
     def die_at_the_second(self: Path, target: Path) -> Path:
-        written.append(target)
-        if len(written) == 2:
+        if Path(target).name == '0000003.npz':
             raise KeyboardInterrupt
         return replace(self, target)
 
@@ -245,14 +243,15 @@ def test_goes_on_where_it_was_killed(root, model, tmp_path, monkeypatch, kind) -
         patch.setattr(Path, 'replace', die_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             run(out, kind, root, model)
-    assert [p.name for p in (out / 'parts').iterdir()] == ['0000000.npz']
+    there = {p.name for p in (out / 'parts').iterdir()}
+    assert {'0000000.npz'} <= there <= {'0000000.npz', '0000006.npz'}
     seen = []
     load = WSSSDataset.load_image
     monkeypatch.setattr(
         WSSSDataset, 'load_image', lambda *given: seen.append(given[-1]) or load(*given)
     )
     assert run(out, kind, root, model) == numbers
-    assert seen == [3, 4, 5, 6]
+    assert sorted(seen) == [3, 4, 5] + [6] * (len(there) == 1)
     assert results(out) == results(whole)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.flow import attempt, in_threads
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, device, gather, rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
@@ -31,6 +33,12 @@ from wsss_plugins.structures.layout import PARTS, SCORES_FILE
 from wsss_plugins.structures.measured import Measured
 
 M = TypeVar('M', bound=PerImage)
+
+Arrays = dict[str, np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray | None]
+"""A photo ``(H, W, 3)`` and, if needed, its mask ``(H, W)``, both uint8."""
+Loaded = dict[int, Pair | DataError]
+"""What was read of each image of a batch, or why it could not be, by its index."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,17 @@ class ExplanationStage(Stage, Generic[M]):
         with ProgressBar(self.name, sum(map(len, mine)), quiet=rank() != 0) as bar:
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)
-            for indices in todo:
-                self._measure(model, dataset, indices, out, failures)
+            read = in_threads(partial(self._read, dataset), todo)
+
+            def measure(loaded: Loaded) -> tuple[Path, Arrays] | None:
+                """The results of a batch, and the path of their file; None without photos."""
+                _part(out, [*loaded], whole=False).unlink(missing_ok=True)
+                good = failures.without(loaded, ids)
+                path = _part(out, [*loaded], len(good) == len(loaded))
+                return (path, self._measure(model, dataset, good)) if good else None
+
+            written = in_threads(_save, map(measure, read))
+            for indices, _ in zip(todo, written, strict=True):
                 bar.advance(len(indices))
             failed = failures.write(ids)
         barrier()
@@ -167,33 +184,22 @@ class ExplanationStage(Stage, Generic[M]):
         )
 
     def _measure(
-        self,
-        model: WSSSClassifier,
-        dataset: WSSSDataset,
-        indices: Sequence[int],
-        out: Path,
-        failures: Failures,
-    ) -> None:
-        """Measures one batch and writes its file; the name tells if an image failed."""
-        _part(out, indices, whole=False).unlink(missing_ok=True)
-        loaded: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-        for index in indices:
-            with failures.leaving_out(dataset.get_data_info(index)['img_id']):
-                loaded[index] = self._load(dataset, index)
+        self, model: WSSSClassifier, dataset: WSSSDataset, loaded: Mapping[int, Pair]
+    ) -> Arrays:
+        """Measures one batch."""
         into = self.measures()
-        if loaded:
-            labels = np.stack([dataset.labels(index) for index in loaded])
-            self.measure(model, _to_batch(loaded, labels), into)
-            arrays = {
-                f'{title}/{key}': rows
-                for title, measure in into.items()
-                for key, rows in measure.state().items()
-            }
-            save_npz(_part(out, indices, len(loaded) == len(indices)), arrays)
+        labels = np.stack([dataset.labels(index) for index in loaded])
+        self.measure(model, _to_batch(loaded, labels), into)
+        return {
+            f'{title}/{key}': rows
+            for title, measure in into.items()
+            for key, rows in measure.state().items()
+        }
 
-    def _load(
-        self, dataset: WSSSDataset, index: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _read(self, dataset: WSSSDataset, indices: Sequence[int]) -> Loaded:
+        return {index: attempt(self._load, dataset, index) for index in indices}
+
+    def _load(self, dataset: WSSSDataset, index: int) -> Pair:
         """Loads and resizes a photo ``(H, W, 3)`` and, if needed, its mask ``(H, W)``."""
         photo = dataset.load_image(index)
         mask = dataset.load_mask(index) if self.needs_masks else None
@@ -230,9 +236,12 @@ def _part(out: Path, indices: Sequence[int], whole: bool = True) -> Path:
     return out / PARTS / f'{indices[0]:07}{ending}.npz'
 
 
-def _parts(
-    out: Path, batches: Sequence[Sequence[int]]
-) -> Iterator[Mapping[str, np.ndarray]]:
+def _save(measured: tuple[Path, Arrays] | None) -> None:
+    if measured is not None:
+        save_npz(*measured)
+
+
+def _parts(out: Path, batches: Sequence[Sequence[int]]) -> Iterator[Arrays]:
     """Yields the results of all batches, in order; a batch without images has none."""
     for indices in batches:
         for path in (_part(out, indices), _part(out, indices, whole=False)):
@@ -240,9 +249,7 @@ def _parts(
                 yield load_npz(path)
 
 
-def _to_batch(
-    loaded: Mapping[int, tuple[np.ndarray, np.ndarray | None]], labels: np.ndarray
-) -> Batch:
+def _to_batch(loaded: Mapping[int, Pair], labels: np.ndarray) -> Batch:
     place = device()
     photos, masks = zip(*loaded.values(), strict=True)
     pixels = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2)
