@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test quick lint docs clean
+.PHONY: help venv demo test quick lint docs site clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -68,7 +68,11 @@ lint: $(VENV)/.tests  ## ruff, codespell and mypy
 
 docs: $(VENV)/.docs  ## the manual, as docs/_build/html/index.html
 	@$(RUN) -m sphinx -q -W --keep-going docs docs/_build/html
+	@$(RUN) docs/check_links.py docs/_build/html
 	@echo 'docs/_build/html/index.html'
+
+site: $(VENV)/.docs  ## the manual of this tree and of every release, in docs/_build/site
+	@$(RUN) docs/build_site.py docs/_build/site
 
 clean:  ## remove what tools left behind; keeps .venv, data and work_dirs
 	@rm -rf build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache

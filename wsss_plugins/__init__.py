@@ -5,7 +5,7 @@ sub-package (``wsss_plugins.seeds``, ``wsss_plugins.refiners`` ...) registers
 the plug-ins it holds.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 
 def __getattr__(name: str) -> object:

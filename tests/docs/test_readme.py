@@ -19,9 +19,30 @@ def example() -> str:
     return blocks(ROOT / 'README.md', 'python')[0]
 
 
-def test_example_is_short_and_near_the_top() -> None:
+def test_first_screen() -> None:
+    """An installation, one command, one picture, one table; nothing else before line 40."""
+    lines = (ROOT / 'README.md').read_text('utf-8').splitlines()[:40]
+    end = next(i for i, line in enumerate(lines) if line.startswith('## '))
+    screen = '\n'.join(lines[:end])
+    (code,) = re.findall(r'```bash\n(.*?)```', screen, re.DOTALL)
+    install, *command = code.replace('\\\n', '').strip().splitlines()
+    assert install.startswith('pip install') and len(command) == 1
+    (picture,) = re.findall(r'!\[[^]]+\]\(([^)]+)\)', screen)
+    assert (ROOT / picture).is_file()
+    assert screen.count('|---|') == 1
+
+
+def test_numbers_of_the_first_table_are_those_of_the_results() -> None:
     text = (ROOT / 'README.md').read_text('utf-8')
-    assert text.index('```python') < text.index('```bash'), 'examples come first'
+    table = text[: text.index('## ')].split('|---|')[1]
+    numbers = re.findall(r'\| \*{0,2}([\d.]+(?: ± [\d.]+)?)\*{0,2} \|$', table, re.M)
+    assert len(numbers) == 4
+    results = (ROOT / 'docs/results.md').read_text('utf-8')
+    section = results.split('## Real photos')[1].split('\n## ')[0]
+    assert [n for n in numbers if n not in section] == []
+
+
+def test_example_is_short() -> None:
     code = [line for line in example().splitlines() if line.strip()]
     assert len(code) <= 6, 'two imports and four lines'
 
