@@ -78,6 +78,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     'train_cfg': (dict,),
     'train_dataloader': (dict,),
     'val_dataloader': (dict,),
+    'visualizer': (dict,),
 }
 """What a key of a training config must be, where it is not None."""
 

@@ -20,7 +20,7 @@ from wsss_plugins.shares import AS_WRITTEN
 
 _FORMER = {now: former for former, now in MOVED.items()}
 
-REMARKS = (DECLARED, AS_WRITTEN)
+REMARKS = (DECLARED, AS_WRITTEN, 'visualizer')
 """Keys of a training config that change no result."""
 
 

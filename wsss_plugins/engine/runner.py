@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -28,6 +29,7 @@ from wsss_plugins.engine.schedules import (
     refuse_misfits,
     without_single_steps,
 )
+from wsss_plugins.engine.visualiser import start_backends, with_files
 from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
@@ -70,6 +72,13 @@ class WSSSRunner(Runner):
                 handler.setLevel(logging.WARNING)
                 handler.addFilter(_concerns_the_user)
         return logger
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Builds mmengine's visualiser and starts its backends, files among them."""
+        config = with_files(visualizer)
+        built = super().build_visualizer(copy.deepcopy(config))
+        start_backends(built, config)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wraps for distributed training, on GPUs or CPUs."""
