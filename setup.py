@@ -42,6 +42,7 @@ setup(
             'configs/**/*.py',
         ],
         'wsss_plugins.command': ['project/*', 'project/*/*'],
+        'wsss_plugins.board': ['*.js'],
         'wsss_plugins.engine': ['revisions.json'],
         'wsss_plugins.report': ['*.html', '*.css'],
     },

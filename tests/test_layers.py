@@ -34,7 +34,7 @@ provenance
 stages
 report
 experiment
-explain doctor
+board explain doctor
 ending
 launch cli
 command

@@ -194,30 +194,33 @@ PARTS_OF_MODELS = (MODELS, SEED_HEADS, REFINERS, TASK_UTILS)
 and run configs, such as Runner and the inferencers of mmseg."""
 
 
-def registered(given: str) -> Any | None:
-    """The part of a model that a name or a dotted path means; no path is imported.
+def registered(
+    given: str, registries: Sequence[Registry] = PARTS_OF_MODELS
+) -> Any | None:
+    """The plug-in that a name or a dotted path means; no path is imported.
 
     mmengine's own look-up imports whatever module a dotted path names. Here the last part
-    is looked up in :data:`PARTS_OF_MODELS`, after the plug-ins of other packages were
-    loaded where it is not there, and what stands before it must be the module of the class
-    or a package around it.
+    is looked up in the registries, after the plug-ins of other packages were loaded where
+    it is not there, and what stands before it must be the module of the class or a package
+    around it.
 
     Args:
         given: Such as 'CAM' or 'wsss_plugins.seeds.CAM'.
+        registries: Where it is looked up; by default those of the parts of models.
 
     Returns:
         The class, or None where none is registered.
     """
-    found = _registered(given)
+    found = _registered(given, registries)
     if found is None:
         load_plugins()
-        found = _registered(given)
+        found = _registered(given, registries)
     return found
 
 
-def _registered(given: str) -> Any | None:
+def _registered(given: str, registries: Sequence[Registry]) -> Any | None:
     package, _, name = given.rpartition('.')
-    for registry in PARTS_OF_MODELS:
+    for registry in registries:
         for node in _filled(registry):
             found = node.module_dict.get(name)
             home = getattr(found, '__module__', '')

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wsss_plugins.engine import lock
-from wsss_plugins.engine.lock import only_run
+from wsss_plugins.engine.lock import only_run, run_in
 from wsss_plugins.errors import UserError
 
 HOLD = """
@@ -107,3 +107,18 @@ def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:
     with only_run(tmp_path), pytest.raises(UserError), only_run(tmp_path):
         pass
     assert time.monotonic() - begin < 5
+
+
+def test_a_run_says_which_stages_it_selects(other, tmp_path) -> None:
+    assert run_in(tmp_path)['process'] == other.pid
+    assert run_in(tmp_path)['stages'] == []
+    other.kill()
+    other.wait()
+    assert run_in(tmp_path) == {}, 'its process has ended'
+    names = [f'a_stage_with_a_long_name_{i}' for i in range(500)]
+    with only_run(tmp_path, names):
+        assert run_in(tmp_path)['stages'] == names
+        said = f'process {os.getpid()} on'
+        with pytest.raises(UserError, match=said), only_run(tmp_path):
+            pass
+    assert run_in(tmp_path) == {} == run_in(tmp_path / 'none')

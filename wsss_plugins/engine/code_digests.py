@@ -29,6 +29,7 @@ BASE_LIBRARIES = frozenset(
 
 WITHOUT_RESULTS = frozenset(
     {
+        'board',
         'cli',
         'command',
         'config',

@@ -9,7 +9,8 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from wsss_plugins.engine.workers import gather, rank
 from wsss_plugins.errors import UserError, unwritable
 from wsss_plugins.structures.layout import LOCK_FILE
 
+LONGEST = 1 << 20
+"""Bytes of a lock file that are read."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that does not support locks."""
 BEAT = 10.0
@@ -28,15 +31,16 @@ STALE = 90.0
 
 
 @contextmanager
-def only_run(work_dir: Path) -> Iterator[None]:
+def only_run(work_dir: Path, stages: Sequence[str] = ()) -> Iterator[None]:
     """Locks a work dir until the block ends; every worker calls this function.
 
-    A file in the work dir names the host and the process of the run, and the run renews its
-    time every :data:`BEAT` seconds. The lock of a process that has ended is taken over: on
-    this host at once, on another one :data:`STALE` seconds after the last renewal.
+    A file in the work dir names the host, the process and the stages of the run, and the run
+    renews its time every :data:`BEAT` seconds. The lock of a process that has ended is taken
+    over: on this host at once, on another one :data:`STALE` seconds after the last renewal.
 
     Args:
         work_dir: The folder; it is made if it does not exist.
+        stages: Names of the stages that the run selects, in order.
 
     Yields:
         Nothing.
@@ -47,7 +51,8 @@ def only_run(work_dir: Path) -> Iterator[None]:
     """
     if work_dir.exists() and not work_dir.is_dir():
         raise UserError(f'--work-dir {work_dir} is a file: name a folder')
-    handle, why = _take(work_dir / LOCK_FILE) if rank() == 0 else (None, None)
+    path = work_dir / LOCK_FILE
+    handle, why = _take(path, stages) if rank() == 0 else (None, None)
     refused = gather(why)[0]
     if refused is not None:
         raise UserError(refused)
@@ -60,7 +65,7 @@ def only_run(work_dir: Path) -> Iterator[None]:
         over.set()
         if handle is not None:
             with suppress(OSError):
-                (work_dir / LOCK_FILE).unlink()
+                path.unlink()
             with suppress(OSError):
                 os.close(handle)
             _HELD.discard(handle)
@@ -87,7 +92,29 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def _take(path: Path) -> tuple[int | None, str | None]:
+def run_in(work_dir: Path) -> dict[str, Any]:
+    """What the lock of a work dir says of the run that uses it; the lock is left alone.
+
+    Returns:
+        ``host``, ``process``, ``since`` and ``stages``, as far as the file has them. Empty
+        if there is no lock, if its process has ended on this host, or if a run on another
+        host has not renewed it for :data:`STALE` seconds.
+    """
+    try:
+        handle = os.open(work_dir / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        owner, age = _owner(handle), time.time() - os.fstat(handle).st_mtime
+    finally:
+        os.close(handle)
+    if _is_elsewhere(owner):
+        return owner if age < STALE else {}
+    runs = owner.get('process') == os.getpid() or _lives(owner)
+    return owner if runs else {}
+
+
+def _take(path: Path, stages: Sequence[str]) -> tuple[int | None, str | None]:
     """Takes the lock; returns the open file, or a message why it cannot be taken."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +128,7 @@ def _take(path: Path) -> tuple[int | None, str | None]:
                 break
             os.close(handle)  # the earlier owner has just removed the file
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(_self()).encode(), 0)
+        os.pwrite(handle, json.dumps(_self() | dict(stages=[*stages])).encode(), 0)
     except OSError as error:
         line = unwritable(error, path.parent)
         if line is None:
@@ -171,9 +198,9 @@ def _self() -> dict[str, Any]:
 
 
 def _owner(handle: int) -> dict[str, Any]:
-    """Host and process in the lock file; empty if the file is new or damaged."""
+    """What the lock file says of the run; empty if the file is new or damaged."""
     try:
-        said = json.loads(os.pread(handle, 4096, 0))
+        said = json.loads(os.pread(handle, LONGEST, 0))
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}

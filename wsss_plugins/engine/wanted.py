@@ -188,13 +188,24 @@ def _copy(folder: Path) -> dict[str, Any] | None:
     return content if whole else None
 
 
-def _config_changes(before: Any, now: Any) -> list[str]:
+def config_changes(before: Any, now: Any, longest: int = 40) -> list[str]:
+    """The keys in which two configs differ, each with its two values.
+
+    Args:
+        before: The earlier config, as plain values.
+        now: The present one.
+        longest: Characters of a value; longer ones are cut off.
+    """
     old, new = dict(_leaves(before)), dict(_leaves(now))
-    said = [
-        f'{key} {_short(old, key)} → {_short(new, key)}'
+    return [
+        f'{key} {_short(old, key, longest)} → {_short(new, key, longest)}'
         for key in dict.fromkeys([*new, *old])
         if key not in old or key not in new or old[key] != new[key]
     ]
+
+
+def _config_changes(before: Any, now: Any) -> list[str]:
+    said = config_changes(before, now)
     return [f'config: {some_of(said)}'] if said else []
 
 
@@ -215,9 +226,9 @@ def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
         yield from _leaves(value, f'{path}.{key}' if path else str(key))
 
 
-def _short(values: Mapping[str, Any], key: str) -> str:
+def _short(values: Mapping[str, Any], key: str, longest: int) -> str:
     text = repr(values[key]) if key in values else 'nothing'
-    return text if len(text) <= 40 else f'{text[:37]}...'
+    return text if len(text) <= longest else f'{text[: longest - 3]}...'
 
 
 def some_of(words: list[str]) -> str:

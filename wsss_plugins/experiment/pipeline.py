@@ -206,7 +206,7 @@ class Pipeline:
         """
         work_dir = Path(work_dir)
         selected = self.select(start, stop)
-        with only_run(work_dir):
+        with only_run(work_dir, [step.stage.name for step in selected]):
             claim(work_dir, self.experiment)
             self._refuse_start(selected, work_dir)
             looks = self.look(selected, work_dir, everything)

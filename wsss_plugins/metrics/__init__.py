@@ -42,6 +42,7 @@ from wsss_plugins.metrics.insertion_deletion import (
     InsertionDeletionScores,
     insertion_deletion_probabilities,
 )
+from wsss_plugins.metrics.label_errors import LabelErrors
 from wsss_plugins.metrics.masking import area_under_curve, masked_logits, pixel_ranks
 from wsss_plugins.metrics.mended_pixels import MendedPixels
 from wsss_plugins.metrics.multilabel_ap import MultiLabelAP, average_precision
@@ -51,6 +52,7 @@ from wsss_plugins.metrics.perturbation import (
     perturbed_logits,
 )
 from wsss_plugins.metrics.rank_correlation import RankCorrelation, rank_correlation
+from wsss_plugins.metrics.regions import class_regions
 from wsss_plugins.metrics.scores import MEANS, PER_CLASS, SegmentationScores
 from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult, usual_thresholds
 
@@ -69,6 +71,7 @@ __all__ = [
     'ExplanationSegmentation',
     'InsertionDeletion',
     'InsertionDeletionScores',
+    'LabelErrors',
     'MendedPixels',
     'MultiLabelAP',
     'Perturbation',
@@ -84,6 +87,7 @@ __all__ = [
     'check_detections',
     'class_counts',
     'class_mean',
+    'class_regions',
     'confusion_matrix',
     'convention_of',
     'detections_of_map',

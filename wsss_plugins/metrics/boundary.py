@@ -14,7 +14,7 @@ DILATION_RATIO = 0.02
 """Width of a boundary as a share of the diagonal, as Cheng et al. (2021) choose it."""
 
 
-def boundary_band(label_map: np.ndarray, width: int) -> np.ndarray:
+def boundary_band(label_map: np.ndarray, width: int, border: bool = True) -> np.ndarray:
     """The pixels that lie within ``width`` pixels of another label, or of the border.
 
     Distances are those of a square window. For each class the band is the mask minus
@@ -23,11 +23,14 @@ def boundary_band(label_map: np.ndarray, width: int) -> np.ndarray:
     Args:
         label_map: ``(H, W)`` uint8, 254 not used.
         width: Pixels, >= 1.
+        border: Whether the border of the image is a boundary; without it the labels at
+            the border go on beyond it.
 
     Returns:
         ``(H, W)`` bool.
     """
-    padded = np.pad(label_map, width, constant_values=254)
+    beyond = dict(constant_values=254) if border else dict(mode='edge')
+    padded = np.pad(label_map, width, **beyond)  # type: ignore[call-overload]
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     several = np.asarray(cv2.erode(padded, window) != cv2.dilate(padded, window))
     return several[width:-width, width:-width]

@@ -52,7 +52,7 @@ def explain_unlike(card: SupervisionCard | None, other: SupervisionCard | None) 
         elif name == 'training images':
             words.append('trained on other images')
         elif name != 'masks':
-            words.append(f'{name}: {_word(mine[name])}, not {_word(theirs[name])}')
+            words.append(f'{name}: {worded(mine[name])}, not {worded(theirs[name])}')
         elif mine['images'] == theirs['images']:
             words.append('masks: others' if mine[name] else 'masks: none read')
     return '; '.join(words)
@@ -62,7 +62,8 @@ def _images(split: Split | None) -> str:
     return f'{split} [{split.checksum[:6]}]' if split else 'none'
 
 
-def _word(value: Any) -> str:
+def worded(value: Any) -> str:
+    """Text of a value of :meth:`SupervisionCard.key`."""
     if isinstance(value, frozenset):
         return ' + '.join(sorted(map(str, value))) or 'none'
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""The two charts of the report, drawn as SVG; colours come from its style sheet."""
+"""Curves and bars, drawn as SVG; colours come from the report's style sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARKERS = (
     'M0 -5.5L5.5 0L0 5.5L-5.5 0Z',
     'M0 -5L5 4H-5Z',
 )
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+STEPS = tuple(factor * 10.0**power for power in range(-4, 8) for factor in (1, 2, 5))
 BAR, GAP = 10, 9
 ROWS_OF_A_CHART = 20
 
@@ -50,12 +50,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axes:
-    """From thresholds and percent to coordinates.
+    """From thresholds and values to coordinates.
 
     Attributes:
         low: Threshold at the left end.
         high: Threshold at the right end.
-        top: Percent at the upper end; 0 is at the lower.
+        top: Value at the upper end; 0 is at the lower.
     """
 
     low: float
@@ -67,18 +67,26 @@ class Axes:
         share = (threshold - self.low) / (self.high - self.low)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
-    def y(self, percent: float) -> float:
-        """Where a percentage is."""
-        return HEIGHT - BOTTOM - percent / self.top * (HEIGHT - TOP - BOTTOM)
+    def y(self, value: float) -> float:
+        """Where a value is."""
+        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
 
 
-def axes_of(curves: Sequence[Curve]) -> Axes:
-    """Axes that hold all curves and end at round numbers."""
+def axes_of(curves: Sequence[Curve], percent: bool = True) -> Axes:
+    """Axes that hold all curves and end at round numbers.
+
+    Args:
+        curves: At least one.
+        percent: Whether the values are percentages, whose axis ends at a ten.
+    """
     ends = [t for curve in curves for t in (curve.thresholds[0], curve.thresholds[-1])]
     step = _step(max(ends) - min(ends))
     low, high = _floor(min(ends), step), -_floor(-max(ends), step)
     highest = max(curve.best[1] for curve in curves)
-    top = max(10.0, float(np.ceil(highest / 10) * 10))
+    if percent:
+        top = max(10.0, float(np.ceil(highest / 10) * 10))
+    else:
+        top = -_floor(-highest, _step(highest)) if highest > 0 else 1.0
     return Axes(low, high if high > low else low + step, top)
 
 
@@ -108,7 +116,8 @@ def curve_chart(curves: Sequence[Curve]) -> str:
     )
     drawn = ''.join(_line(axes, curve, i) for i, curve in enumerate(curves))
     drawn += ''.join(_marker(axes, curve, i) for i, curve in enumerate(curves))
-    chart = _svg(HEIGHT, summary, _frame(axes) + drawn)
+    frame = _frame(axes, 'background threshold', 'mIoU (%)')
+    chart = _svg(HEIGHT, summary, frame + drawn)
     legend = ''.join(_key(curve, i) for i, curve in enumerate(curves))
     caption = tag('figcaption', 'The mark on each line is its best threshold.')
     return tag(
@@ -117,6 +126,28 @@ def curve_chart(curves: Sequence[Curve]) -> str:
         tag('div', tag('ul', legend, class_='legend'), caption),
         class_='chart curves',
     )
+
+
+def line_chart(curves: Sequence[Curve], x: str, y: str) -> str:
+    """Values that grow with time, one line a curve, and the last value of each.
+
+    Args:
+        curves: At least one, each with at least one place.
+        x: Title of the horizontal axis.
+        y: Title of the vertical axis.
+
+    Returns:
+        A ``figure``.
+    """
+    axes = axes_of(curves, percent=False)
+    last = ', '.join(f'{c.name} {c.values[-1]:.4g}' for c in curves)
+    drawn = ''.join(_line(axes, curve, i) for i, curve in enumerate(curves))
+    chart = _svg(HEIGHT, f'{y} against {x}: {last}.', _frame(axes, x, y) + drawn)
+    keys = ''.join(
+        tag('li', _sample(i), tag('b', escape(c.name)), f'{c.values[-1]:.4g}')
+        for i, c in enumerate(curves)
+    )
+    return tag('figure', chart, tag('ul', keys, class_='legend'), class_='chart')
 
 
 def _line(axes: Axes, curve: Curve, index: int) -> str:
@@ -143,47 +174,52 @@ def _marker(axes: Axes, curve: Curve, index: int) -> str:
 
 
 def _key(curve: Curve, index: int) -> str:
-    """The legend's entry of one curve."""
-    kind = f's{index % COLOURS}'
-    line = tag(
-        'path',
-        d='M1 7H33',
-        class_=f'line {kind}',
-        stroke_dasharray=DASHES[index % len(DASHES)],
-    )
+    """The legend's entry of one curve with a mark."""
     mark = tag(
         'path',
         d=MARKERS[index % len(MARKERS)],
-        class_=f'mark {kind}',
+        class_=f'mark s{index % COLOURS}',
         transform='translate(17 7)',
-    )
-    sample = tag(
-        'svg', line, mark, viewBox='0 0 34 14', class_='key', aria_hidden='true'
     )
     threshold, value = curve.best
     text = tag('b', escape(curve.name))
-    return tag('li', sample, tag('span', f'{text} {number(value)} at {threshold:.2f}'))
+    words = tag('span', f'{text} {number(value)} at {threshold:.2f}')
+    return tag('li', _sample(index, mark), words)
 
 
-def _frame(axes: Axes) -> str:
+def _sample(index: int, mark: str = '') -> str:
+    """A piece of one curve for the legend."""
+    line = tag(
+        'path',
+        d='M1 7H33',
+        class_=f'line s{index % COLOURS}',
+        stroke_dasharray=DASHES[index % len(DASHES)],
+    )
+    return tag('svg', line, mark, viewBox='0 0 34 14', class_='key', aria_hidden='true')
+
+
+def _frame(axes: Axes, x_title: str, y_title: str) -> str:
     """Grid lines, ticks and titles of both axes."""
     parts, foot = [], HEIGHT - BOTTOM
-    for percent in np.arange(0, axes.top + 1, _step(axes.top)):
-        y = axes.y(float(percent))
+    step = _step(axes.top)
+    for value in np.arange(0, axes.top + step / 2, step):
+        y = axes.y(float(value))
         parts.append(tag('path', d=f'M{LEFT} {y:.1f}H{WIDTH - RIGHT}', class_='grid'))
-        parts.append(_text(LEFT - 5, y + 3.5, f'{percent:g}', 'end'))
+        parts.append(_text(LEFT - 5, y + 3.5, f'{value:.4g}', 'end'))
     step = _step(axes.high - axes.low)
     for threshold in np.arange(axes.low, axes.high + step / 2, step):
         x = axes.x(float(threshold))
         parts.append(tag('path', d=f'M{x:.1f} {foot}v4', class_='axis'))
-        parts.append(_text(x, foot + 14, f'{threshold:.2g}', 'middle'))
+        label = f'{threshold:.4g}'
+        fits = x + 3 * len(label) < WIDTH
+        parts.append(_text(x, foot + 14, label, 'middle' if fits else 'end'))
     parts.append(tag('path', d=f'M{LEFT} {foot}H{WIDTH - RIGHT}', class_='axis'))
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(_text(middle, HEIGHT - 5, 'background threshold', 'middle'))
+    parts.append(_text(middle, HEIGHT - 5, x_title, 'middle'))
     parts.append(
         tag(
             'text',
-            'mIoU (%)',
+            escape(y_title),
             transform=f'translate(9 {(TOP + foot) / 2:.0f}) rotate(-90)',
             text_anchor='middle',
         )

@@ -87,23 +87,19 @@ class Album:
         notes = {'ground truth': ''}
         if self.dataset.label_map_folder is not None:
             maps['ground truth'] = truth = self.dataset.load_mask(index)
-        classes = len(self.dataset.metainfo['classes'])
+        names = self.dataset.metainfo['classes']
         for layer in self.layers:
             path = label_path(layer.folder, name)
-            maps[layer.title] = load_label_map(path, classes)
+            maps[layer.title] = load_label_map(path, len(names))
             notes[layer.title] = number(layer.mious.get(name)) if layer.mious else ''
         labels = [
-            tile(
-                label_picture(m),
-                title,
-                f'{title} of {name}: {", ".join(self._names(m).values()) or "background"}',
-                notes[title],
-            )
-            for title, m in maps.items()
+            label_tile(m, title, name, names, notes[title]) for title, m in maps.items()
         ]
         first = tile(photo_picture(photo), 'photo', f'photo {name}')
         seeds, others = self._seeds(photo, name, truth, present)
-        content = tag('h3', tag('code', escape(name)), self._legend(maps.values()))
+        content = tag(
+            'h3', tag('code', escape(name)), class_chips(names, maps.values())
+        )
         known = 0 if truth is None else 1
         tiles = ''.join([first, *labels[:known], *seeds, *labels[known:]])
         columns = f'--n:{max(1 + len(labels) + len(seeds), len(others))}'
@@ -138,25 +134,50 @@ class Album:
                     (chosen if head == self.chosen else others).append(one)
         return chosen, others
 
-    def _legend(self, maps: Iterable[np.ndarray]) -> str:
-        """The colours of the classes that the maps show."""
-        items, palette = '', voc_palette()
-        labels = [np.unique(m) for m in maps]
-        found = np.concatenate(labels) if labels else np.zeros(0, np.uint8)
-        for value, title in self._names(found).items():
-            colour = '#' + ''.join(f'{channel:02x}' for channel in palette[value])
-            sample = tag('span', class_='swatch', style=f'background:{colour}')
-            items += tag('span', sample, escape(title), class_='chip')
-        return items
 
-    def _names(self, labels: np.ndarray) -> dict[int, str]:
-        """Names of the labels that occur, without background."""
-        classes = self.dataset.metainfo['classes']
-        return {
-            int(v): 'not counted' if v == IGNORE else classes[v]
-            for v in np.unique(labels)
-            if v != 0
-        }
+def class_chips(classes: Sequence[str], maps: Iterable[np.ndarray]) -> str:
+    """The colours of the classes that label maps show.
+
+    Args:
+        classes: Names of all classes, background first.
+        maps: ``(H, W)`` uint8 each.
+
+    Returns:
+        A ``span`` for each class but the background.
+    """
+    items, palette = '', voc_palette()
+    labels = [np.unique(m) for m in maps]
+    found = np.concatenate(labels) if labels else np.zeros(0, np.uint8)
+    for value, title in names_in(classes, found).items():
+        colour = '#' + ''.join(f'{channel:02x}' for channel in palette[value])
+        sample = tag('span', class_='swatch', style=f'background:{colour}')
+        items += tag('span', sample, escape(title), class_='chip')
+    return items
+
+
+def names_in(classes: Sequence[str], labels: np.ndarray) -> dict[int, str]:
+    """Names of the labels that occur, by label, without the background."""
+    return {
+        int(v): 'not counted' if v == IGNORE else classes[v]
+        for v in np.unique(labels)
+        if v != 0
+    }
+
+
+def label_tile(
+    label_map: np.ndarray, title: str, name: str, classes: Sequence[str], note: str = ''
+) -> str:
+    """A label map as a :func:`tile`.
+
+    Args:
+        label_map: ``(H, W)`` uint8.
+        title: Its caption.
+        name: Id of the image.
+        classes: Names of all classes, background first.
+        note: A number behind the caption, bold.
+    """
+    shown = ', '.join(names_in(classes, label_map).values()) or 'background'
+    return tile(label_picture(label_map), title, f'{title} of {name}: {shown}', note)
 
 
 def tile(image: Image.Image, title: str, alt: str, note: str = '') -> str:

@@ -11,7 +11,7 @@ VOID = frozenset({'img', 'wbr'})
 """Elements without an end tag."""
 
 
-def tag(name: str, *content: str, **attributes: object) -> str:
+def tag(name: str, /, *content: str, **attributes: object) -> str:
     """One element.
 
     Args:
@@ -100,6 +100,26 @@ def table(
         role='region',
         aria_label=caption,
     )
+
+
+def large_numbers(numbers: Iterable[Sequence[str]]) -> str:
+    """Numbers in large print, side by side.
+
+    Args:
+        numbers: Of each its text, what it is and how it was measured, plain texts; and
+            perhaps a text that is shown when the pointer rests on it.
+    """
+    tiles = ''.join(
+        tag(
+            'div',
+            tag('b', escape(value)),
+            tag('span', escape(what)),
+            tag('small', escape(measure)),
+            title=more[0] if more else None,
+        )
+        for value, what, measure, *more in numbers
+    )
+    return tag('div', tiles, class_='main')
 
 
 def section(anchor: str, title: str, *content: str) -> str:

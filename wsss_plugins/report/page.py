@@ -15,6 +15,7 @@ from wsss_plugins.report.charts import Curve, bar_charts, curve_chart
 from wsss_plugins.report.gallery import Album
 from wsss_plugins.report.markup import (
     duration,
+    large_numbers,
     number,
     section,
     table,
@@ -39,7 +40,7 @@ def page(
     Args:
         title: Plain text.
         notes: Introduction, plain text; an empty line begins a paragraph.
-        records: Of the stages, for the header; one at least.
+        records: Of the stages, for the header.
         sections: HTML.
 
     Returns:
@@ -59,6 +60,8 @@ def page(
 
 def _facts(records: Sequence[StageRecord]) -> str:
     """When, where and from which source the stages ran."""
+    if not records:
+        return ''
     facts = {
         'finished': max(r.finished for r in records).replace('T', ' ')[:19],
         'took': duration(sum(r.seconds for r in records)),
@@ -87,14 +90,9 @@ def numbers(results: Results) -> str:
         return ''
     main = {results.best_seeds, results.labels, results.predictions}
     large = [r for r in rows if r.stage in main or 'mAP' in r.measure]
-    tiles = ''.join(
-        tag(
-            'div',
-            tag('b', number(row.score)),
-            tag('span', escape(row.what)),
-            tag('small', escape(row.measure)),
-            title=short_form(row.card) if row.card else None,
-        )
+    tiles = large_numbers(
+        (number(row.score), row.what, row.measure)
+        + ((short_form(row.card),) if row.card else ())
         for row in large
     )
     head = ('what', '#result', '#threshold', '#FP', '#FN')
@@ -113,7 +111,7 @@ def numbers(results: Results) -> str:
     return section(
         'numbers',
         'The numbers',
-        tag('div', tiles, class_='main'),
+        tiles,
         table(head, cells, caption, how),
         *(tag('p', escape(note), class_='note') for note in marks.notes),
         legend() if any(cards) else '',

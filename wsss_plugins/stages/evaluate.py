@@ -159,7 +159,7 @@ class EvaluateSeedStage(_IoUStage):
         for index, name in self._share(dataset):
             path = seed_path(source, name)
             seed, mask = Seed.load(path), dataset.load_mask(index)
-            _same_size(path, seed.size, mask.shape)
+            require_same_size(path, seed.size, mask.shape)
             sweep.update(seed.scores.numpy(), seed.classes.numpy(), mask)
             pooled += score_histogram(seed.scores.numpy())
         parts = gather((sweep.histogram, pooled))
@@ -250,7 +250,7 @@ class EvaluateLabelStage(_IoUStage):
         for index, name in self._share(dataset):
             path = label_path(source, name)
             label, mask = load_label_map(path, len(classes)), dataset.load_mask(index)
-            _same_size(path, label.shape, mask.shape)
+            require_same_size(path, label.shape, mask.shape)
             counts = confusion_matrix(label, mask, len(classes))
             per_image[name] = round(100 * float(mean_iou(counts, 'found')), 2)
             confusion += counts
@@ -299,7 +299,17 @@ def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def _same_size(path: Path, size: Sequence[int], mask: Sequence[int]) -> None:
+def require_same_size(path: Path, size: Sequence[int], mask: Sequence[int]) -> None:
+    """Refuses a seed or a label map that does not have the size of its mask.
+
+    Args:
+        path: Its file, for the message.
+        size: Its height and width.
+        mask: Those of the mask.
+
+    Raises:
+        DataError: The sizes differ.
+    """
     if tuple(size) != tuple(mask):
         raise DataError(
             f'{path} is {size[0]}x{size[1]} but its mask is {mask[0]}x{mask[1]}: '

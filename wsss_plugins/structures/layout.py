@@ -59,6 +59,12 @@ THRESHOLD_FILE = 'threshold.json'
 """File of a refinement with the label-free threshold of the background."""
 REPORT_FILE = 'report.html'
 """File of a report."""
+ERRORS_FILE = 'errors.json'
+"""File of a look at errors with all its measures."""
+ERRORS_TABLE_FILE = 'images.csv'
+"""File of a look at errors with a row for each image."""
+ERRORS_PAGE_FILE = 'errors.html'
+"""Page of a look at errors."""
 
 SEEDS, LABELS = 'seeds', 'labels'
 """Folders with the seed and the label map of each image."""

@@ -150,7 +150,7 @@ class MatrixRun:
         if whole is None:
             return
         left: Pipeline | None = whole
-        with only_run(self.folder(seed)):
+        with only_run(self.folder(seed), whole.names):
             claim(self.folder(seed), whole.experiment)
             with doing_again(self.folder(seed), whole.redo):
                 while left is not None and self._run(left, seed) is not None:
