@@ -211,7 +211,8 @@ def test_acr_whole_inference_by_the_stage(golden):
         start_block=int(arrays['start_layer']),
         variant=str(arrays['func']),
     )
-    stage = SeedStage('seeds', 'm', head, {}, align_corners=True, input_size=size)
+    exact = dict(align_corners=True, half=False)
+    stage = SeedStage('seeds', 'm', head, {}, input_size=size, **exact)
     labels = np.zeros(20, np.float32)
     labels[arrays['classes']] = 1
     (seed,) = stage.seeds_of(model, [arrays['image_rgb']], [labels])

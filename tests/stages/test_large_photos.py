@@ -84,7 +84,7 @@ def test_what_fits_is_taken_as_a_whole(seeds, options) -> None:
 
 def test_tiles_are_made_alone_and_blended(seeds, photos) -> None:
     """The definition: a weighted mean of the maps that the model makes of each tile."""
-    found = seeds('tiles', tile=32, overlap=16, batch_size=3)
+    found = seeds('tiles', tile=32, overlap=16, batch_size=3, half=False)
     image = as_image(read_image(photos / 'images/p0.png'))
     labels = torch.zeros(1, 5)
     labels[0, [1, 3]] = 1
@@ -105,13 +105,14 @@ def test_tiles_are_made_alone_and_blended(seeds, photos) -> None:
 
 
 def test_a_smaller_copy_is_seen_and_enlarged(seeds, photos) -> None:
-    found = seeds('small', max_side=44)
+    found = seeds('small', max_side=44, half=False)
     image = as_image(read_image(photos / 'images/p0.png'))
     small = shrunk(image, 44).permute(1, 2, 0).numpy()
-    stage = SeedStage('x', 'net', dict(type='CAM', floor='minimum'), dataset(photos))
+    head = dict(type='CAM', floor='minimum')
+    stage = SeedStage('x', 'net', head, dataset(photos), half=False)
     labels = np.array([0, 1, 0, 1, 0], np.float32)
     (expected,) = stage.seeds_of(seeds.model, [small], [labels])
-    same(found, {'p0': expected.resized(SIZE)})
+    same(found, {'p0': expected.resized(SIZE)}, atol=1e-6)
 
 
 def test_predicted_labels_need_one_tile_that_shows_them(seeds) -> None:

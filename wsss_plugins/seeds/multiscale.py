@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,15 +63,41 @@ class MultiScaleFlip:
             ``(N, C, H', W')`` >= 0.
         """
         size = size or (images.shape[-2], images.shape[-1])
-        maps = []
+        maps = [
+            F.interpolate(
+                total, size=size, mode='bilinear', align_corners=self.align_corners
+            )
+            for total in self._totals(model, images, labels)
+        ]
+        return sum(maps[1:], start=maps[0]) / self._count
+
+    def parts(
+        self, model: WSSSClassifier, images: Tensor, labels: Tensor
+    ) -> list[Tensor]:
+        """The maps of every scale, which sum to the average where they have one size.
+
+        Args:
+            model: The classifier.
+            images: ``(N, 3, H, W)``, normalised.
+            labels: ``(N, C)`` in {0, 1}.
+
+        Returns:
+            ``(N, C, h, w)`` >= 0 for each scale, as the head makes them.
+        """
+        return [total / self._count for total in self._totals(model, images, labels)]
+
+    @property
+    def _count(self) -> int:
+        """Number of views."""
+        return len(self.scales) * (1 + self.flip)
+
+    def _totals(
+        self, model: WSSSClassifier, images: Tensor, labels: Tensor
+    ) -> Iterator[Tensor]:
+        """The maps of the two views of every scale, added."""
         for scale in self.scales:
             view = scaled(images, scale, model.backbone.multiple)
             total = self.head(model, view, labels)
             if self.flip:
                 total = total + self.head(model, view.flip(-1), labels).flip(-1)
-            maps.append(
-                F.interpolate(
-                    total, size=size, mode='bilinear', align_corners=self.align_corners
-                )
-            )
-        return sum(maps[1:], start=maps[0]) / (len(self.scales) * (1 + self.flip))
+            yield total

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,25 @@ from wsss_plugins.structures import Seed
 from wsss_plugins.structures.card import Tags
 from wsss_plugins.structures.layout import seed_path
 from wsss_plugins.structures.measured import Measured
+from wsss_plugins.structures.seed import SmallSeed
+from wsss_plugins.structures.small_maps import SmallMaps, Step
 from wsss_plugins.structures.tiles import LargeImages
+from wsss_plugins.structures.views import resized
 
 Photos = dict[int, np.ndarray | DataError]
 """The photo ``(H, W, 3)`` uint8 of each index, or why it could not be read."""
+
+Size = tuple[int, int]
+"""``(H, W)``."""
 
 
 @STAGES.register_module()
 class SeedStage(Stage):
     """Writes ``seeds/<id>.npz`` for every image: maps of its labels, scaled to [0, 1].
 
-    Photos that are missing or damaged are left out; the metric ``failed`` is their number.
+    The maps are kept as small as the head makes them. :meth:`Seed.load` enlarges them by
+    the interpolation that would have enlarged them here. Photos that are missing or damaged
+    are left out; the metric ``failed`` is their number.
 
     Args:
         name: Name of the stage.
@@ -63,13 +71,17 @@ class SeedStage(Stage):
             model runs. Maps of overlapping tiles are blended. Memory then depends on the
             size of a tile and of the maps, and ``batch_size`` counts tiles.
         overlap: Smallest overlap of neighbouring tiles, in pixels.
-        half: True to store scores in half precision; the files are then less than half
-            as large.
+        half: Whether to store scores in half precision.
         features: Name of a :class:`FeatureStage`, whose features stand for the views that
             it has; the network computes the others.
+        resolution: The size at which maps are kept: ``'grid'``, that of the maps of the
+            head, for each scale; ``'full'``, that of the photo; or a share of the sides in
+            (0, 1]. With ``max_side`` the share is of the reduced copy. Maps that are blended
+            of tiles have no grid: ``'grid'`` keeps them at the size of the copy.
 
     Raises:
-        ConfigError: ``min_probability`` is not in (0, 1]; ``max_side`` or ``tile`` is
+        ConfigError: ``min_probability`` is not in (0, 1]; ``resolution`` is neither of its
+            names nor in (0, 1]; ``max_side`` or ``tile`` is
             given together with ``input_size``; or ``max_side``, ``tile`` or ``overlap``
             is out of range (see :class:`~wsss_plugins.structures.tiles.LargeImages`).
     """
@@ -93,10 +105,17 @@ class SeedStage(Stage):
         max_side: int | None = None,
         tile: int | None = None,
         overlap: int = 64,
-        half: bool = False,
+        half: bool = True,
         features: str | None = None,
+        resolution: float | str = 'grid',
     ) -> None:
         super().__init__(name)
+        if resolution not in ('grid', 'full') and not _is_share(resolution):
+            raise ConfigError(
+                f"stage '{name}' needs resolution 'grid', 'full' or a share of the sides in "
+                f'(0, 1], not {resolution!r}',
+                token='resolution',
+            )
         self.large = LargeImages(max_side, tile, overlap)
         if self.large and input_size:
             raise ConfigError(
@@ -119,6 +138,7 @@ class SeedStage(Stage):
         self.batch_size = batch_size
         self.min_probability = min_probability
         self.half = half
+        self.resolution = resolution
 
     def run(self, out: Path, inputs: dict[str, Path]) -> dict[str, Any]:
         """Makes the seeds of all images that have none yet."""
@@ -138,17 +158,17 @@ class SeedStage(Stage):
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)
 
-            def make(read: Photos) -> dict[Path, Seed]:
+            def make(read: Photos) -> dict[Path, SmallSeed]:
                 """The seeds of a batch, by their paths; photos that failed have none."""
                 photos = failures.without(read, ids)
                 labels = [dataset.labels(index) for index in photos]
-                seeds = self.seeds_of(model, list(photos.values()), labels)
+                seeds = self.kept_seeds_of(model, list(photos.values()), labels)
                 paths = [seed_path(out, ids[index]) for index in photos]
                 return dict(zip(paths, seeds, strict=True))
 
             threads = 2 if self.large else None
             read = in_threads(partial(_read, dataset), todo, threads)
-            written = in_threads(self._save, map(make, read), threads)
+            written = in_threads(_save, map(make, read), threads)
             for indices, _ in zip(todo, written, strict=True):
                 bar.advance(len(indices))
             failed = failures.write(ids)
@@ -177,7 +197,7 @@ class SeedStage(Stage):
         photos: Sequence[np.ndarray],
         image_labels: Sequence[np.ndarray],
     ) -> Iterator[Seed]:
-        """Makes the seeds of photos ``(H, W, 3)`` of equal size.
+        """Makes the seeds of photos ``(H, W, 3)`` of equal size, as :meth:`Seed.load` reads them.
 
         Args:
             model: The classifier.
@@ -185,8 +205,18 @@ class SeedStage(Stage):
             image_labels: ``(C,)`` in {0, 1} for each photo.
 
         Yields:
-            The seed of each photo, in order.
+            The seed of each photo, in order, at its size.
         """
+        for seed in self.kept_seeds_of(model, photos, image_labels):
+            yield seed.enlarged()
+
+    def kept_seeds_of(
+        self,
+        model: WSSSClassifier,
+        photos: Sequence[np.ndarray],
+        image_labels: Sequence[np.ndarray],
+    ) -> Iterator[SmallSeed]:
+        """Makes the seeds of photos of equal size as they are written; see :meth:`seeds_of`."""
         if not photos:
             return
         if self.large:
@@ -200,27 +230,52 @@ class SeedStage(Stage):
             with torch.no_grad():
                 sure = model.head.scores(model.backbone(images))
             labels = (sure >= self.min_probability).to(images)
-        maps = self.maps(model, images, labels, size).cpu()
+        scales = [maps.cpu() for maps in self._maps(model, images, labels, size)]
         for n, present in enumerate(labels.cpu()):
             classes = present.nonzero()[:, 0]
-            seed = Seed(maps[n, classes], classes)
-            if len(classes):
-                seed = seed.normalised()
-            if self.min_probability is not None:
-                seed = replace(seed, confidence=sure[n].cpu()[classes])
-            yield seed
+            maps = self._enlargeable([each[n, classes] for each in scales], size)
+            sure_of = None if self.min_probability is None else sure[n].cpu()[classes]
+            yield self._kept(maps.normalised(), classes, sure_of)
 
-    def _save(self, seeds: Mapping[Path, Seed]) -> None:
-        for path, seed in seeds.items():
-            if self.half:
-                seed = replace(seed, scores=seed.scores.half())
-            seed.save(path)
+    def _maps(
+        self, model: WSSSClassifier, images: Tensor, labels: Tensor, size: Size
+    ) -> list[Tensor]:
+        """Maps ``(N, C, h, w)`` for photos of ``size``, which sum to those of the photo."""
+        if self.resolution == 'grid':
+            return self.maps.parts(model, images, labels)
+        return [self.maps(model, images, labels, self._kept_size(size))]
+
+    def _kept_size(self, size: Size) -> Size:
+        """``(h, w)`` of the maps that are kept of a photo of ``size``, without a grid."""
+        if isinstance(self.resolution, str):
+            return size
+        return ceil(self.resolution * size[0]), ceil(self.resolution * size[1])
+
+    def _enlargeable(self, scales: Sequence[Tensor], size: Size) -> SmallMaps:
+        """Maps ``(K, h, w)`` of every scale, with the step to ``size`` where it is needed.
+
+        Maps that have no fewer cells than the photo together are added at its size.
+        """
+        if len(scales) == 1 and tuple(scales[0].shape[1:]) == size:
+            return SmallMaps((scales[0],))
+        maps = SmallMaps(tuple(scales), (Step(*size, self.maps.align_corners),))
+        cells = sum(each.shape[1] * each.shape[2] for each in scales)
+        return maps if cells < size[0] * size[1] else SmallMaps((maps.enlarged(),))
+
+    def _kept(
+        self, maps: SmallMaps, classes: Tensor, confidence: Tensor | None
+    ) -> SmallSeed:
+        """The seed of normalised maps as it is written."""
+        if self.resolution == 'full':
+            maps = SmallMaps((maps.enlarged(),))
+        return SmallSeed(maps.half() if self.half else maps, classes, confidence)
 
     def _seed_of_large(
         self, model: WSSSClassifier, photo: np.ndarray, image_labels: np.ndarray
-    ) -> Seed:
+    ) -> SmallSeed:
         """Makes the seed of a photo ``(H, W, 3)`` that is reduced or divided into tiles."""
         copy = self.large.copy_of(as_image(photo))
+        whole, in_tiles = (copy.shape[1], copy.shape[2]), self.large.divides(copy)
         labels, sure = torch.from_numpy(image_labels), None
         if self.min_probability is not None:
             with torch.no_grad():
@@ -233,19 +288,36 @@ class SeedStage(Stage):
             labels = (sure >= self.min_probability).float()
         classes = labels.nonzero()[:, 0]
 
-        def maps(crops: Tensor) -> Tensor:
-            """Maps ``(N, K, h, w)`` of the labelled classes for crops ``(N, 3, h, w)``."""
+        def prepared(crops: Tensor) -> tuple[Tensor, Tensor, Size]:
+            """Input, labels and size of crops ``(N, 3, h, w)``."""
             images = as_input(model, _photos(crops))
-            size = (crops.shape[2], crops.shape[3])
             every = labels.to(images).expand(len(crops), -1)
-            return self.maps(model, images, every, size)[:, classes.to(images.device)]
+            return images, every, (crops.shape[2], crops.shape[3])
 
-        found = torch.zeros(0, *copy.shape[1:])
-        if len(classes):
-            found = self.large.maps(maps, copy, self.batch_size)
+        def of_tiles(crops: Tensor) -> Tensor:
+            """Maps ``(N, K, h, w)`` of the labelled classes, at the size of the crops."""
+            maps = self.maps(model, *prepared(crops))
+            return maps[:, classes.to(maps.device)]
+
+        scales = [torch.zeros(0, *whole)]
+        if len(classes) and in_tiles:
+            found = self.large.maps(of_tiles, copy, self.batch_size)
+            scales = [resized(found[None], self._kept_size(whole))[0]]
+        elif len(classes):
+            made = self._maps(model, *prepared(copy[None]))
+            scales = [maps[0].cpu()[classes] for maps in made]
         size = (photo.shape[0], photo.shape[1])
-        seed = Seed(found, classes).normalised().resized(size)
-        return seed if sure is None else replace(seed, confidence=sure[classes])
+        maps = self._enlargeable(scales, whole).normalised().resized(size)
+        return self._kept(maps, classes, None if sure is None else sure[classes])
+
+
+def _save(seeds: Mapping[Path, SmallSeed]) -> None:
+    for path, seed in seeds.items():
+        seed.save(path)
+
+
+def _is_share(resolution: object) -> bool:
+    return isinstance(resolution, float | int) and 0 < resolution <= 1
 
 
 def _read(dataset: WSSSDataset, indices: Sequence[int]) -> Photos:

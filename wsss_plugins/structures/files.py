@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+from numpy.lib.format import write_array
 
 from wsss_plugins.errors import DataError, UserError, unwritable
 
@@ -65,10 +67,23 @@ def _part_name(path: Path) -> str:
     return f'.{stem}.{os.getpid()}.part{path.suffix}'
 
 
-def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes ``arrays`` as a compressed .npz, whole or not at all."""
-    with atomic_path(path) as part:
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+def save_npz(
+    path: Path | str, arrays: Mapping[str, np.ndarray], level: int | None = None
+) -> None:
+    """Writes ``arrays`` as a compressed .npz, whole or not at all.
+
+    Args:
+        path: The file.
+        arrays: The arrays, by their keys in the file.
+        level: Level of deflate, 1 (fast) to 9 (small); by default that of zlib, 6.
+    """
+    with (
+        atomic_path(path) as part,
+        ZipFile(part, 'w', ZIP_DEFLATED, compresslevel=level) as archive,
+    ):
+        for key, array in arrays.items():
+            with archive.open(f'{key}.npy', 'w', force_zip64=True) as file:
+                write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def load_npz(path: Path | str) -> dict[str, np.ndarray]:

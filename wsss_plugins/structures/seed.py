@@ -12,9 +12,13 @@ from torch import Tensor
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import load_npz, save_npz
+from wsss_plugins.structures.small_maps import SmallMaps
 
 OPTIONAL = ('background', 'confidence')
 """Optional arrays of a seed."""
+
+LEVEL = 1
+"""Level of deflate of a seed's file, the fastest: higher ones make it hardly smaller."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +158,11 @@ class Seed:
         for key in OPTIONAL:
             if getattr(self, key) is not None:
                 arrays[key] = getattr(self, key).cpu().numpy()
-        save_npz(path, arrays)
+        save_npz(path, arrays, LEVEL)
 
     @classmethod
     def load(cls, path: Path | str) -> Seed:
-        """Reads what :meth:`save` wrote.
+        """Reads what :meth:`save` wrote, or :meth:`SmallSeed.save`, at the photo's size.
 
         Raises:
             DataError: The file is missing, damaged, holds other arrays or values that
@@ -170,7 +174,12 @@ class Seed:
             raise DataError(f'{path} is no seed: it lacks {", ".join(sorted(missing))}')
         keys = [key for key in ('scores', *OPTIONAL) if key in arrays]
         try:
-            floats = {k: torch.from_numpy(arrays[k].astype(np.float32)) for k in keys}
+            if 'steps' in arrays:
+                arrays['scores'] = _clipped(SmallMaps.of_arrays(arrays)).numpy()
+            floats = {
+                k: torch.from_numpy(arrays[k].astype(np.float32, copy=False))
+                for k in keys
+            }
             classes = torch.from_numpy(arrays['classes'].astype(np.int64))
             seed = cls(classes=classes, **floats)
         except (DataError, ValueError) as error:
@@ -180,3 +189,34 @@ class Seed:
                 f'{path} holds scores that are not finite: make the seeds again'
             )
         return seed
+
+
+@dataclass(frozen=True)
+class SmallSeed:
+    """A seed whose maps are as small as a network made them; :meth:`Seed.load` reads it.
+
+    Attributes:
+        maps: The maps of the K classes, scaled so that they are in [0, 1] when enlarged.
+        classes: ``(K,)`` int64 foreground ids, as in a :class:`Seed`.
+        confidence: ``(K,)`` float32, as in a :class:`Seed`.
+    """
+
+    maps: SmallMaps
+    classes: Tensor
+    confidence: Tensor | None = None
+
+    def enlarged(self) -> Seed:
+        """The seed at the size of the photo, as it is read from a file."""
+        return Seed(_clipped(self.maps), self.classes, confidence=self.confidence)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the arrays to ``path`` (.npz), whole or not at all."""
+        arrays = self.maps.arrays() | dict(classes=self.classes.cpu().numpy())
+        if self.confidence is not None:
+            arrays['confidence'] = self.confidence.cpu().numpy()
+        save_npz(path, arrays, LEVEL)
+
+
+def _clipped(maps: SmallMaps) -> Tensor:
+    """Enlarged maps ``(K, H, W)``; rounding may lead a little out of [0, 1]."""
+    return maps.enlarged().clamp(0, 1)

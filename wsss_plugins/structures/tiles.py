@@ -107,6 +107,10 @@ class LargeImages:
         overlap = self.overlap if self.tile else 0
         return tiled(function, copy, tile, overlap, batch_size, finish)
 
+    def divides(self, copy: Tensor) -> bool:
+        """Whether a copy ``(C, H, W)`` is larger than a tile."""
+        return self.tile is not None and max(copy.shape[-2:]) > self.tile
+
     def crops(self, copy: Tensor) -> Iterator[Tensor]:
         """The copy, or its tiles ``(C, h, w)``, row by row."""
         height, width = copy.shape[-2:]
