@@ -61,7 +61,8 @@ def golden():
 
     def read(name: str) -> dict[str, np.ndarray]:
         places = [ROOT / 'tests/golden']
-        places += [ROOT.parent / 'shared/golden' / part for part in ('wsss', 'lrp')]
+        folder = ROOT.parent / 'shared/golden'
+        places += [folder / part for part in ('wsss', 'lrp', 'modern')]
         for place in places:
             if (place / f'{name}.npz').is_file():
                 with np.load(place / f'{name}.npz', allow_pickle=False) as arrays:

@@ -188,3 +188,16 @@ def test_needs_a_background() -> None:
 def test_numbers_out_of_range_are_refused(make) -> None:
     with pytest.raises(ConfigError, match='needs'):
         make()
+
+
+def test_released_par_grows_and_does_not_stop_at_flat_pixels() -> None:
+    """Its weights sum to 1.01, also where all neighbours have one colour."""
+    images = torch.zeros(1, 3, 12, 14)
+    images[..., 7:] = 200.0
+    ours, released = PAR(2), PAR(2, as_released=True)
+    torch.testing.assert_close(ours.kernel(images).sum(1), torch.ones(1, 12, 14))
+    kernel = released.kernel(images)
+    torch.testing.assert_close(kernel.sum(1), torch.full((1, 12, 14), 1.01))
+    assert not kernel[:, 0].any(), 'the pixel itself has no weight'
+    ones = released.average(torch.ones(1, 1, 12, 14), kernel)
+    torch.testing.assert_close(ones, torch.full_like(ones, 1.01**2))

@@ -20,7 +20,7 @@ from wsss_plugins.refiners import (
     RefinerChain,
 )
 from wsss_plugins.registry import STAGES, build_as
-from wsss_plugins.stages import ConfidentLabelStage
+from wsss_plugins.stages import AgreedLabelStage, ConfidentLabelStage
 from wsss_plugins.stages.images import as_image
 from wsss_plugins.structures import Seed, load_label_map, load_npz, save_label_map
 
@@ -192,3 +192,26 @@ def test_the_law_of_confident_labels() -> None:
     low = sure[None, [0, 1, 2, 2, 0, 3]]
     high = sure[None, [0, 0, 0, 2, 2, 3]]
     assert confident_labels(low, high).tolist() == [[1, 2, 255, 0, 0, 255]]
+
+
+def test_two_thresholds_that_agree(seeds: Path, tmp_path: Path) -> None:
+    """IRN's law: an object under both, background under both, unsure in between."""
+    dataset = dict(
+        type=FolderWSSS, data_root=str(seeds.parent), split='all', classes=CLASSES
+    )
+    plain = [dict(type=ConstantBackground, normalise=False)]
+    stage = AgreedLabelStage('agreed', 'cam', dataset, 0.7, 0.4, plain, workers=1)
+    out = tmp_path / 'out'
+    assert stage.run(out, {'cam': seeds}) == dict(images=3, failed=0, threshold=0.7)
+    scores = Seed.load(seeds / 'seeds/a.npz').scores
+    strongest, winner = scores.max(0)
+    label = torch.tensor([1, 3])[winner]
+    label[strongest <= 0.7] = 255
+    label[strongest <= 0.4] = 0
+    assert np.array_equal(load_label_map(out / 'labels/a.png'), label)
+    high = load_label_map(out / 'high/labels/a.png')
+    assert np.array_equal(high > 0, strongest > 0.7)
+    with pytest.raises(ConfigError, match='0 <= low < high <= 1'):
+        AgreedLabelStage('agreed', 'cam', dataset, 0.4, 0.7)
+    with pytest.raises(ConfigError, match='need one ConstantBackground'):
+        AgreedLabelStage('agreed', 'cam', dataset, refiners=PLAIN)

@@ -128,6 +128,27 @@ def pair_mask(
     return mask
 
 
+@lru_cache(maxsize=512)
+def pair_path(dy: int, dx: int) -> tuple[tuple[int, int], ...]:
+    """The pixels on the way from a pixel to its partner, in IRN's order.
+
+    Source: Ahn, Cho and Kwak (IRN), CVPR 2019, eq. 3, as the released code draws the way:
+    the pixels of the bounding box whose centre is nearer than 1 to the line through both.
+
+    Args:
+        dy: Rows from the pixel to its partner, >= 0.
+        dx: Columns from the pixel to its partner.
+
+    Returns:
+        Offsets ``(y, x)``: the partner first, the pixel ``(0, 0)`` last, and of two pixels
+        the one that is farther from the pixel in rows plus columns first.
+    """
+    columns = range(min(0, dx), max(0, dx) + 1)
+    box = [(y, x) for y in range(dy + 1) for x in columns]
+    way = [(y, x) for y, x in box if (dy * x - dx * y) ** 2 < dy**2 + dx**2]
+    return tuple(sorted(way, key=lambda at: -abs(at[0]) - abs(at[1])))
+
+
 def pair_labels(
     label: Tensor, radius: int, border: BorderRule = 'psa'
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ from wsss_plugins.affinity.geometry import (
     pair_labels,
 )
 from wsss_plugins.affinity.similarity import feature_affinities
+from wsss_plugins.affinity.sources import pixels_of
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import MODELS, build_as
 
@@ -104,9 +105,7 @@ class AffinityNet(BaseModel):
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``(N, D, h, w)``; h and w are H and W over the stride, rounded up."""
-        # A backbone that takes kept features says of how many pixels they are.
-        pixels = getattr(self.backbone, 'pixels', lambda given: given.shape[-2:])
-        grid = [-(-side // self.stride) for side in pixels(images)]
+        grid = [-(-side // self.stride) for side in pixels_of(self.backbone, images)]
         maps = self.backbone(images)
         taps = [_resized(maps[i], grid) for i in self.in_index]
         reduced = [F.elu(f8(tap)) for f8, tap in zip(self.f8, taps, strict=True)]

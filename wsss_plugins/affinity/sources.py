@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss_plugins.affinity.geometry import check_pairs, pair_offsets
+from wsss_plugins.affinity.geometry import check_pairs, pair_offsets, pair_path
 from wsss_plugins.affinity.similarity import feature_affinities
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import MODELS
@@ -56,8 +56,9 @@ class BoundarySource(_Source, Protocol):
 def boundary_affinities(boundaries: Tensor, radius: int) -> Tensor:
     """``1 - max of the boundary on the path`` of every pair.
 
-    Source: IRN, eq. 3. The path consists of both pixels and the pixels of their
-    bounding box whose centre is nearer than 1 to the line through both.
+    Source: IRN, eq. 3; the path is that of
+    :func:`~wsss_plugins.affinity.geometry.pair_path`. Where several pixels of a path are
+    equally strong, the first of them alone gets the gradient, as in IRN's code.
 
     Args:
         boundaries: ``(N, H, W)`` in [0, 1].
@@ -71,21 +72,12 @@ def boundary_affinities(boundaries: Tensor, radius: int) -> Tensor:
     padded = F.pad(boundaries, (reach, reach, 0, reach), value=1.0)
     affinities = []
     for dy, dx in pair_offsets(radius).tolist():
-        strongest = torch.zeros_like(boundaries)
-        for y, x in _way(dy, dx):
-            left = reach + x
-            strongest = strongest.maximum(
-                padded[..., y : y + height, left : left + width]
-            )
-        affinities.append(1 - strongest)
+        way = [
+            padded[..., y : y + height, reach + x : reach + x + width]
+            for y, x in pair_path(dy, dx)
+        ]
+        affinities.append(1 - torch.stack(way).max(0).values)
     return torch.stack(affinities, 1)
-
-
-def _way(dy: int, dx: int) -> list[tuple[int, int]]:
-    """The pixels (y, x) between the origin and ``(dy, dx)``, both included."""
-    columns = range(min(0, dx), max(0, dx) + 1)
-    box = ((y, x) for y in range(dy + 1) for x in columns)
-    return [(y, x) for y, x in box if (dy * x - dx * y) ** 2 < dy**2 + dx**2]
 
 
 @torch.no_grad()
@@ -122,6 +114,19 @@ def image_affinities(
             f'{tuple(share.shape[-2:])} instead of {grid}'
         )
     return affinities[0], share[0]
+
+
+def pixels_of(backbone: nn.Module, images: Tensor) -> tuple[int, int]:
+    """``(H, W)`` of images, or of those that kept features are of.
+
+    Args:
+        backbone: A network; one that takes kept features has a method ``pixels``.
+        images: What it is given.
+    """
+    pixels = getattr(backbone, 'pixels', None)
+    if pixels is not None:
+        return pixels(images)
+    return images.shape[-2], images.shape[-1]
 
 
 def pad_to_stride(maps: Tensor, stride: int) -> Tensor:

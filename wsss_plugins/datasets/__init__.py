@@ -4,6 +4,7 @@ from wsss_plugins.datasets.affinity import (
     LoadConfidentScores,
     PoolConfidentLabels,
     ResizeWithScores,
+    ShrinkLabelMap,
     confident_labels,
 )
 from wsss_plugins.datasets.base import WSSSDataset
@@ -49,6 +50,7 @@ __all__ = [
     'ResizeWithScores',
     'SameSizeBatches',
     'SeededSamples',
+    'ShrinkLabelMap',
     'TwoViews',
     'WSSSDataset',
     'confident_labels',

@@ -1,4 +1,4 @@
-"""Transforms for the training of AffinityNet on confident labels."""
+"""Transforms for the training of AffinityNet and IRNet on confident labels."""
 
 from __future__ import annotations
 
@@ -118,6 +118,41 @@ class PoolConfidentLabels(BaseTransform):
         cells = (height // self.stride, self.stride, width // self.stride, self.stride)
         pooled = scores.reshape(*cells, channels).mean((1, 3))
         results['gt_seg_map'] = confident_labels(*np.split(pooled, 2, axis=-1))
+        return results
+
+
+@TRANSFORMS.register_module()
+class ShrinkLabelMap(BaseTransform):
+    """Reduces a label map to the grid of a network: the centre pixel of every cell.
+
+    Source: Ahn, Cho and Kwak (IRN), CVPR 2019, in the released code with cells of 4 pixels.
+
+    Args:
+        stride: Side of a cell in pixels.
+
+    Raises:
+        ConfigError: ``stride`` is not positive.
+    """
+
+    def __init__(self, stride: int = 4) -> None:
+        if stride < 1:
+            raise ConfigError(f'stride of ShrinkLabelMap must be >= 1, not {stride}')
+        self.stride = stride
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replaces ``gt_seg_map`` ``(H, W)`` by ``(H / stride, W / stride)``.
+
+        Raises:
+            DataError: A side is not a multiple of the stride.
+        """
+        label = results['gt_seg_map']
+        if any(side % self.stride for side in label.shape):
+            raise DataError(
+                f'a label map of {label.shape} does not fit cells of {self.stride} pixels: '
+                'crop to multiples of the stride'
+            )
+        centre = slice(self.stride // 2, None, self.stride)
+        results['gt_seg_map'] = np.ascontiguousarray(label[centre, centre])
         return results
 
 

@@ -1,6 +1,7 @@
 """Losses: image-level labels, consistency of attention, attributes, affinity of pixels."""
 
 from wsss_plugins.losses.affinity import AffinityLoss
+from wsss_plugins.losses.attention_affinity import AttentionAffinityLoss
 from wsss_plugins.losses.attribute import (
     AttributeLoss,
     at_least_float32,
@@ -14,6 +15,8 @@ from wsss_plugins.losses.attribute import (
 from wsss_plugins.losses.balanced import BalancedCrossEntropyLoss
 from wsss_plugins.losses.class_contrast import ClassContrastLoss
 from wsss_plugins.losses.consistency import AttentionConsistencyLoss
+from wsss_plugins.losses.displacement import DisplacementLoss
+from wsss_plugins.losses.energy import EnergyLoss, gaussian_sums
 from wsss_plugins.losses.equivariance import MapEquivarianceLoss
 from wsss_plugins.losses.multilabel import MultiLabelSoftMarginLoss
 from wsss_plugins.losses.placement import (
@@ -24,6 +27,11 @@ from wsss_plugins.losses.placement import (
     Resampling,
     restore_order,
     view_permutation,
+)
+from wsss_plugins.losses.token_contrast import (
+    ClassContrastOfCropsLoss,
+    PatchContrastLoss,
+    equal_pairs,
 )
 from wsss_plugins.losses.views import (
     VIEWS,
@@ -42,16 +50,21 @@ __all__ = [
     'SYMMETRIES',
     'VIEWS',
     'AffinityLoss',
+    'AttentionAffinityLoss',
     'AttentionConsistencyLoss',
     'AttributeLoss',
     'BalancedCrossEntropyLoss',
     'ClassContrastLoss',
+    'ClassContrastOfCropsLoss',
+    'DisplacementLoss',
+    'EnergyLoss',
     'GreyView',
     'HidePatchesView',
     'ImageFormat',
     'MapEquivarianceLoss',
     'Moves',
     'MultiLabelSoftMarginLoss',
+    'PatchContrastLoss',
     'Placement',
     'RandomView',
     'Reordering',
@@ -64,6 +77,8 @@ __all__ = [
     'attribute_discriminability',
     'attribute_diversity',
     'build_view',
+    'equal_pairs',
+    'gaussian_sums',
     'generalised_mean',
     'inner_products',
     'normalised_mse',

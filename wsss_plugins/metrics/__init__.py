@@ -55,6 +55,7 @@ from wsss_plugins.metrics.rank_correlation import RankCorrelation, rank_correlat
 from wsss_plugins.metrics.regions import class_regions
 from wsss_plugins.metrics.scores import MEANS, PER_CLASS, SegmentationScores
 from wsss_plugins.metrics.seed_iou import SeedIoU, SweepResult, usual_thresholds
+from wsss_plugins.metrics.voc_ap import voc_average_precision
 
 __all__ = [
     'CONVENTIONS',
@@ -110,4 +111,5 @@ __all__ = [
     'save_confusion',
     'segmentation_ap',
     'usual_thresholds',
+    'voc_average_precision',
 ]

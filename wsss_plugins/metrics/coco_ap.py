@@ -47,6 +47,7 @@ class CocoAP:
         images: Ids of the images to evaluate; all by default.
 
     Attributes:
+        truth: The objects as plain dicts.
         detections: Detections as plain dicts; those of several workers can be
             concatenated.
 
@@ -65,7 +66,7 @@ class CocoAP:
             for image in content['images']
             if wanted is None or image['id'] in wanted
         }
-        self._truth = [
+        self.truth = [
             self._true_record(each)
             for each in content['annotations']
             if each['image_id'] in self.sizes
@@ -131,7 +132,7 @@ class CocoAP:
         if not self.sizes:
             raise DataError('no image to evaluate: the id list is empty')
         with contextlib.redirect_stdout(io.StringIO()):  # it reports on each step
-            truth, found = self._index(self._truth), self._index(self.detections)
+            truth, found = self._index(self.truth), self._index(self.detections)
             parts = [
                 part
                 for category in self.categories

@@ -18,8 +18,14 @@ from wsss_plugins.refiners.patch_affinity import (
 )
 from wsss_plugins.refiners.permutohedral import PermutohedralLattice
 from wsss_plugins.refiners.pieces import InPieces
-from wsss_plugins.refiners.power import PowerScores
+from wsss_plugins.refiners.power import LargestScore, PowerScores
 from wsss_plugins.refiners.random_walk import RandomWalk
+from wsss_plugins.refiners.segment_vote import (
+    SuperpixelVote,
+    check_rule,
+    segment_vote,
+    superpixels,
+)
 from wsss_plugins.refiners.threshold import (
     CRITERIA,
     label_free_threshold,
@@ -36,6 +42,7 @@ __all__ = [
     'ConstantBackground',
     'DenseCRF',
     'InPieces',
+    'LargestScore',
     'OtsuBackground',
     'PatchAffinity',
     'PermutohedralLattice',
@@ -45,9 +52,13 @@ __all__ = [
     'RandomWalk',
     'Refiner',
     'RefinerChain',
+    'SuperpixelVote',
     'check_batch',
+    'check_rule',
     'label_free_threshold',
     'patch_transition',
     'score_histogram',
+    'segment_vote',
     'spread',
+    'superpixels',
 ]

@@ -67,6 +67,8 @@ class PAMR(Refiner):
     """Exponent of the colour distances."""
     sigma_counts_centre: ClassVar[bool] = True
     """Whether sigma is taken over the centre of each window too."""
+    keeps_flat: bool = True
+    """Whether a pixel whose neighbours all have its colour keeps its scores."""
 
     def __init__(
         self,
@@ -130,12 +132,12 @@ class PAMR(Refiner):
             varies, else 0.
         """
         sigma = self._sigma(images)
-        scale = sigma * self.width + 1e-8
+        scale = self._scale(sigma)
         number, _, height, width = images.shape
         distance = images.new_empty(number, 8 * len(self.dilations), height, width)
         for k, there in enumerate(neighbours(images, self.dilations)):
             distance[:, k] = ((there - images).abs_() / scale).pow_(self.power).mean(1)
-        flat = (sigma == 0).all(1, keepdim=True)
+        flat = (sigma == 0).all(1, keepdim=True) & self.keeps_flat
         weights = self._weights(distance).masked_fill_(flat, 0)
         return torch.cat([flat.to(weights), weights], 1)
 
@@ -162,6 +164,10 @@ class PAMR(Refiner):
         variance = (second - first.square() / count) / (count - 1)
         return variance.clamp_(min=0).sqrt_()
 
+    def _scale(self, sigma: Tensor) -> Tensor:
+        """What colour distances are divided by, from the standard deviation."""
+        return sigma * self.width + 1e-8
+
     def _weights(self, distance: Tensor) -> Tensor:
         """Weights ``(N, P, H, W)`` from colour distances, which it may overwrite."""
         return distance.neg_().softmax(1)
@@ -185,6 +191,9 @@ class PAR(PAMR):
         width: The factor of the standard deviation of colours.
         position_width: The factor of the standard deviation of distances.
         position_weight: Weight of the kernel of the position, >= 0.
+        as_released: Whether weights sum to ``1 + position_weight``, so that scores grow
+            with every iteration, and a pixel whose neighbours all have its colour gets
+            their mean, as in the released code of AFA and ToCo.
 
     Raises:
         ConfigError: A number out of range.
@@ -200,6 +209,7 @@ class PAR(PAMR):
         width: float = 0.3,
         position_width: float = 0.3,
         position_weight: float = 0.01,
+        as_released: bool = False,
     ) -> None:
         super().__init__(iterations, dilations, width)
         if not position_width > 0 or position_weight < 0:
@@ -209,6 +219,13 @@ class PAR(PAMR):
             )
         self.position_width = position_width
         self.position_weight = position_weight
+        self.as_released, self.keeps_flat = as_released, not as_released
+
+    def _scale(self, sigma: Tensor) -> Tensor:
+        """The same but for the place of the small number in the released code."""
+        if self.as_released:
+            return (sigma + 1e-8) * self.width
+        return super()._scale(sigma)
 
     def _weights(self, distance: Tensor) -> Tensor:
         steps = [
@@ -217,7 +234,8 @@ class PAR(PAMR):
         reach = distance.new_tensor(
             [[d * s**0.5 for s in steps] for d in self.dilations]
         )
-        reach = reach.flatten() / (reach.std() * self.position_width)
+        small = 1e-8 if self.as_released else 0.0
+        reach = reach.flatten() / ((reach.std() + small) * self.position_width)
         near = (-reach.square()).softmax(0)[:, None, None]
         weights = super()._weights(distance) + self.position_weight * near
-        return weights / (1 + self.position_weight)
+        return weights if self.as_released else weights / (1 + self.position_weight)

@@ -1,4 +1,4 @@
-"""Raises the scores of a seed to a power."""
+"""Scales the scores of a seed: to a power, or by the largest of them."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ class PowerScores(Refiner):
         """Returns the seed with new scores and the same background."""
         scores = seed.normalised().scores if len(seed.classes) else seed.scores
         return replace(seed, scores=scores**self.power)
+
+
+@REFINERS.register_module()
+class LargestScore(Refiner):
+    """Divides the scores of all classes by the largest of them.
+
+    Unlike a background policy with ``normalise=True``, which scales every class by itself,
+    it keeps the proportions of the classes: put a policy with ``normalise=False`` behind it.
+
+    Source: Ahn, Cho and Kwak (IRN), CVPR 2019, in the released code after the random walk.
+    """
+
+    def refine(self, image: Tensor, seed: Seed) -> Seed:
+        """Returns the seed with new scores and the same background."""
+        largest = seed.scores.max() if seed.scores.numel() else seed.scores.new_ones(())
+        return replace(seed, scores=seed.scores / largest.where(largest > 0, 1))

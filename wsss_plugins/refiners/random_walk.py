@@ -50,12 +50,26 @@ def walk_maps(
     Returns:
         ``(C, H, W)``, within the range of ``maps`` and 0.
     """
-    height, width = maps.shape[1:]
+    size = (maps.shape[1], maps.shape[2])
+    walked = transition.walk(to_cells(maps, stride) * share, steps)
+    return to_pixels(walked, stride, size)
+
+
+def to_cells(maps: Tensor, stride: int) -> Tensor:
+    """The mean of every cell of maps ``(C, H, W)``, zeros added below and on the right."""
     padded = pad_to_stride(maps, stride)
-    walked = transition.walk(F.avg_pool2d(padded, stride) * share, steps)
-    size = padded.shape[1:]
-    back = F.interpolate(walked[None], size, mode='bilinear', align_corners=False)[0]
-    return back[:, :height, :width]
+    if not len(maps):  # an image without a class
+        return padded[:, ::stride, ::stride]
+    return F.avg_pool2d(padded, stride)
+
+
+def to_pixels(maps: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Maps ``(C, h, w)`` of cells as maps of pixels, bilinear, cropped to ``size``."""
+    if not len(maps):
+        return maps.new_zeros(0, *size)
+    full = [side * stride for side in maps.shape[1:]]
+    back = F.interpolate(maps[None], full, mode='bilinear', align_corners=False)[0]
+    return back[:, : size[0], : size[1]]
 
 
 @REFINERS.register_module()

@@ -4,7 +4,8 @@ from wsss_plugins.segmentors.deeplabv2 import DeepLabV2Head
 from wsss_plugins.segmentors.global_context import GlobalContextHead
 from wsss_plugins.segmentors.large_fov import LargeFOVHead
 from wsss_plugins.segmentors.multi_scale import MultiScaleSegmentor
-from wsss_plugins.segmentors.rates import DeepLabRates
+from wsss_plugins.segmentors.poly import WarmUpPolyLR
+from wsss_plugins.segmentors.rates import DeepLabRates, IRNRates
 from wsss_plugins.segmentors.resnet import DeepLabResNet
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     'DeepLabResNet',
     'DeepLabV2Head',
     'GlobalContextHead',
+    'IRNRates',
     'LargeFOVHead',
     'MultiScaleSegmentor',
+    'WarmUpPolyLR',
 ]

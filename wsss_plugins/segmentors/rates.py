@@ -1,4 +1,4 @@
-"""Learning rates of DeepLab: higher for the head, and higher still for biases."""
+"""Learning rates of DeepLab and IRN: higher for layers that start at random."""
 
 from __future__ import annotations
 
@@ -101,3 +101,55 @@ class DeepLabRates(DefaultOptimWrapperConstructor):
             if self.base_wd is not None:
                 group['weight_decay'] = self.base_wd * decay
             params.append(group)
+
+
+MOMENTA = ('released', 'paper')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class IRNRates(DeepLabRates):
+    """Two groups of parameters of an IRNet: the displacement branch learns ten times as fast.
+
+    ``optim_wrapper = dict(constructor=IRNRates, paramwise_cfg=dict(preset='released'),
+    optimizer=dict(type=SGD, lr=0.1, weight_decay=1e-4))``.
+
+    Source: the released code of Ahn et al. (IRN), CVPR 2019. Its optimiser passes the weight
+    decay in the place of SGD's momentum, so that the momentum is 1e-4; the option called
+    momentum, 0.9, is the exponent of the schedule.
+
+    Args:
+        optim_wrapper_cfg: With ``optimizer``, an SGD with ``lr`` and ``weight_decay``, whose
+            ``momentum`` is filled in.
+        paramwise_cfg: ``preset``: ``'released'`` (default), the momentum is the weight
+            decay, or ``'paper'``, it is 0.9; and ``head``, factor of the displacement
+            branch (default 10).
+
+    Raises:
+        ConfigError: ``preset`` or another key is unknown, or the optimiser has no
+            ``weight_decay`` or a ``momentum`` of its own.
+    """
+
+    def __init__(
+        self,
+        optim_wrapper_cfg: dict[str, Any],
+        paramwise_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        given = dict(paramwise_cfg or {})
+        preset = given.pop('preset', 'released')
+        if preset not in MOMENTA:
+            raise ConfigError(
+                f"unknown preset '{preset}' of IRNRates: {near_names(preset, MOMENTA)}",
+                token=preset,
+            )
+        optimizer = dict(optim_wrapper_cfg['optimizer'])
+        if 'momentum' in optimizer or 'weight_decay' not in optimizer:
+            raise ConfigError(
+                'IRNRates needs optimizer.weight_decay, and sets the momentum itself: leave '
+                "optimizer.momentum out and choose preset='released' or 'paper'",
+                token='optimizer',
+            )
+        decay = optimizer['weight_decay']
+        optimizer['momentum'] = decay if preset == 'released' else 0.9
+        parts = ('displacements', 'coarse', 'mixed', 'displacement')
+        rules = dict(bias=1.0, bias_decay=1.0, heads=parts)
+        super().__init__(dict(optim_wrapper_cfg, optimizer=optimizer), rules | given)

@@ -36,6 +36,9 @@ class DeepLabResNet(ResNet):
 
     Args:
         ceil_mode: Whether the first pooling rounds up; mmseg's rounds down.
+        with_stem: Whether the map after the first pooling is returned too, as the first.
+            IRN reads it; its ResNet-50 has ``ceil_mode=False``, ``style='pytorch'``,
+            ``strides=(1, 2, 2, 1)`` and ``dilations=(1, 1, 1, 1)``.
         pretrained: A file of weights in the names of torchvision, or in those of the port
             kazuto1011/deeplab-pytorch (``layer2.block1.reduce.conv.weight``).
         init_cfg: Initialisation config of mmengine; not used with ``pretrained``.
@@ -48,6 +51,7 @@ class DeepLabResNet(ResNet):
     def __init__(
         self,
         ceil_mode: bool = True,
+        with_stem: bool = False,
         pretrained: str | None = None,
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -55,10 +59,27 @@ class DeepLabResNet(ResNet):
         # An empty init_cfg keeps mmseg from re-initialising the loaded weights.
         super().__init__(init_cfg={} if pretrained else init_cfg, **kwargs)
         self.maxpool.ceil_mode = ceil_mode
+        self.with_stem = with_stem
         if pretrained:
             weights = torchvision_names(read_weights(pretrained))
             report = load_weights(self, weights, pretrained, strict=False)
             print_log(f'{pretrained}: {report}', logger='current')
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the chosen stages, after that of the first pooling if it is wanted."""
+        if not self.with_stem:
+            return super().forward(images)
+        stem = self.stem if self.deep_stem else self._shallow_stem
+        maps = self.maxpool(stem(images))
+        found = [maps]
+        for index, name in enumerate(self.res_layers):
+            maps = getattr(self, name)(maps)
+            if index in self.out_indices:
+                found.append(maps)
+        return tuple(found)
+
+    def _shallow_stem(self, images: Tensor) -> Tensor:
+        return self.relu(self.norm1(self.conv1(images)))
 
 
 def torchvision_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
 """The steps of a pipeline, from a classifier to the scores of its segmentor."""
 
+from wsss_plugins.stages.agreed import AgreedLabelStage
 from wsss_plugins.stages.confident import ConfidentLabelStage
 from wsss_plugins.stages.evaluate import EvaluateLabelStage, EvaluateSeedStage
 from wsss_plugins.stages.evaluate_affinity import EvaluateAffinityStage
+from wsss_plugins.stages.evaluate_instance_labels import EvaluateInstanceLabelStage
 from wsss_plugins.stages.evaluate_instances import EvaluateInstanceStage
 from wsss_plugins.stages.explanations import (
     InsertionDeletionTestStage,
@@ -11,6 +13,7 @@ from wsss_plugins.stages.explanations import (
 )
 from wsss_plugins.stages.features import FeatureStage
 from wsss_plugins.stages.folder import FolderStage
+from wsss_plugins.stages.instances import InstanceLabelStage
 from wsss_plugins.stages.interchange import (
     ExportSeedStage,
     ImportLabelStage,
@@ -20,12 +23,15 @@ from wsss_plugins.stages.predict import PredictStage
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.seed import SeedStage
 from wsss_plugins.stages.seed_sweep import SeedSweepStage
+from wsss_plugins.stages.segment_vote import SegmentVoteStage
 from wsss_plugins.stages.submission import SubmissionStage
 from wsss_plugins.stages.train import TrainStage, build_runner, load_trained
 
 __all__ = [
+    'AgreedLabelStage',
     'ConfidentLabelStage',
     'EvaluateAffinityStage',
+    'EvaluateInstanceLabelStage',
     'EvaluateInstanceStage',
     'EvaluateLabelStage',
     'EvaluateSeedStage',
@@ -35,11 +41,13 @@ __all__ = [
     'ImportLabelStage',
     'ImportSeedStage',
     'InsertionDeletionTestStage',
+    'InstanceLabelStage',
     'PerturbationTestStage',
     'PredictStage',
     'RefineStage',
     'SeedStage',
     'SeedSweepStage',
+    'SegmentVoteStage',
     'SegmentationTestStage',
     'SubmissionStage',
     'TrainStage',

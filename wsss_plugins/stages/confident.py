@@ -13,7 +13,13 @@ from torch import Tensor
 from wsss_plugins.config import plain
 from wsss_plugins.datasets import confident_labels
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.refiners import DenseCRF, PowerBackground, Refiner, RefinerChain
+from wsss_plugins.refiners import (
+    BackgroundPolicy,
+    DenseCRF,
+    PowerBackground,
+    Refiner,
+    RefinerChain,
+)
 from wsss_plugins.registry import REFINERS, STAGES, build_as, find_type
 from wsss_plugins.stages.refine import RefineStage
 from wsss_plugins.stages.refine_jobs import (
@@ -89,7 +95,7 @@ class ConfidentLabelStage(RefineStage):
             )
         self.alphas = (alpha_low, alpha_high)
         chain = [dict(cfg) for cfg in refiners]
-        background = _only_power_background(chain)
+        background = only_policy(chain, PowerBackground)
         background['alpha'] = alpha_low
         self.backgrounds = (dict(background), dict(background, alpha=alpha_high))
         super().__init__(
@@ -143,12 +149,13 @@ class ConfidentWorker(RefineWorker):
     def __init__(self, task: ConfidentTask, place: torch.device) -> None:
         super().__init__(task, place)
         refiners = self.chain.refiners
-        at = [isinstance(refiner, PowerBackground) for refiner in refiners].index(True)
-        self.before = RefinerChain(refiners[:at])
-        self.after = RefinerChain(refiners[at + 1 :])
         self.backgrounds = [
             build_as(REFINERS, cfg, Refiner) for cfg in task.backgrounds
         ]
+        policy = type(self.backgrounds[0])
+        at = [isinstance(refiner, policy) for refiner in refiners].index(True)
+        self.before = RefinerChain(refiners[:at])
+        self.after = RefinerChain(refiners[at + 1 :])
 
     def refined(self, images: Sequence[Tensor], seeds: Sequence[Seed]) -> list[Refined]:
         """Refines the seed of each image with the strong and with the weak background."""
@@ -177,24 +184,26 @@ class ConfidentWorker(RefineWorker):
         save_label_map(label_path(out, name), values[position])
 
 
-def _only_power_background(refiners: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The config of the only :class:`PowerBackground`.
+def only_policy(
+    refiners: Sequence[dict[str, Any]], policy: type[BackgroundPolicy]
+) -> dict[str, Any]:
+    """The config of the only background policy of a class.
+
+    Args:
+        refiners: Configs of the refiners of a stage of confident labels.
+        policy: The class.
 
     Raises:
-        ConfigError: ``refiners`` has none, or more than one.
+        ConfigError: ``refiners`` has no ``policy``, or more than one.
     """
-    powers = [
-        cfg
-        for cfg in refiners
-        if find_type(cfg.get('type'), REFINERS) is PowerBackground
-    ]
-    if len(powers) != 1:
+    found = [cfg for cfg in refiners if find_type(cfg.get('type'), REFINERS) is policy]
+    if len(found) != 1:
         raise ConfigError(
-            'the refiners of a ConfidentLabelStage need one PowerBackground, whose alpha '
-            f'it fills in, not {len(powers)}',
+            f'the refiners of a stage of confident labels need one {policy.__name__}, '
+            f'whose numbers it fills in, not {len(found)}',
             token='refiners',
         )
-    return powers[0]
+    return found[0]
 
 
 def _as_bytes(scores: np.ndarray) -> np.ndarray:

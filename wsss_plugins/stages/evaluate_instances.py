@@ -8,14 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wsss_plugins.config import find_type
 from wsss_plugins.datasets import COCO14
-from wsss_plugins.datasets.coco14 import (
-    COCO_CATEGORIES,
-    instances_file,
-    instances_path,
-    load_instances,
-)
+from wsss_plugins.datasets.coco14 import COCO_CATEGORIES
 from wsss_plugins.engine.failures import without_failed
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import barrier, gather, rank, share_of
@@ -24,6 +18,11 @@ from wsss_plugins.metrics import CocoAP, check_detections, detections_of_map
 from wsss_plugins.metrics.coco_ap import MEASURES
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.registry import DATASETS, STAGES, build_as
+from wsss_plugins.stages.true_instances import (
+    files_of_instances,
+    instance_dataset,
+    true_instances,
+)
 from wsss_plugins.structures import Seed, load_json, save_json
 from wsss_plugins.structures.card import Source, Threshold
 from wsss_plugins.structures.layout import (
@@ -93,13 +92,7 @@ class EvaluateInstanceStage(Stage):
     ) -> None:
         super().__init__(name)
         check_detections(threshold, instances)
-        kind = find_type(dataset['type'])
-        if not (isinstance(kind, type) and issubclass(kind, COCO14)):
-            raise ConfigError(
-                f"stage '{name}' measures on the instances of COCO, which "
-                f'{getattr(kind, "__name__", kind)} has not: give a COCO14',
-                token=name,
-            )
+        instance_dataset(dataset, name, (COCO14,))
         self.sources = {seeds: seeds} if isinstance(seeds, str) else dict(seeds)
         if not self.sources:
             raise ConfigError(f"stage '{name}' needs seeds: name a stage", token=name)
@@ -118,7 +111,7 @@ class EvaluateInstanceStage(Stage):
         todo = [title for title, part in parts.items() if not part.is_file()]
         barrier()  # all workers have looked for files before the first one writes
         if todo:
-            metric, number = _ground_truth(dataset)
+            metric, number, _ = true_instances(dataset)
             for title in todo:
                 folder = inputs[self.sources[title]]
                 found = self._measure(title, folder, dataset, metric, number)
@@ -134,8 +127,7 @@ class EvaluateInstanceStage(Stage):
 
     def files_read(self) -> dict[str, list[Path]]:
         """The file of instances, which has boxes and outlines besides the labels."""
-        path = instances_path(self.dataset['data_root'], self.dataset['split'])
-        return {str(path): [path]}
+        return {str(path): [path] for path in files_of_instances(self.dataset)}
 
     def measured(self) -> Measured:
         """Declares the images, the instances file, and how a map becomes detections."""
@@ -143,9 +135,7 @@ class EvaluateInstanceStage(Stage):
         number = isinstance(given, int | float)
         return Measured(
             images=self.dataset,
-            mask_files=(
-                instances_path(self.dataset['data_root'], self.dataset['split']),
-            ),
+            mask_files=files_of_instances(self.dataset),
             thresholds=(
                 Threshold(self.name, Source.FIXED, values=(float(given),))
                 if number
@@ -222,19 +212,3 @@ def _report(out: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None
     write_markdown(out / TEXT_TABLE_FILE, ['seeds', *COLUMNS], rows)
     rows = [[t, *(each[key] for key in MEASURES)] for t, each in scores.items()]
     write_csv(out / TABLE_FILE, ['seeds', *MEASURES], rows)
-
-
-def _ground_truth(dataset: COCO14) -> tuple[CocoAP, dict[str, int]]:
-    """The instances in the images of a data set, and COCO's number of each image by id."""
-    content = load_instances(instances_file(dataset.root, dataset.split), _slim)
-    number = {Path(i['file_name']).stem: i['id'] for i in content['images']}
-    return CocoAP(content, [number[name] for name in dataset.ids]), number
-
-
-def _slim(item: dict[str, Any]) -> dict[str, Any]:
-    """Turns polygons into arrays and drops boxes while the file is read, to save memory."""
-    segments = item.get('segmentation')
-    if isinstance(segments, list):
-        item['segmentation'] = [np.asarray(p, np.float64) for p in segments]
-    item.pop('bbox', None)
-    return item

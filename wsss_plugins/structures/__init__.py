@@ -9,8 +9,10 @@ from wsss_plugins.structures.files import (
     save_json,
     save_npz,
 )
+from wsss_plugins.structures.instances import Instances
 from wsss_plugins.structures.label_map import (
     IGNORE,
+    agreed_labels,
     load_label_map,
     save_label_map,
     voc_palette,
@@ -22,8 +24,10 @@ __all__ = [
     'IGNORE',
     'PART_FILES',
     'ClassSample',
+    'Instances',
     'Seed',
     'SupervisionCard',
+    'agreed_labels',
     'atomic_path',
     'load_json',
     'load_label_map',

@@ -16,6 +16,25 @@ IGNORE = 255
 """The label of pixels that all metrics and losses ignore."""
 
 
+def agreed_labels(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Labels that a high and a low background agree on.
+
+    Source: Ahn, Cho and Kwak (IRN), CVPR 2019, section 4.1; Ru et al. (AFA), CVPR 2022,
+    and (ToCo), CVPR 2023, take the same law.
+
+    Args:
+        high: ``(H, W)`` uint8 labels under the high background: few objects.
+        low: ``(H, W)`` uint8 labels under the low background: many objects.
+
+    Returns:
+        ``(H, W)`` uint8: the label under the high background where that is an object, 0
+        where both are background, and 255 elsewhere.
+    """
+    label = np.where(high == 0, IGNORE, high).astype(np.uint8)
+    label[(high == 0) & (low == 0)] = 0
+    return label
+
+
 @lru_cache(1)
 def voc_palette() -> np.ndarray:
     """The 256 colours of Pascal VOC: the bits of the index, spread over red, green and blue.

@@ -68,6 +68,8 @@ ERRORS_PAGE_FILE = 'errors.html'
 
 SEEDS, LABELS = 'seeds', 'labels'
 """Folders with the seed and the label map of each image."""
+INSTANCES = 'instances'
+"""Folder with the objects of each image."""
 CONFIDENT_SCORES = 'scores'
 """Folder beside ``labels`` with the scores on which AffinityNet is trained."""
 PARTS = 'parts'
@@ -87,3 +89,8 @@ def label_path(stage: Path, name: str) -> Path:
 def confident_scores_path(stage: Path, name: str) -> Path:
     """Path of the confident scores of image ``name`` in the folder of a stage."""
     return stage / CONFIDENT_SCORES / f'{name}.npz'
+
+
+def instances_path(stage: Path, name: str) -> Path:
+    """Path of the objects of image ``name`` in the folder of a stage."""
+    return stage / INSTANCES / f'{name}.npz'

@@ -39,7 +39,7 @@ def write_devkit(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> bool:
-    """Writes ``out/VOC2012``: images, label maps, annotations, id lists, class names.
+    """Writes ``out/VOC2012``: images, masks, annotations, id lists, class names.
 
     The parameters lie in ``incomplete.json`` while scenes are written and, with a hash
     of the label maps, in ``complete.json`` at the end. A complete folder is left as it
@@ -78,6 +78,7 @@ def write_devkit(
     for name, scene, jpeg in drawn:
         _save(root / 'JPEGImages' / f'{name}.jpg', jpeg)
         save_label_map(root / 'SegmentationClass' / f'{name}.png', scene.label)
+        save_label_map(root / 'SegmentationObject' / f'{name}.png', scene.number)
         _save(root / 'Annotations' / f'{name}.xml', _annotation(name, scene).encode())
         digest.update(scene.label.tobytes())
         labels[name] = {found.name for found in scene.objects}

@@ -61,10 +61,19 @@ class SyntheticObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image ``(H, W, 3)`` uint8 RGB, its label map ``(H, W)`` uint8, its objects."""
+    """A synthetic photo and what it shows.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8 RGB.
+        label: ``(H, W)`` uint8 label map.
+        number: ``(H, W)`` uint8: 0 background, otherwise the number of the object in
+            ``objects``, counted from 1; 255 where the label map has it.
+        objects: The objects that can be seen.
+    """
 
     image: np.ndarray
     label: np.ndarray
+    number: np.ndarray
     objects: tuple[SyntheticObject, ...]
 
 
@@ -223,10 +232,10 @@ def _quads(values: np.ndarray) -> np.ndarray:
 
 def _label(
     spec: SyntheticSpec, owner: np.ndarray, painted: list[tuple[str, bool]]
-) -> tuple[np.ndarray, tuple[SyntheticObject, ...]]:
-    """Reduces the owners to the label map and the list of objects one can see."""
+) -> tuple[np.ndarray, np.ndarray, tuple[SyntheticObject, ...]]:
+    """Reduces the owners to label map, map of objects, and objects that one can see."""
     height, width = spec.size
-    label = np.zeros(spec.size, np.uint8)
+    label, found = np.zeros(spec.size, np.uint8), np.zeros(spec.size, np.uint8)
     fewest = max(1, spec.min_visible * height * width // 4096)
     objects = []
     for number, (name, headless) in enumerate(painted, 1):
@@ -238,10 +247,12 @@ def _label(
         y, x = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
         box = int(x[0]) + 1, int(y[0]) + 1, int(x[-1]) + 1, int(y[-1]) + 1
         objects.append(SyntheticObject(name, box, headless))
+        found[visible] = len(objects)
     if spec.ignore_border:
         kernel = np.ones((2 * spec.ignore_border + 1,) * 2, np.uint8)
         label[cv2.morphologyEx(label, cv2.MORPH_GRADIENT, kernel) > 0] = IGNORE
-    return label, tuple(objects)
+    found[label == IGNORE] = IGNORE
+    return label, found, tuple(objects)
 
 
 def render_scene(spec: SyntheticSpec, split: str, index: int) -> Scene:
