@@ -13,6 +13,9 @@ RUN := $(VENV)/bin/python
 # `pip install`, such as the wheels of a CPU build. By default pip finds it.
 TORCH ?=
 
+# A file of versions that pip keeps to.
+CONSTRAINTS ?=
+
 # pip builds onedl-mmcv in an empty environment, where it sees no torch and so
 # compiles no operators. Switching build isolation off would start a compiler.
 unexport PIP_NO_BUILD_ISOLATION
@@ -22,7 +25,7 @@ LOG := $(VENV)/install.log
 SHOWN := (Downloading|Using cached) [^ ]+ \([0-9.]+ [MG]B\)|Building wheel for [^ ]+|Installing collected packages
 define install
 	@echo 'Installing $(1) into $(VENV); details in $(LOG)'
-	@$(RUN) -m pip install --editable '$(1)' 2>&1 | tee $(LOG) \
+	@$(RUN) -m pip install $(if $(CONSTRAINTS),--constraint '$(CONSTRAINTS)') --editable '$(1)' 2>&1 | tee $(LOG) \
 	  | sed -unE -e 's/^ *($(SHOWN)).*/  \1/p' -e '/^ *(ERROR|error):/p'
 	@touch $@
 endef

@@ -53,7 +53,7 @@ def completed(tmp_path: Path, monkeypatch, capsys):
 def test_commands_options_and_configs_are_completed(completed) -> None:
     assert set(completed('wsss', begun='t')) == {'train', 'test', 'table'}
     assert completed('wsss', 'run', begun='--dry') == ['--dry-run']
-    assert completed('wsss', 'train', begun='exvit/synth') == ['exvit/synthetic']
+    assert completed('wsss', 'train', begun='acr/voc_rel') == ['acr/voc_released']
     assert 'voc12' in completed('wsss', 'prepare', begun='v')
 
 
