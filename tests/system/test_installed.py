@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -76,7 +75,8 @@ def wsss(archives, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., st
     call(sys.executable, '-m', 'pip', '--python', python, *install, cwd=base)
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = Path(call(python, '-c', ask, cwd=base).strip())
-    (own / 'others.pth').write_text(f'{sysconfig.get_path("purelib")}\n')
+    others = [path for path in sys.path if Path(path).name.endswith('-packages')]
+    (own / 'others.pth').write_text('\n'.join(others))
     place = 'import wsss_plugins; print(wsss_plugins.__file__)'
     assert Path(call(python, '-c', place, cwd=base).strip()).is_relative_to(own)
     (base / 'work').mkdir()
