@@ -40,6 +40,25 @@ def test_requirements_name_one_opencv_and_no_stock_openmmlab() -> None:
     assert {name for name in names if name.startswith('mm')} == set()
 
 
+def read_requirements(name: str) -> list[Requirement]:
+    lines = (ROOT / 'requirements' / name).read_text('utf-8').splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith('#')]
+
+
+def test_the_lowest_versions_are_the_lower_bounds() -> None:
+    pinned = {
+        r.name: str(r.specifier).removeprefix('==')
+        for r in read_requirements('lowest.txt')
+    }
+    needed = read_requirements('runtime.txt')
+    assert [r.name for r in needed] == list(pinned)
+    for requirement in needed:
+        (bound,) = [s.version for s in requirement.specifier if s.operator == '>=']
+        low = pinned[requirement.name]
+        assert low in requirement.specifier
+        assert low.removesuffix('.0').startswith(bound), f'{requirement.name} {low}'
+
+
 def test_typed_marker_is_shipped() -> None:
     assert (Path(wsss_plugins.__file__).parent / 'py.typed').is_file()
 
