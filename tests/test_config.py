@@ -164,7 +164,7 @@ def test_right_configs_pass() -> None:
             'variant',
         ),
         (
-            dict(type='ACRGradientMap', start_block=dict(type='CAM', x=1)),
+            dict(type='AffinityRefined', head=dict(type='CAM', x=1)),
             'x',
             "CAM takes no argument 'x': Allowed: floor",
         ),

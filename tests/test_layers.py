@@ -19,7 +19,7 @@ PACKAGE = ROOT / 'wsss_plugins'
 # earlier lines only; rooms of one line do not import each other.
 ROOMS = """
 errors
-plugins
+arguments plugins
 blocks progress registry environment shares config_files
 config
 structures

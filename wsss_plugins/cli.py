@@ -32,7 +32,7 @@ from wsss_plugins.ending import (
     said_of_reader,
 )
 from wsss_plugins.environment import check_environment
-from wsss_plugins.errors import ConfigError, UserError, unwritable
+from wsss_plugins.errors import ConfigError, UserError, of_the_machine
 
 # Here, since the processes that a tool spawns import its script and with it this module.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
@@ -86,9 +86,7 @@ def _leave_for(error: Exception) -> None:
     """
     if lost_connection(error):
         leave_lost()
-    message = said_of_reader(error)
-    if isinstance(error, OSError):
-        message = unwritable(error, error.filename or 'the output')
+    message = said_of_reader(error) or of_the_machine(error)
     if message is not None:
         leave(message)
     if 'RANK' in os.environ:
@@ -156,17 +154,21 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     """Reads ``KEY=VALUE`` pairs; values are Python literals, or else strings.
 
     Raises:
-        ConfigError: A pair without ``=``.
+        ConfigError: A pair without ``=`` or without a key, or a value of hundreds of nested lists.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
         key, sign, value = pair.partition('=')
-        if not sign:
+        if not sign or not all(key.split('.')):
             raise ConfigError(f"--cfg-options takes KEY=VALUE, not '{pair}'")
         try:
             options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             options[key] = value
+        except (RecursionError, MemoryError) as error:
+            raise ConfigError(
+                f'--cfg-options {key}: the value is nested too deeply: write it into a config'
+            ) from error
     return options
 
 
@@ -197,6 +199,7 @@ def run_config(
     Raises:
         ConfigError: A mistake in the config, with the file and line of the word at fault.
     """
+    from wsss_plugins.arguments import check_seed
     from wsss_plugins.config import load_config, set_everywhere
     from wsss_plugins.engine.workers import worker_group
 
@@ -209,6 +212,7 @@ def run_config(
         if args.data_root:
             set_everywhere(cfg, 'data_root', args.data_root)
         if args.seed is not None:
+            check_seed(args.seed)
             cfg.seed = args.seed
         with worker_group():
             work(args, cfg)

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from wsss_plugins.arguments import check_arguments, check_seed, check_shapes
 from wsss_plugins.config_files import CONFIGS, find_config
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import (
@@ -28,7 +29,6 @@ from wsss_plugins.registry import (
     REFINERS,
     SEED_HEADS,
     TRANSFORMS,
-    check_arguments,
     find_type,
 )
 from wsss_plugins.shares import in_whole_epochs
@@ -69,18 +69,6 @@ KINDS: dict[str, Registry | None] = {
     'val_evaluator': METRICS,
 }
 """The registry of what stands under a key of a config, at any depth."""
-
-SHAPES: dict[str, tuple[type, ...]] = {
-    'custom_hooks': (list,),
-    'model': (dict,),
-    'optim_wrapper': (dict,),
-    'param_scheduler': (dict, list),
-    'train_cfg': (dict,),
-    'train_dataloader': (dict,),
-    'val_dataloader': (dict,),
-    'visualizer': (dict,),
-}
-"""What a key of a training config must be, where it is not None."""
 
 
 def load_config(
@@ -126,11 +114,8 @@ def load_config(
         cfg.pipeline = spread_legs(cfg.pipeline)
     for key, value in (overrides or {}).items():
         _override(cfg, key, value, f'{source} {key}')
-    for key, shapes in SHAPES.items():
-        value = cfg.get(key)
-        if value is not None and not isinstance(value, shapes):
-            names = ' or '.join(f'a {shape.__name__}' for shape in shapes)
-            raise ConfigError(f'{key} must be {names}, not {value!r}', token=key)
+    check_shapes(cfg)
+    check_seed(cfg.get('seed', 0))
     _refuse_mere_names(cfg, overrides or {}, source)
     in_whole_epochs(cfg)
     return cfg
@@ -273,7 +258,11 @@ def check_config(cfg: Any, kind: Registry | None = None) -> None:
     for node, place in _nodes_of_kinds(cfg, kind):
         cls = find_type(node['type'], near=place)
         if inspect.isclass(cls):
-            check_arguments(cls, node, also=BUILDER_KEYS)
+            # A number of classes that is None is filled in when the data are known.
+            known = {
+                k: v for k, v in node.items() if k != 'num_classes' or v is not None
+            }
+            check_arguments(cls, known, also=BUILDER_KEYS)
 
 
 def _nodes_of_kinds(

@@ -72,6 +72,11 @@ def near_names(name: str, allowed: Iterable[str], most: int = 12) -> str:
     return f"did you mean '{close[0]}'? {listing}" if close else listing
 
 
+def described(error: BaseException) -> str:
+    """An error of another library in one line: its kind, and what it says."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'.rstrip(': ')
+
+
 _REMEDIES = {
     errno.ENOSPC: 'no space left to write {path}: free some space, then run the same '
     'command again',
@@ -109,6 +114,38 @@ def unwritable(error: BaseException, path: Path | str) -> str | None:
         elif 'PytorchStreamWriter' in text or 'file write failed' in text:
             number = errno.ENOSPC if _free(path) < LEAST_FREE else None
     return _REMEDIES[number].format(path=path) if number in _REMEDIES else None
+
+
+NO_MEMORY = re.compile(r"can't allocate memory|out of memory|bad_alloc", re.IGNORECASE)
+"""What libraries say when memory ends, where they raise no MemoryError."""
+
+
+def of_the_machine(error: BaseException) -> str | None:
+    """What to say of a file that cannot be used, or of memory that ends, in one line.
+
+    Args:
+        error: What reached a command.
+
+    Returns:
+        The line; None for errors that have another cause.
+    """
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))
+    ):
+        reason = ' '.join(str(error).split())[:120]
+        return (
+            f'memory ended{f" ({reason})" if reason else ""}: give a smaller batch_size, '
+            'fewer workers, or max_side or tile for large photos'
+        )
+    if not isinstance(error, OSError):
+        return None
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if full or error.filename is None:
+        return unwritable(error, error.filename or 'the output')
+    return (
+        f'{error.filename} cannot be used ({error.strerror}): correct its path or its '
+        'permissions'
+    )
 
 
 def require_writable(folder: Path | str) -> None:

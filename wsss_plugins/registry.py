@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import mmseg.registry as mmseg_registry
 from mmengine.registry import Registry
-from torch import nn
 
-from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.arguments import check_arguments, check_complete
+from wsss_plugins.errors import ConfigError, UserError, described, near_names
 from wsss_plugins.plugins import load_plugins
 
 SCOPE = 'wsss_plugins'
@@ -183,7 +183,15 @@ def find_type(
 def _first(path: str, registries: Sequence[Registry]) -> Any | None:
     """What the first registry that knows a name or a dotted path has under it."""
     for node in registries:
-        found = _filled(node)[0].get(path)
+        try:
+            found = _filled(node)[0].get(path)
+        except RuntimeError as error:  # the path of a module that cannot be imported
+            raise ConfigError(
+                f"type '{path}' cannot be imported "
+                f'({described(error.__context__ or error)}): correct its path, or give the '
+                f'name of a {node.name}',
+                token=path.rsplit('.', 1)[-1],
+            ) from error
         if found is not None:
             return found
     return None
@@ -231,70 +239,6 @@ def _registered(given: str, registries: Sequence[Registry]) -> Any | None:
     return None
 
 
-def parameters_of(cls: Any) -> set[str] | None:
-    """Keyword names that ``cls`` accepts, or None when it accepts any.
-
-    ``**kwargs`` is followed up the inheritance chain to the first class that has
-    none; a class that names them otherwise (``**arch``) checks them itself.
-    """
-    if not inspect.isclass(cls):
-        chain = [cls]
-    else:
-        chain = [
-            c.__dict__['__init__']
-            for c in cls.__mro__
-            if '__init__' in c.__dict__ and c not in (object, nn.Module)
-        ]
-    names: set[str] = set()
-    for function in chain:
-        parameters = inspect.signature(function).parameters.values()
-        kinds = (
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            inspect.Parameter.KEYWORD_ONLY,
-        )
-        names.update(p.name for p in parameters if p.kind in kinds)
-        rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
-        if not rest:
-            return names - {'self'}
-        if rest != ['kwargs']:
-            return None
-    return None if chain else set()
-
-
-def check_arguments(
-    cls: Any, given: Mapping[str, Any], also: frozenset[str] = frozenset()
-) -> None:
-    """Refuses keys that ``cls`` does not take.
-
-    Raises:
-        ConfigError: A misspelt key; lists near names.
-    """
-    allowed = parameters_of(cls)
-    if allowed is None:
-        return
-    for key in given:
-        if key not in allowed and key not in also and key not in ('type', '_scope_'):
-            name = getattr(cls, '__name__', str(cls))
-            raise ConfigError(
-                f"{name} takes no argument '{key}': {near_names(key, allowed)}",
-                token=key,
-            )
-
-
-def _check_complete(cls: Any, given: Mapping[str, Any]) -> None:
-    """Refuses a config that leaves out what ``cls`` itself must be given."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    missing = [
-        p.name
-        for p in inspect.signature(cls).parameters.values()
-        if p.kind in kinds and p.default is p.empty and p.name not in given
-    ]
-    if missing:
-        name = getattr(cls, '__name__', str(cls))
-        names = ', '.join(f"'{word}'" for word in missing)
-        raise ConfigError(f'{name} needs also {names}', token=name)
-
-
 def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) -> T:
     """Builds ``cfg`` from ``registry`` and insists on its kind.
 
@@ -310,7 +254,8 @@ def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) ->
         The built object.
 
     Raises:
-        ConfigError: An unknown name, a misspelt key or an object of another kind.
+        ConfigError: An unknown name, a misspelt key, a value or an object of another kind,
+            or a constructor that fails.
     """
     if isinstance(cfg, kind):
         return cfg
@@ -331,9 +276,18 @@ def build_as(registry: Registry, cfg: Mapping[str, Any] | Any, kind: type[T]) ->
             token=name,
         )
     check_arguments(cls, cfg)
-    _check_complete(cls, cfg)
-    with registry.switch_scope_and_registry(SCOPE):
-        built = registry.build(dict(cfg, type=cls))
+    check_complete(cls, cfg)
+    try:
+        with registry.switch_scope_and_registry(SCOPE):
+            built = registry.build(dict(cfg, type=cls))
+    except (UserError, OSError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # a constructor is a program: anything may come out of it
+        raise ConfigError(
+            f'{name} cannot be built, {described(error)}', token=name
+        ) from error
     if not isinstance(built, kind):
         raise ConfigError(
             f'{name} built a {type(built).__name__}, not a {kind.__name__}', token=name

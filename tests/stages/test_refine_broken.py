@@ -46,7 +46,7 @@ BROKEN = {
     'truncated seed': (SEED, truncate, f'{SEED} is no readable .npz'),
     'no archive': (SEED, lambda p: p.write_text('no'), f'{SEED} is no readable .npz'),
     'empty file': (SEED, lambda p: p.write_bytes(b''), f'{SEED} is no readable .npz'),
-    'words': (SEED, lambda p: scores(p, np.full((1, 6, 10), 'a')), f'{SEED}: could not'),
+    'words': (SEED, lambda p: scores(p, np.full((1, 6, 10), 'a')), f'{SEED} has scores of type'),
     'NaN': (
         SEED,
         lambda p: scores(p, np.full((1, 6, 10), np.nan)),

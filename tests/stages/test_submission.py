@@ -130,7 +130,7 @@ SPOILT = {
     spoil_colour: r'2008_b.png is a colour picture \(mode RGB\)',
     spoil_class: r'2008_b.png has the value 3: allowed are 0 to 2',
     spoil_ignored: r'2008_b.png has the value 255: .* no pixel may be left out',
-    spoil_bytes: r'2008_b.png is no whole PNG',
+    spoil_bytes: r'2008_b.png cannot be decoded',
 }
 
 
@@ -236,9 +236,9 @@ CHANGES = {
     'turned': ({B: png(np.ones((10, 6)))}, 'is 10x6 but its photo is 6x10'),
     'class': ({B: png(np.full((6, 10), 3))}, 'has the value 3: allowed are 0 to 2'),
     'ignored': ({B: png(np.full((6, 10), 255))}, 'has the value 255'),
-    'no png': ({B: b'hello'}, 'is no whole PNG'),
+    'no png': ({B: b'hello'}, 'cannot be decoded'),
     'cut png': ({B: png(np.random.default_rng(0).integers(3, size=(6, 10)))[:-30]},
-                'is no whole PNG'),
+                'cannot be decoded'),
 }  # fmt: skip
 
 

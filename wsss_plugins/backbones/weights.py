@@ -127,8 +127,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     under the names of our classifier.
 
     Raises:
-        CheckpointError: The file cannot be read, or holds no tensor; lists its keys and
-            says how to export weights.
+        CheckpointError: The file cannot be read, or holds no tensor of plain numbers;
+            lists its keys and says how to export weights.
     """
     content = read_checkpoint(path)
     weights = _unprefixed(_tensors(_unwrapped(content)))
@@ -138,6 +138,12 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             f'checkpoint {path} holds no weights that are known as such; its keys are: '
             f"{keys}. Export them with torch.save(model.state_dict(), 'weights.pth')"
         )
+    strange = [name for name, value in weights.items() if not _is_plain(value)]
+    if strange:
+        raise CheckpointError(
+            f'checkpoint {path} holds {strange[0]} as a tensor that is complex, sparse, '
+            'quantised or without values, and weights are plain numbers: export it anew'
+        )
     if is_released_acr(weights):
         return from_released_acr(weights, str(path))
     return weights
@@ -145,6 +151,12 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor holds real numbers, one for each element."""
+    dense = value.layout == torch.strided and not value.is_quantized
+    return dense and not value.is_meta and not value.is_complex()
 
 
 def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -213,7 +225,8 @@ def load_weights(
         The report of what was loaded and what was not.
 
     Raises:
-        CheckpointError: No tensor fits, or one does not fit with ``strict``.
+        CheckpointError: No tensor fits, one does not fit with ``strict``, or one that fits
+            holds NaN or infinity.
     """
     own = model.state_dict()
     same = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
@@ -224,6 +237,11 @@ def load_weights(
         other_shape=tuple(k for k in weights if k in own and k not in same),
     )
     _check_shipped(source, report)
+    if wrong := not_finite(same):
+        raise CheckpointError(
+            f'checkpoint {source} holds values that are not finite ({wrong}): load other '
+            'weights, or train again with a lower learning rate'
+        )
     misfit = report.missing or report.unexpected or report.other_shape
     if not same or (strict and misfit):
         raise CheckpointError(
@@ -232,6 +250,17 @@ def load_weights(
         )
     model.load_state_dict(same, strict=False)
     return report
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Names the first tensor with NaN or infinity, and counts the others; '' for none."""
+    wrong = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    more = f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''
+    return f'{wrong[0]}{more}' if wrong else ''
 
 
 def _check_shipped(source: str, report: LoadReport) -> None:

@@ -53,8 +53,8 @@ class WSSSClassifier(BaseModel):
         head: dict[str, Any] | TokenHead,
         loss: dict[str, Any] | None = None,
         drop_patches: float = 0.0,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         preprocessor = dict(type='ImgDataPreprocessor', mean=list(mean), std=list(std))

@@ -57,8 +57,8 @@ class MaskedDenoiser(BaseModel):
         mask_ratio: float = 0.5,
         colour_shift: float = 0.5,
         pixels: int = 4,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         preprocessor = dict(type='ImgDataPreprocessor', mean=list(mean), std=list(std))

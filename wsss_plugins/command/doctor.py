@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from wsss_plugins.cli import positive
-from wsss_plugins.errors import UserError, require_writable
+from wsss_plugins.errors import UserError, require_writable, unwritable
 
 LIGHT = True
 
@@ -54,9 +55,20 @@ def run(args: argparse.Namespace) -> None:
     roots = args.roots or [path for path in [Path('data')] if path.is_dir()]
     found = examine(roots, args.quick, args.workers)
     if args.json is not None:
-        try:
-            args.json.write_text(json.dumps(found.to_json(), indent=2) + '\n', 'utf-8')
-        except OSError as error:
-            raise UserError(f'--json {args.json}: {error.strerror}') from error
+        _write(args.json, json.dumps(found.to_json(), indent=2) + '\n')
     print(found.text())
     sys.exit(0 if found.healthy else 1)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes the report whole or not at all, also where torch cannot be imported."""
+    part = path.with_name(f'.{path.stem}.part{path.suffix}')
+    try:
+        part.write_text(text, 'utf-8')
+        part.replace(path)
+    except OSError as error:
+        reason = unwritable(error, path) or f'--json {path}: {error.strerror}'
+        raise UserError(reason) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -62,8 +63,8 @@ class WSSSDataset(BaseDataset, ABC):
         DataError: ``data_root``, an image, a label map or an image-level label is
             missing; no image is listed; an id is listed twice; a label is no class of
             the data set; or ``label_maps`` is ground truth in training.
-        ConfigError: A transform of the pipeline is not registered, or not a transform; or
-            ``sample`` is below 1.
+        ConfigError: A transform of the pipeline is not registered, or not a transform;
+            ``sample`` is below 1; or one of ``indices`` is below 0.
     """
 
     ground_truth_folders: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +106,7 @@ class WSSSDataset(BaseDataset, ABC):
         self.test_mode = test_mode
         self.leave_out = frozenset(leave_out)
         self.sample = _positive(sample)
-        self._sampled_from = indices
+        self._sampled_from = _from_zero(indices)
         self.require_images = require_images
         self._mask_lists = open_lists()
         if not self.root.is_dir():
@@ -310,7 +311,9 @@ class WSSSDataset(BaseDataset, ABC):
         folder = self.root / given
         if not folder.is_dir() and Path(given).is_dir():
             folder = Path(given)
-        parts = {*Path(given).parts, *folder.resolve().parts, folder.name}
+        # Unlike Path.resolve, this does not fail on a link that leads to itself.
+        real = Path(os.path.realpath(folder))
+        parts = {*Path(given).parts, *real.parts, folder.name}
         is_ground_truth = not parts.isdisjoint(self.ground_truth_folders)
         if is_ground_truth and not (self.test_mode or allow_ground_truth):
             raise DataError(
@@ -319,6 +322,17 @@ class WSSSDataset(BaseDataset, ABC):
                 'for a fully supervised reference'
             )
         return folder
+
+
+def _from_zero(indices: int | Sequence[int] | None) -> int | Sequence[int] | None:
+    """The indices of a data set, if none of them counts from the end."""
+    given = [indices] if isinstance(indices, int) else indices or ()
+    if any(index < 0 for index in given):
+        raise ConfigError(
+            f'indices must be a number of images or places from 0 on, not {indices!r}',
+            token='indices',
+        )
+    return indices
 
 
 def _positive(sample: int | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,6 +127,24 @@ def _label_only(item: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in item.items() if k in (*keys, 'image_id', 'category_id')}
 
 
+def _check_items(content: Mapping[str, Any]) -> None:
+    """Refuses items without what they are found by.
+
+    Raises:
+        ValueError: An id is no whole number or there twice, or a name is no text.
+    """
+    for key, named in (('categories', 'name'), ('images', 'file_name')):
+        ids = [item['id'] for item in content[key]]
+        if len({type(i) for i in ids} - {int}) or len(set(ids)) < len(ids):
+            raise ValueError(f'an id of {key} is no whole number, or there twice')
+        for item in content[key]:
+            if not isinstance(item[named], str) or '\0' in item[named]:
+                raise ValueError(f'{named} {item[named]!r} of {key} is no text')
+    for item in content['annotations']:
+        if not type(item['image_id']) is type(item['category_id']) is int:
+            raise ValueError('an image_id or category_id is no whole number')
+
+
 def load_instances(
     path: Path, keep: Callable[[dict[str, Any]], Any] = _label_only
 ) -> dict[str, Any]:
@@ -149,6 +167,7 @@ def load_instances(
     try:
         with path.open(encoding='utf-8') as file:
             content = load_object(file, keep)
+        _check_items(content)
         names = {c['id']: c['name'] for c in content['categories']}
         images = {image['id'] for image in content['images']}
         used = {a['category_id'] for a in content['annotations']}

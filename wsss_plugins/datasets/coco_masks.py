@@ -20,6 +20,8 @@ from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track
 from wsss_plugins.structures import IGNORE, save_label_map
 
+FARTHEST = 1e6
+"""Coordinate in pixels beyond which no corner lies; drawing would need gigabytes."""
 SHIFT = 4
 """Polygon corners are drawn to 1 / 2**SHIFT of a pixel."""
 
@@ -103,13 +105,14 @@ def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     counts = code['counts']
     if isinstance(counts, (str, bytes)):
         counts = _run_lengths(counts)
-    values = np.arange(len(counts)) % 2 == 1
-    flat = np.repeat(values, counts)
-    if tuple(code['size']) != tuple(size) or flat.size != size[0] * size[1]:
+    total = sum(counts)
+    if tuple(code['size']) != tuple(size) or total != size[0] * size[1]:
         raise DataError(
-            f'a run-length code of size {tuple(code["size"])} with {flat.size} pixels '
+            f'a run-length code of size {tuple(code["size"])} with {total} pixels '
             f'does not fit its image of {tuple(size)}: repair the file'
         )
+    values = np.arange(len(counts)) % 2 == 1
+    flat = np.repeat(values, counts)
     return flat.reshape(size[1], size[0]).T
 
 
@@ -145,7 +148,13 @@ def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:
     """Paints the union of ``polygons``, each ``[x0, y0, x1, y1, ...]`` in pixels."""
     for polygon in polygons:
         # COCO counts from pixel corners, OpenCV from pixel centres.
-        corners = (np.reshape(polygon, (-1, 2)) - 0.5) * 2**SHIFT
+        corners = np.reshape(polygon, (-1, 2)) - 0.5
+        if not (np.abs(corners) < FARTHEST).all():  # NaN neither
+            raise DataError(
+                f'a polygon has a corner at {corners[0]}: corners are pixels of the photo; '
+                'repair the file'
+            )
+        corners *= 2**SHIFT
         cv2.fillPoly(
             label_map, [np.rint(corners).astype(np.int32)], int(value), shift=SHIFT
         )
@@ -191,7 +200,7 @@ def draw_label_map(
         return rasterise(annotations, (image['height'], image['width']))
     except DataError as error:
         raise DataError(f'{source}: image {image["id"]}: {error}') from error
-    except (KeyError, TypeError, ValueError, cv2.error) as error:
+    except (KeyError, TypeError, ValueError, MemoryError, cv2.error) as error:
         reason = ' '.join(str(error).split())
         raise DataError(
             f'{source}: image {image["id"]} has an annotation that cannot be drawn '

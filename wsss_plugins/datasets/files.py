@@ -10,17 +10,36 @@ from pathlib import Path
 from wsss_plugins.errors import DataError, near_names
 
 
+def read_whole(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: The file is missing or cannot be read.
+        ValueError: ``path`` is a folder, a pipe or a device, which would be waited for.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError('it is no file')
+    return path.read_bytes()
+
+
 def read_lines(path: Path) -> list[str]:
     """Reads the lines of a text file that are not blank, stripped.
 
     Raises:
-        DataError: The file is missing or not text in UTF-8.
+        DataError: The file is missing, no regular file, or not text in UTF-8.
     """
     try:
-        text = path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_whole(path).decode('utf-8-sig')
+        if '\0' in text:
+            raise ValueError('it has null characters')
+    except (OSError, ValueError) as error:
         raise DataError(f'{path} cannot be read ({error})') from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file was put in a place, readable or not; a link that leads nowhere too."""
+    return path.is_symlink() or path.exists()
 
 
 def read_id_list(
@@ -59,7 +78,8 @@ def check_ids(ids: Sequence[str], source: Path) -> None:
 
     Raises:
         DataError: ``ids`` is empty, lists an image twice, or has an id that leads out of
-            the folder of the results; the message names the first such id.
+            the folder of the results or can be no name of a file; the message names the
+            first such id.
     """
     if not ids:
         raise DataError(f'{source} lists no images: give a list with at least one id')
@@ -68,6 +88,12 @@ def check_ids(ids: Sequence[str], source: Path) -> None:
         raise DataError(
             f"{source} lists '{outside[0]}': results are named by the ids, and this one "
             'leads out of their folder; correct it'
+        )
+    nameless = [n for n in ids if '\0' in n]
+    if nameless:
+        raise DataError(
+            f'{source} lists {nameless[0]!r}: results are named by the ids, and no file '
+            'can have this name; correct it'
         )
     if len(set(ids)) < len(ids):
         twice = [name for name, count in Counter(ids).items() if count > 1]

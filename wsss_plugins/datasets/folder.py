@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wsss_plugins.datasets.base import WSSSDataset
-from wsss_plugins.datasets.files import check_classes, read_lines
+from wsss_plugins.datasets.files import check_classes, is_there, read_lines
 from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.datasets.mask_files import MaskFiles
 from wsss_plugins.datasets.photo_files import PhotoFiles
@@ -149,7 +149,7 @@ class FolderWSSS(WSSSDataset):
         listed = self.root / CLASSES_FILE
         if self.classes is not None:
             return tuple(self.classes)
-        return tuple(read_lines(listed)) if listed.is_file() else None
+        return tuple(read_lines(listed)) if is_there(listed) else None
 
     def _classes_of_tables(self) -> tuple[str, ...]:
         """The classes that the table shows, or ``train.csv`` where there is one."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from wsss_plugins.errors import DataError
+from wsss_plugins.structures.decoding import opened_picture
 
 REMEDY = 'replace the file or take its id out of the list'
 DEPTHS = (8, 10, 12, 14, 16)
@@ -67,26 +68,8 @@ def opened_image(path: Path | str) -> Iterator[Image.Image]:
     Raises:
         DataError: The file is missing, no picture, damaged, or too large for memory.
     """
-    try:
-        with Image.open(path) as image:
-            yield _deep_colours(image, path) if _is_deep(image) else image
-    except FileNotFoundError as error:
-        raise DataError(f'image {path} does not exist') from error
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f'image {path} cannot be decoded (no known format): {REMEDY}'
-        ) from error
-    except Image.DecompressionBombError as error:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(
-            f'image {path} is too large for memory: more than {most / 1e6:.0f} million '
-            f'pixels, {3 * most / 1e9:.1f} GB when decoded; cut it into parts or make it '
-            'smaller'
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f'image {path} cannot be decoded ({error}): {REMEDY}'
-        ) from error
+    with opened_picture(path, 'image', REMEDY) as image:
+        yield _deep_colours(image, path) if _is_deep(image) else image
 
 
 def as_rgb(image: Image.Image, path: Path | str) -> Image.Image:

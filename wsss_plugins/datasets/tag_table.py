@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from wsss_plugins.datasets.files import read_whole
 from wsss_plugins.errors import DataError
 
 FILE, TAGS, SPLIT = 'file', 'tags', 'split'
@@ -159,7 +160,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of every line that is not blank."""
     text = _text(path)
     skipped = 0
-    mark = re.match(r'sep=(.)\r?\n', text)  # a note of Excel to itself
+    mark = re.match(r'sep=([^"\r\n])\r?\n', text)  # a note of Excel to itself
     if mark:
         text, skipped = text[mark.end() :], 1
     first = next((line for line in text.splitlines() if line.strip()), '')
@@ -190,7 +191,7 @@ def _text(path: Path) -> str:
         DataError: The file cannot be decoded as text.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
         if data.startswith((b'\xff\xfe', b'\xfe\xff')):
             return data.decode('utf-16')
         if b'\x00' in data:

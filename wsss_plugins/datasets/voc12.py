@@ -10,7 +10,13 @@ import numpy as np
 
 from wsss_plugins.datasets.annotation_xml import object_names
 from wsss_plugins.datasets.base import WSSSDataset
-from wsss_plugins.datasets.files import check_classes, read_id_list, read_lines
+from wsss_plugins.datasets.files import (
+    check_classes,
+    is_there,
+    read_id_list,
+    read_lines,
+    read_whole,
+)
 from wsss_plugins.datasets.listing import Listing
 from wsss_plugins.datasets.photo_files import PhotoFiles
 from wsss_plugins.errors import DataError
@@ -88,7 +94,7 @@ class VOC12(WSSSDataset):
         The classes are the names in ``classes.txt`` if there is one, else those of VOC.
         """
         names = self.root / 'classes.txt'
-        classes = tuple(read_lines(names)) if names.is_file() else VOC_CLASSES
+        classes = tuple(read_lines(names)) if is_there(names) else VOC_CLASSES
         if self.split.endswith('.txt'):
             path = self.root / self.split
         else:
@@ -142,13 +148,13 @@ class VOC12(WSSSDataset):
     def _xml_names(self, name: str, classes: Sequence[str]) -> set[str]:
         path = self.root / 'Annotations' / f'{name}.xml'
         try:
-            names = object_names(path.read_bytes(), str(path))
+            names = object_names(read_whole(path), str(path))
         except FileNotFoundError as error:
             raise DataError(
                 f"image '{name}' has no label: {path} does not exist; add it, "
                 'or give labels= the path of an .npz'
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DataError(f'{path} is no readable annotation ({error})') from error
         check_classes(names, classes, f'{path} names')
         return names

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from wsss_plugins.datasets.preparation.pictures import labels_of_colours
 from wsss_plugins.datasets.preparation.tree import in_threads
@@ -16,6 +16,7 @@ from wsss_plugins.doctor.findings import Findings
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track
 from wsss_plugins.structures import IGNORE
+from wsss_plugins.structures.decoding import opened_picture
 
 QUICK = 200
 """Pictures of each folder that ``--quick`` decodes."""
@@ -87,12 +88,12 @@ def examine_photos(ward: Ward, paths: Sequence[Path]) -> dict[str, tuple[int, in
         """Notes a photo that is broken, and what is unusual about it."""
         folder = path.parent
         try:
-            with Image.open(path) as image:
+            with opened_picture(path) as image:
                 image.load()
                 width, height = image.size
                 mode = image.mode
                 turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except DataError:
             ward.findings.add(
                 'photo-broken', path.name, folder=folder, total=len(chosen)
             )
@@ -159,7 +160,7 @@ def examine_masks(
 def _decode(ward: Ward, path: Path, total: int) -> np.ndarray | None:
     """The labels of a mask; colours become labels too. None when there is no more to say."""
     try:
-        with Image.open(path) as image:
+        with opened_picture(path) as image:
             image.load()
             if image.format == 'JPEG':
                 ward.findings.add('mask-jpeg', path.name, folder=path.parent)
@@ -169,7 +170,7 @@ def _decode(ward: Ward, path: Path, total: int) -> np.ndarray | None:
             if image.mode.startswith('I'):
                 return np.array(image)
             colours = np.array(image.convert('RGB'))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DataError:
         ward.findings.add('mask-broken', path.name, folder=path.parent, total=total)
         return None
     try:

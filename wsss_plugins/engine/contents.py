@@ -196,6 +196,8 @@ def file_digest(path: Path) -> str:
     """
     total = hashlib.blake2b(digest_size=16)
     try:
+        if not path.is_file():  # a pipe or a device may have no end
+            return UNREADABLE
         with path.open('rb', buffering=0) as file:
             while block := file.read(BLOCK):
                 total.update(block)

@@ -22,7 +22,7 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.model_file import forget_starts
 from wsss_plugins.engine.runner import WSSSRunner
-from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.errors import ConfigError, UserError, described
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.classes import fill_num_classes
 from wsss_plugins.stages.train import TrainStage, runner_config
@@ -138,8 +138,7 @@ class _Naming:
             raise type(error)(message) from error
         except Exception as error:  # of another library's constructor
             raise ConfigError(
-                f"stage '{self.stage}': its {key} cannot be built, "
-                f'{type(error).__name__}: {_one_line(error)}',
+                f"stage '{self.stage}': its {key} cannot be built, {described(error)}",
                 token=key,
             ) from error
 

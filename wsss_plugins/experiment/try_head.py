@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss_plugins.classifiers import WSSSClassifier
-from wsss_plugins.errors import ConfigError, UserError
+from wsss_plugins.errors import ConfigError, UserError, described
 from wsss_plugins.seeds import SeedHead
 
 GRIDS = ((3, 4), (14, 15))
@@ -48,10 +48,9 @@ def head_refusal(head: SeedHead, model: nn.Module) -> str | None:
         except (
             Exception
         ) as error:  # a mistake in a plug-in: anything may come out of it
-            what = f'{type(error).__name__}: {_one_line(error)}'.rstrip(': ')
             reason = (
                 f'{type(head).__name__} fails on two images of {height}x{width} pixels, '
-                f'{what} ({_place(error, head)})'
+                f'{described(error)} ({_place(error, head)})'
             )
     return reason
 

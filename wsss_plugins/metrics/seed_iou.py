@@ -155,7 +155,7 @@ class SeedIoU:
         histogram: ``(1 + C, C, T + 1)`` int64. It is additive: workers may sum it.
 
     Raises:
-        ConfigError: ``thresholds`` is empty, has a negative value, or does not
+        ConfigError: ``thresholds`` is empty, has a negative or infinite value, or does not
             increase.
     """
 
@@ -168,6 +168,7 @@ class SeedIoU:
         )
         steps = np.diff(self.thresholds)
         sound = self.thresholds.size and (self.thresholds >= 0).all()
+        sound = sound and np.isfinite(self.thresholds).all()
         if not sound or not (steps > 0).all():
             raise ConfigError(
                 f'thresholds must be >= 0 and increase, at least one, not {thresholds!r}'

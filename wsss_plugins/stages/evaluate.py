@@ -130,7 +130,8 @@ class EvaluateSeedStage(_IoUStage):
             of the others still count as errors.
 
     Raises:
-        ConfigError: ``convention`` is not in :data:`CONVENTIONS`.
+        ConfigError: ``convention`` is not in :data:`CONVENTIONS`, or ``thresholds`` is
+            empty, has a negative value, or does not increase.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class EvaluateSeedStage(_IoUStage):
         mean_over: Sequence[str] = (),
     ) -> None:
         super().__init__(name, seeds, dataset, convention, mean_over)
+        if thresholds is not None:
+            SeedIoU(1, thresholds)  # refuses wrong ones before any stage runs
         self.thresholds = thresholds
         self.foreground_share = foreground_share
 
@@ -153,14 +156,20 @@ class EvaluateSeedStage(_IoUStage):
         dataset = self._images(source)
         classes = list(dataset.metainfo['classes'])
         sweep = SeedIoU(
-            len(classes) - 1, self.thresholds or usual_thresholds(self.convention)
+            len(classes) - 1,
+            usual_thresholds(self.convention)
+            if self.thresholds is None
+            else self.thresholds,
         )
         pooled = np.zeros(NUM_BINS, np.int64)
         for index, name in self._share(dataset):
             path = seed_path(source, name)
             seed, mask = Seed.load(path), dataset.load_mask(index)
             require_same_size(path, seed.size, mask.shape)
-            sweep.update(seed.scores.numpy(), seed.classes.numpy(), mask)
+            try:
+                sweep.update(seed.scores.numpy(), seed.classes.numpy(), mask)
+            except DataError as error:
+                raise DataError(f'{path}: {error}') from error
             pooled += score_histogram(seed.scores.numpy())
         parts = gather((sweep.histogram, pooled))
         sweep.histogram, pooled = (np.sum(part, 0) for part in zip(*parts, strict=True))

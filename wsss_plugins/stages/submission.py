@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.voc12 import VOC_CLASSES, VOC_COUNTS
@@ -28,6 +28,7 @@ from wsss_plugins.engine.workers import barrier, rank
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.structures import atomic_path, load_label_map, save_label_map
+from wsss_plugins.structures.decoding import decoding
 from wsss_plugins.structures.layout import label_path
 from wsss_plugins.structures.measured import Measured
 
@@ -264,7 +265,7 @@ def check_png(
         DataError: ``content`` is no palette PNG, its size is not ``size``, or it has a
             value of ``num_classes`` or more.
     """
-    try:
+    with decoding(where, 'write it again'):
         with Image.open(io.BytesIO(content), formats=('PNG',)) as image:
             if image.mode != 'P':
                 raise DataError(
@@ -279,8 +280,6 @@ def check_png(
             values = np.unique(np.asarray(image))
         with Image.open(io.BytesIO(content)) as image:
             image.verify()  # the checksums too
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f'{where} is no whole PNG ({error})') from error
     if values[-1] >= num_classes:
         raise DataError(
             f'{where} has the value {values[-1]}: allowed are 0 to {num_classes - 1}, and '

@@ -21,6 +21,7 @@ from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import LoadView, SeededSamples
 from wsss_plugins.engine.class_names import classes_metadata, note_trained_classes
 from wsss_plugins.engine.failures import without_failed
+from wsss_plugins.engine.first_batch import refusing_at_first
 from wsss_plugins.engine.model_file import (
     has_model_config,
     read_model_config,
@@ -160,6 +161,7 @@ def train_model(
 
     Raises:
         DataError: ``features`` are of another network than the model has.
+        ConfigError: The first batch, or the validation, cannot be computed.
     """
     cfg = fill_num_classes(cfg)
     runner = build_runner(cfg, work_dir, seed, description)
@@ -179,8 +181,10 @@ def train_model(
             runner.logger.warning(f'{description}: {doubt}')
     if rank() == 0:
         save_model_config(cfg.model, work_dir, classes)
-    runner.train()
-    metrics = runner.val() if cfg.get('val_dataloader') is not None else {}
+    with refusing_at_first(description, lambda: runner.iter):
+        runner.train()
+    with refusing_at_first(description, lambda: 0):
+        metrics = runner.val() if cfg.get('val_dataloader') is not None else {}
     if features is not None:
         runner.logger.info(features_used(runner.bare_model))
     return metrics

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from wsss_plugins.errors import DataError
-from wsss_plugins.structures.files import atomic_path
+from wsss_plugins.errors import DataError, described
+from wsss_plugins.structures.files import atomic_path, load_json
 
 FOLDER = 'features'
 """Folder of the shards within the folder of a stage."""
@@ -77,16 +77,22 @@ class FeatureStore:
             raise DataError(
                 f'{folder} holds no features: run a FeatureStage and name its folder'
             )
-        self.about: dict[str, Any] = json.loads(about.read_text(encoding='utf-8'))
-        self.network = str(self.about['network'])
+        self.about: dict[str, Any] = load_json(about)
         self._places: dict[tuple[str, float, bool], tuple[str, dict[str, Any]]] = {}
         self._digests: dict[str, tuple[str, dict[str, Any]]] = {}
         self._shards: dict[str, np.ndarray] = {}
-        for index in sorted(self.folder.glob('[0-9]*.json')):
-            for entry in json.loads(index.read_text(encoding='utf-8')):
-                place = (index.stem, entry)
-                self._places[entry['photo'], entry['scale'], entry['flip']] = place
-                self._digests[entry['digest']] = place
+        try:
+            self.network = str(self.about['network'])
+            for index in sorted(self.folder.glob('[0-9]*.json')):
+                for entry in load_json(index):
+                    place = (index.stem, entry)
+                    self._places[entry['photo'], entry['scale'], entry['flip']] = place
+                    self._digests[entry['digest']] = place
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f'{self.folder} has a list of features that is damaged '
+                f'({described(error)}): delete the folder and run the FeatureStage again'
+            ) from error
 
     def __len__(self) -> int:
         """Number of views."""

@@ -93,12 +93,14 @@ def load_npz(path: Path | str) -> dict[str, np.ndarray]:
         DataError: The file is missing, truncated, or holds pickled objects.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():  # a pipe is waited for
+            raise ValueError('it is no file')
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise DataError(f'{path} does not exist') from error
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = ' '.join(str(error).split()) or type(error).__name__
         raise DataError(
             f'{path} is no readable .npz of plain arrays ({reason}): delete it and '
             'run the stage again'
@@ -117,11 +119,15 @@ def load_json(path: Path | str) -> Any:
     """Reads JSON.
 
     Raises:
-        DataError: The file is missing or not JSON.
+        DataError: The file is missing, cannot be read, or is not JSON.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise ValueError('it is no file')
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise DataError(f'{path} does not exist') from error
     except (ValueError, RecursionError) as error:
         raise DataError(f'{path} is no valid JSON ({error})') from error
+    except OSError as error:
+        raise DataError(f'{path} cannot be read ({error.strerror})') from error

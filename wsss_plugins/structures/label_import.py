@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from wsss_plugins.errors import DataError
+from wsss_plugins.structures.decoding import opened_picture
 from wsss_plugins.structures.label_map import IGNORE, voc_palette
 from wsss_plugins.structures.pickles import load_pickled_npy
 
@@ -57,17 +57,10 @@ def _integers(path: Path) -> np.ndarray:
 
 def _indices(path: Path) -> np.ndarray:
     """The values of an image file."""
-    try:
-        with Image.open(path) as image:
-            if image.mode in ('P', 'L', '1', 'I', 'I;16', 'I;16B'):
-                return np.array(image).astype(np.int64)
-            colours = np.array(image.convert('RGB')).astype(np.int64)
-    except FileNotFoundError as error:
-        raise DataError(f'label map {path} does not exist') from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(
-            f'label map {path} cannot be decoded ({error}): replace the file'
-        ) from error
+    with opened_picture(path, 'label map') as image:
+        if image.mode in ('P', 'L', '1', 'I', 'I;16', 'I;16B'):
+            return np.array(image).astype(np.int64)
+        colours = np.array(image.convert('RGB')).astype(np.int64)
     return _by_colour(colours, path)
 
 

@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss_plugins.errors import DataError
+from wsss_plugins.structures.decoding import opened_picture
 from wsss_plugins.structures.files import atomic_path
 
 IGNORE = 255
@@ -79,20 +80,13 @@ def load_label_map(path: Path | str, num_classes: int | None = None) -> np.ndarr
         DataError: The file is missing, not an image, colour-coded, or has a value
             outside the classes or above 255.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ('P', 'L', '1'):
-                label_map = np.array(image, dtype=np.uint8)
-            elif image.mode.startswith('I'):
-                label_map = _narrow(np.array(image), path)
-            else:
-                raise _colours(path, image.mode)
-    except FileNotFoundError as error:
-        raise DataError(f'mask {path} does not exist') from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(
-            f'mask {path} cannot be decoded ({error}): replace the file'
-        ) from error
+    with opened_picture(path, 'mask') as image:
+        if image.mode in ('P', 'L', '1'):
+            label_map = np.array(image, dtype=np.uint8)
+        elif image.mode.startswith('I'):
+            label_map = _narrow(np.array(image), path)
+        else:
+            raise _colours(path, image.mode)
     if num_classes is not None:
         wrong = np.unique(label_map[(label_map >= num_classes) & (label_map != IGNORE)])
         if wrong.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -173,6 +174,12 @@ class Seed:
         if missing:
             raise DataError(f'{path} is no seed: it lacks {", ".join(sorted(missing))}')
         keys = [key for key in ('scores', *OPTIONAL) if key in arrays]
+        wrong = [key for key in (*keys, 'classes') if not _is_numeric(arrays, key)]
+        if wrong:
+            raise DataError(
+                f'{path} has {wrong[0]} of type {arrays[wrong[0]].dtype}: scores are '
+                'numbers, and classes are whole numbers; make the seeds again'
+            )
         try:
             if 'steps' in arrays:
                 arrays['scores'] = _clipped(SmallMaps.of_arrays(arrays)).numpy()
@@ -182,7 +189,7 @@ class Seed:
             }
             classes = torch.from_numpy(arrays['classes'].astype(np.int64))
             seed = cls(classes=classes, **floats)
-        except (DataError, ValueError) as error:
+        except (DataError, ValueError, RuntimeError) as error:
             raise DataError(f'{path}: {error}') from error
         if not all(each.isfinite().all() for each in floats.values()):
             raise DataError(
@@ -220,3 +227,12 @@ class SmallSeed:
 def _clipped(maps: SmallMaps) -> Tensor:
     """Enlarged maps ``(K, H, W)``; rounding may lead a little out of [0, 1]."""
     return maps.enlarged().clamp(0, 1)
+
+
+def _is_numeric(arrays: Mapping[str, np.ndarray], key: str) -> bool:
+    """Whether an array of a seed holds numbers, and the classes whole ones."""
+    values = arrays[key]
+    if key == 'classes':
+        kind = values.dtype.kind
+        return kind in 'iu' or (kind == 'f' and not (values % 1).any())
+    return values.dtype.kind in 'biuf'

@@ -142,7 +142,7 @@ LABELME = {
     ),
     'mask': (
         dict(shapes=[dict(label='x', shape_type='mask', points=[[1, 2]], mask='?')]),
-        'a.json: shape 1 (x): its mask is no picture in base64',
+        'a.json: shape 1 (x): its mask, a picture in base64, cannot be',
     ),
     'other': (dict(images=[]), "a.json has no list 'shapes'"),
     'flags': (

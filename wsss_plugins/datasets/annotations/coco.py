@@ -12,6 +12,7 @@ import numpy as np
 from wsss_plugins.datasets.annotations.marked import Annotation, Marked
 from wsss_plugins.datasets.annotations.shapes import box, points, polygons, run_lengths
 from wsss_plugins.datasets.coco_json import load_object
+from wsss_plugins.datasets.coco_masks import FARTHEST
 from wsss_plugins.errors import DataError
 
 LISTS = ('images', 'annotations', 'categories')
@@ -36,6 +37,8 @@ def read_coco(path: Path) -> tuple[list[Annotation], list[str]]:
             category or image, or cannot be drawn; the message names it.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError('it is no file')
         with path.open(encoding='utf-8-sig') as file:
             content = load_object(file, _kept)
     except (OSError, ValueError, RecursionError) as error:
@@ -126,7 +129,9 @@ def _size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     height, width = image.get('height'), image.get('width')
     if not height or not width:
         return None
-    if not isinstance(height, int | float) or not isinstance(width, int | float):
+    if not all(
+        isinstance(s, int | float) and 0 < s < FARTHEST for s in (height, width)
+    ):
         raise DataError(f'{where} has height {height!r} and width {width!r}')
     return int(height), int(width)
 

@@ -7,18 +7,18 @@ the corner reaches from 0 to 1; polygons are drawn by pycocotools, as COCO's own
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from wsss_plugins.datasets.annotations.marked import Draw, refuse_outside
-from wsss_plugins.datasets.coco_masks import decode_rle
+from wsss_plugins.datasets.coco_masks import FARTHEST, decode_rle
 from wsss_plugins.errors import DataError
+from wsss_plugins.structures.decoding import decoding
 
 CORNERS_OF_DISC = 64
 
@@ -34,7 +34,8 @@ def points(given: Any, least: int) -> np.ndarray:
         ``(N, 2)`` float64.
 
     Raises:
-        DataError: The coordinates are no numbers, not in pairs, or too few.
+        DataError: The coordinates are no numbers, not in pairs, too few, or beyond
+            :data:`FARTHEST`.
     """
     try:
         flat = np.asarray(given, np.float64).ravel()
@@ -45,6 +46,8 @@ def points(given: Any, least: int) -> np.ndarray:
             f'{flat.size} coordinates, where pairs of x and y of {least} or more points '
             f'belong: {_short(given)}'
         )
+    if np.abs(flat).max() > FARTHEST:
+        raise DataError(f'coordinates are no pixels of a photo: {_short(given)}')
     return flat.reshape(-1, 2)
 
 
@@ -127,11 +130,10 @@ def picture(content: str, corner: np.ndarray) -> Draw:
     Raises:
         DataError: ``content`` is no picture.
     """
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as image:
+    with decoding('its mask, a picture in base64,', 'draw it again'):
+        data = io.BytesIO(base64.b64decode(content, validate=True))
+        with Image.open(data) as image:
             inner = np.asarray(image.convert('L')) > 0
-    except (binascii.Error, TypeError, UnidentifiedImageError, OSError) as error:
-        raise DataError(f'its mask is no picture in base64 ({error})') from error
     left, top = np.rint(corner).astype(int)
 
     def draw(size: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from wsss_plugins.datasets.annotation_xml import read_annotation
 from wsss_plugins.datasets.annotations.marked import Annotation, Draw, Marked
 from wsss_plugins.datasets.annotations.shapes import box, points, polygons
+from wsss_plugins.datasets.files import read_whole
 from wsss_plugins.errors import DataError
 
 SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
@@ -26,7 +27,10 @@ def read_voc(path: Path, name: str) -> Annotation:
         DataError: The file is no annotation of VOC; the message names it.
     """
     where = str(path)
-    root = read_annotation(path.read_bytes(), where)
+    try:
+        root = read_annotation(read_whole(path), where)
+    except (OSError, ValueError) as error:
+        raise DataError(f'{where} cannot be read ({error}): replace it') from error
     if root.tag != 'annotation':
         raise DataError(
             f'{where} begins with <{root.tag}>, an annotation of VOC with <annotation>: '

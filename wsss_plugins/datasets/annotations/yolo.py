@@ -11,7 +11,7 @@ import yaml
 
 from wsss_plugins.datasets.annotations.marked import Annotation, Marked
 from wsss_plugins.datasets.annotations.shapes import box, points, polygons
-from wsss_plugins.datasets.files import read_lines
+from wsss_plugins.datasets.files import read_lines, read_whole
 from wsss_plugins.errors import DataError
 
 LISTS = ('classes.txt', 'obj.names', 'predefined_classes.txt')
@@ -37,8 +37,8 @@ def read_yolo(path: Path, name: str, classes: Sequence[str]) -> Annotation:
             names file and line.
     """
     try:
-        lines = path.read_text('utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_whole(path).decode('utf-8-sig').splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(f'{path} cannot be read ({error})') from error
     objects = []
     for number, line in enumerate(lines, 1):
@@ -52,7 +52,9 @@ def read_yolo(path: Path, name: str, classes: Sequence[str]) -> Annotation:
 
 def _object(words: Sequence[str], classes: Sequence[str]) -> Marked:
     """One line: a class and a box, or a class and the corners of a polygon."""
-    if not words[0].isdecimal() or int(words[0]) >= len(classes):
+    digits = len(str(len(classes)))
+    known = words[0].isdecimal() and len(words[0].lstrip('0')) <= digits
+    if not known or int(words[0]) >= len(classes):
         raise DataError(
             f"the class is '{words[0]}': allowed are the numbers 0 to {len(classes) - 1}"
         )

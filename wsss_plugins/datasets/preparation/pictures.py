@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss_plugins.datasets.coco14 import COCO_CLASS_OF
 from wsss_plugins.datasets.photos import is_turned
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures import IGNORE, voc_palette
+from wsss_plugins.structures.decoding import decoding
 
-_DAMAGE = (
-    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError,
-    Image.DecompressionBombError,
-)  # fmt: skip
+REMEDY = (
+    'replace it, or put a whole one into a folder of the same name and give that as the '
+    'last source'
+)
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,6 @@ class Picture:
     mode: str
 
 
-@contextmanager
-def _decoding(where: str) -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGE as error:
-        reason = ' '.join(str(error).split())
-        if isinstance(error, UnidentifiedImageError):
-            reason = 'no known format'
-        raise DataError(
-            f'{where} cannot be decoded ({reason}): replace it, or put a whole one into a '
-            'folder of the same name and give that as the last source'
-        ) from error
-
-
 def check_photo(data: bytes, where: str) -> Picture:
     """Decodes a photo.
 
@@ -58,7 +43,7 @@ def check_photo(data: bytes, where: str) -> Picture:
     Raises:
         DataError: ``data`` is truncated or is not a picture.
     """
-    with _decoding(where), Image.open(io.BytesIO(data)) as image:
+    with decoding(where, REMEDY), Image.open(io.BytesIO(data)) as image:
         image.load()
         width, height = image.size
         size = (width, height) if is_turned(image) else (height, width)
@@ -88,7 +73,7 @@ def decode_mask(data: bytes, where: str) -> Mask:
     Raises:
         DataError: ``data`` is truncated, or has a colour that no label has.
     """
-    with _decoding(where), Image.open(io.BytesIO(data)) as image:
+    with decoding(where, REMEDY), Image.open(io.BytesIO(data)) as image:
         image.load()
         if image.mode in ('P', 'L', '1'):
             return Mask(np.array(image, np.uint8))

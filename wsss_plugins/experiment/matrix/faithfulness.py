@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsss_plugins.arguments import check_names
 from wsss_plugins.errors import ConfigError
-from wsss_plugins.registry import check_arguments
 from wsss_plugins.stages.explanations import (
     InsertionDeletionTestStage,
     PerturbationTestStage,
@@ -127,7 +127,7 @@ class Faithfulness:
                 f'{given!r}',
                 token='faithfulness',
             )
-        check_arguments(cls, given)
+        check_names(cls, given)
         return cls(**given)
 
     def stages(

@@ -8,10 +8,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from wsss_plugins.arguments import check_names
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.experiment.matrix.faithfulness import MEASURES, Faithfulness
 from wsss_plugins.experiment.names import with_datasets
-from wsss_plugins.registry import check_arguments
 
 BEST = 'best_threshold'
 """Name of the column of maps at their best threshold; no refiner may have it."""
@@ -164,7 +164,7 @@ class Matrix:
             raise ConfigError(
                 f"{cfg.filename} has no dict 'matrix': a pipeline runs with wsss run"
             )
-        check_arguments(cls, found)
+        check_names(cls, found)
         for key in ('classifiers', 'heads', 'refiners', 'images', 'masks'):
             if key not in found:
                 raise ConfigError(f"the matrix needs also '{key}'", token='matrix')

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from wsss_plugins.backbones import TimmMaps
+from wsss_plugins.backbones.weights import not_finite
 from wsss_plugins.classifiers import WSSSClassifier
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.engine.workers import device
@@ -55,15 +56,9 @@ def refuse_nan_weights(model: nn.Module) -> None:
         CheckpointError: A weight is infinite or NaN; the message names the first such
             tensor and the number of others.
     """
-    wrong = [
-        name
-        for name, value in model.state_dict().items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if wrong:
-        more = f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''
+    if wrong := not_finite(model.state_dict()):
         raise CheckpointError(
-            f'weight {wrong[0]}{more} of {type(model).__name__} holds values that are '
+            f'weight {wrong} of {type(model).__name__} holds values that are '
             'not finite: load other weights, or train again with a lower learning rate'
         )
 
