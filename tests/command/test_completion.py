@@ -11,6 +11,7 @@ import pytest
 
 from wsss_plugins.command.main import main
 
+RELEASED = ['acr/voc_released', 'acr/voc_released_pipeline']
 COMPLETE = """
 source {script}
 COMP_WORDS=({words} '')
@@ -53,7 +54,7 @@ def completed(tmp_path: Path, monkeypatch, capsys):
 def test_commands_options_and_configs_are_completed(completed) -> None:
     assert set(completed('wsss', begun='t')) == {'train', 'test', 'table'}
     assert completed('wsss', 'run', begun='--dry') == ['--dry-run']
-    assert completed('wsss', 'train', begun='acr/voc_rel') == ['acr/voc_released']
+    assert completed('wsss', 'run', begun='acr/voc_rel') == RELEASED
     assert 'voc12' in completed('wsss', 'prepare', begun='v')
 
 
