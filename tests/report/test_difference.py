@@ -46,6 +46,7 @@ def changed(one, other) -> dict:
     return {each.stage: each for each in differences(one, other)}
 
 
+@pytest.mark.slow
 def test_a_run_equals_itself(runs) -> None:
     side = side_of(runs / 'far/seed_0')
     assert all(each.same for each in differences(side, side))
@@ -53,6 +54,7 @@ def test_a_run_equals_itself(runs) -> None:
     assert page.count('made alike') == 5 and 'id="images"' not in page
 
 
+@pytest.mark.slow
 def test_what_differs_is_named_where_it_is(runs) -> None:
     found = changed(side_of(runs / 'far/seed_0'), side_of(runs / 'near/seed_0'))
     pseudo, score, errors = (found[n] for n in ('pseudo', 'pseudo_score', 'errors'))
@@ -64,6 +66,7 @@ def test_what_differs_is_named_where_it_is(runs) -> None:
     assert found['maps'].own['seed'] == [] and not found['maps'].same
 
 
+@pytest.mark.slow
 def test_seed_code_machine_and_missing_stages(runs, tmp_path) -> None:
     copy = tmp_path / 'copy'
     shutil.copytree(runs / 'far/seed_0', copy, symlinks=True)
@@ -86,6 +89,7 @@ def test_seed_code_machine_and_missing_stages(runs, tmp_path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_data_is_compared_by_what_it_holds(runs, tmp_path) -> None:
     data = make_data(tmp_path / 'data')
     files = runs / 'files/far_0'
@@ -99,6 +103,7 @@ def test_data_is_compared_by_what_it_holds(runs, tmp_path) -> None:
     assert said == [f'1 of 4 masks changed, first a.png (VOC12 {tmp_path}/data train)']
 
 
+@pytest.mark.slow
 def test_numbers_have_the_spread_of_their_seeds(runs) -> None:
     one, other = side_of(runs / 'far'), side_of(runs / 'near')
     assert len(one.runs) == len(other.runs) == 2
@@ -133,6 +138,7 @@ def test_the_interval_over_images_is_that_of_a_bootstrap() -> None:
     assert mean_change(before, {'0': 1.0}) is None
 
 
+@pytest.mark.slow
 def test_the_images_that_changed_most_come_first(runs) -> None:
     one, other = side_of(runs / 'far/seed_0'), side_of(runs / 'near/seed_0')
     stages = {each.stage: each for each in changed_stages(one, other)}
@@ -147,6 +153,7 @@ def test_the_images_that_changed_most_come_first(runs) -> None:
     assert all(re.fullmatch(r'[\d.]+ % of the pixels', text) for text in seeds.values())
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else_and_shows_both_sides(runs) -> None:
     one, other = side_of(runs / 'far/seed_0'), side_of(runs / 'near/seed_0')
     page = difference_page(one, other)
@@ -173,6 +180,7 @@ def test_colours_of_a_change() -> None:
     np.testing.assert_allclose(shown, [right, lost, other, [50] * 3, other], atol=1)
 
 
+@pytest.mark.slow
 def test_folders_without_runs_are_refused(tmp_path, runs, monkeypatch, capsys) -> None:
     with pytest.raises(UserError, match='holds no finished stage'):
         side_of(tmp_path)

@@ -85,6 +85,7 @@ def test_the_page_needs_nothing_else_and_shows_the_worst_first(work) -> None:
     assert 'dog → cat' in page and 'sofa' not in page
 
 
+@pytest.mark.slow
 def test_names_are_text(work, tmp_path) -> None:
     stage = ErrorStage(
         'errors', 'pseudo', recorded_dataset(work / 'pseudo'), title='<b>'
@@ -93,6 +94,7 @@ def test_names_are_text(work, tmp_path) -> None:
     assert '<h1>&lt;b&gt;</h1>' in page_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_seeds_are_cut_at_a_threshold(work, tmp_path) -> None:
     data = recorded_dataset(work / 'maps')
     assert recorded_threshold(work / 'maps') == pytest.approx(0.1, abs=0.01)
@@ -155,6 +157,7 @@ def run_tool(monkeypatch, *words: object) -> None:
     runpy.run_path(str(ROOT / 'tools/errors.py'), run_name='__main__')
 
 
+@pytest.mark.slow
 def test_the_command_finds_masks_and_threshold(
     work, tmp_path, monkeypatch, capsys
 ) -> None:
@@ -172,6 +175,7 @@ def test_the_command_finds_masks_and_threshold(
     assert load_json('x/errors.json')['objects']['objects'] == 5
 
 
+@pytest.mark.slow
 def test_the_command_refuses_in_one_line(work, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     for words, said in (

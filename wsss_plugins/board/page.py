@@ -164,9 +164,14 @@ def _table_of_runs(runs: Sequence[Run], every: Mapping[str, Sequence[Number]]) -
                 _link(run),
                 _state(run.state),
                 f'{run.done} of {len(run.stages)}',
-                main,
-                escape(run.experiment or '–'),
-                escape(run.changed.replace('T', ' ')[:16] or '–'),
+                *(
+                    tag('span', text, class_='oneline')
+                    for text in (
+                        main,
+                        escape(run.experiment or '–'),
+                        escape(run.changed.replace('T', ' ')[:16] or '–'),
+                    )
+                ),
             ]
         )
     if not rows:
@@ -189,7 +194,7 @@ def _table_of_numbers(numbers: Sequence[Number]) -> str:
             tag('a', escape(each.run), href=_address('/run', name=each.run)),
             tag('code', escape(each.stage)),
             tag('b', number(each.value)) + (f' {tag("sup", sign)}' if sign else ''),
-            escape(each.measure),
+            tag('span', escape(each.measure), class_='oneline'),
         ]
         for each, sign in zip(ordered, marks.signs, strict=True)
     ]
