@@ -5,10 +5,11 @@ Run from the project root: ``python benchmarks/throughput.py [--milliseconds 40]
 
 The network sleeps for a fixed time per photo, which takes no core, as a network on a GPU
 would. All else of a stage is real: photos of 500 x 375 pixels are decoded, maps are scaled,
-compressed and written. 'serially' is :func:`in_threads` with one thread: every photo is
-read, computed and written before the next one is read, as in versions before it. Busy is
-the time that the network sleeps over the time of the stage. Bar: seeds and predictions
-with 90 % at 40 ms per photo on two cores.
+compressed and written. 'full seeds' are those of earlier versions: at the photo's size, in
+single precision, deflated at level 6. 'serially' is :func:`in_threads` with one thread:
+every photo is read, computed and written before the next one is read, as earlier versions
+did. Busy is the time that the network sleeps over the time of the stage. Bar: seeds and
+predictions with 90 % at 40 ms per photo on two cores.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ from wsss_plugins.stages import (
     SeedStage,
 )
 from wsss_plugins.structures import Seed, save_json
+from wsss_plugins.structures.seed import LEVEL
 
 SIZE = (375, 500)
 CLASSES = tuple(f'class_{i}' for i in range(20))
 BAR = 90
 BARRED = ('seeds', 'predictions')
+FULL = 'full seeds'
+CODEC = 'wsss_plugins.structures.seed.LEVEL'
 
 
 class Network:
@@ -161,11 +165,12 @@ def jobs(photos: dict[str, Any]) -> dict[str, tuple[Stage, nn.Module | None]]:
         dict(type=SleepingRefiner),
     ]
     steps = 2
-    return dict(
-        seeds=(
-            SeedStage('seeds', 'net', cam, photos, flip=False, batch_size=1),
-            classifier(),
-        ),
+    seeds = dict(flip=False, batch_size=1)
+    full = dict(seeds, resolution='full', half=False)
+    return {
+        FULL: (SeedStage('full', 'net', cam, photos, **full), classifier()),
+        'seeds': (SeedStage('seeds', 'net', cam, photos, **seeds), classifier()),
+    } | dict(
         refinement=(RefineStage('refinement', 'seeds', photos, refiners, workers=1), None),
         predictions=(
             PredictStage('predictions', 'net', photos, flip=False),
@@ -207,7 +212,8 @@ def measured(
     out = work / f'threads_{threads}' / stage.name
     out.mkdir(parents=True)
     inputs = {name: out.parent / name for name in stage.inputs}
-    with loading(model), patch.object(flow, 'THREADS', threads):
+    level = 6 if stage.name == 'full' else LEVEL
+    with loading(model), patch.multiple(flow, THREADS=threads), patch(CODEC, level):
         begin, Network.slept = time.perf_counter(), 0.0
         stage.run(out, inputs)
         taken = time.perf_counter() - begin

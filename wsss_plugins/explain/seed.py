@@ -63,8 +63,9 @@ def make_seed(
     known = known_names(classifier, names)
     labels = np.zeros(classifier.num_classes, np.float32)
     labels[class_ids(classes, len(labels), known)] = 1
-    exact = dict(max_side=max_side, half=False)  # no file is written
-    stage = SeedStage('seed', 'model', head, {}, scales, flip, **exact)
+    stage = SeedStage(
+        'seed', 'model', head, {}, scales, flip, max_side=max_side, half=False
+    )
     (seed,) = stage.seeds_of(classifier, [read_photo(image)], [labels])
     return seed
 
