@@ -146,7 +146,7 @@ def test_the_hook_refuses_another_model() -> None:
 
 
 def test_its_own_name_builds_it() -> None:
-    net = build_as(MODELS, dict(type='IRNet', backbone=Pyramid(),
+    net = build_as(MODELS, dict(type='IRNet', backbone=dict(type=Pyramid),
                                 in_channels=(4, 6, 8), strides=(2, 4, 8),
                                 channels=(8, 8, 8), groups=(2, 2, 2)), IRNet)  # fmt: skip
     assert (net.stride, net.multiple, net.radius) == (2, 8, 5)

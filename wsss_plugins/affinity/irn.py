@@ -125,8 +125,10 @@ class IRNet(BaseModel):
         self.fine = steps.count(1)
         coarse = steps[self.fine] if self.fine < len(steps) else 1
         self.displacements = nn.ModuleList(
-            _Reduction(*sizes, max(step // coarse, 1))
-            for *sizes, step in zip(in_channels, channels, groups, steps, strict=True)
+            _Reduction(old, new, many, max(step // coarse, 1))
+            for old, new, many, step in zip(
+                in_channels, channels, groups, steps, strict=True
+            )
         )
         width = sum(channels[: self.fine])
         self.coarse: nn.Module | None = None

@@ -305,7 +305,7 @@ def local_crops(
             places = torch.ones_like(inner).nonzero()
         order = torch.randperm(len(places)) if orders is None else orders[index]
         for number, (top, left) in enumerate(places[order[:count]].tolist()):
-            window = slice(top, top + size), slice(left, left + size)
-            crops[number, index] = images[index][(..., *window)]
+            window = (..., slice(top, top + size), slice(left, left + size))
+            crops[number, index] = images[index][window]
             flags[index, 2 + number] = float(each[window].sum() / size**2 > least)
     return crops, flags

@@ -35,14 +35,10 @@ class ProjectionHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.mlp = nn.Sequential(
-            nn.Linear(embed_dims, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, bottleneck),
-        )
-        for layer in self.mlp[::2]:
+        first, second = nn.Linear(embed_dims, hidden), nn.Linear(hidden, hidden)
+        last = nn.Linear(hidden, bottleneck)
+        self.mlp = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
+        for layer in (first, second, last):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
         # Lengths are not trained in a student, but a teacher averages them too.

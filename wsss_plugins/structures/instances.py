@@ -53,7 +53,7 @@ class Instances:
 
     def save(self, path: Path | str) -> None:
         """Writes the arrays to ``path`` (.npz), a bit for each pixel of a mask."""
-        arrays = dict(
+        arrays: dict[str, np.ndarray] = dict(
             masks=np.packbits(
                 self.masks.reshape(len(self.masks), math.prod(self.size)), axis=1
             ),
