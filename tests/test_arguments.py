@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from wsss_plugins.arguments import check_arguments, fits, shown_value
+from wsss_plugins.config import BUILDER_KEYS, load_config, typed_nodes
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.experiment.matrix import Matrix, Plan
+from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.registry import (
     DATASETS,
     MODELS,
@@ -100,3 +103,30 @@ def test_defaults_are_of_their_kind(registry) -> None:
         check_arguments(kind, given)
         checked += len(given)
     assert checked > 10
+
+
+CONFIGS = sorted(
+    path
+    for path in (Path(__file__).parents[1] / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+
+
+@pytest.mark.slow
+def test_every_value_of_our_configs_is_of_its_kind() -> None:
+    """All mistakes at once, where the check of a config ends at the first."""
+    wrong = set()
+    for path in CONFIGS:
+        cfg = load_config(path)
+        cfg = Plan(Matrix.of(cfg)).config(cfg.filename) if 'matrix' in cfg else cfg
+        for node in typed_nodes(
+            named_stages(cfg) if 'pipeline' in cfg else cfg.to_dict()
+        ):
+            kind = find_type(node['type'])
+            for key, value in node.items():
+                if inspect.isclass(kind) and (key, value) != ('num_classes', None):
+                    try:
+                        check_arguments(kind, {key: value}, BUILDER_KEYS)
+                    except ConfigError as error:
+                        wrong.add(f'{path.name}: {error}')
+    assert wrong == set()

@@ -83,8 +83,8 @@ class IRNet(BaseModel):
         crop_size: int | tuple[int, int] | None = None,
         affinity_loss: dict[str, Any] | None = None,
         displacement_loss: dict[str, Any] | None = None,
-        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
-        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        mean: tuple[float, ...] = (123.675, 116.28, 103.53),
+        std: tuple[float, ...] = (58.395, 57.12, 57.375),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         preprocessor = dict(type='ImgDataPreprocessor', mean=list(mean), std=list(std))

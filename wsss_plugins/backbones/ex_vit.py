@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ class ExViT(TimmViT):
         fuse_norm: bool | None = None,
         patch: str = 'last',
         pretrained: bool | str = False,
-        stem: str = 'patch',
+        stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',
         checkpoint: bool = False,

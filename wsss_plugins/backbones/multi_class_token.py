@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ class MultiClassTokenViT(TimmViT):
         *,
         num_classes: int,
         pretrained: bool | str = False,
-        stem: str = 'patch',
+        stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = False,
         pos_embed: str = 'clean',
         std_eps: float | None = None,

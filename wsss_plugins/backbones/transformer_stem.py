@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -46,7 +47,7 @@ class TransformerStem(BaseModule):
         self,
         name: str | None = None,
         pretrained: bool | str | None = False,
-        stem: str = 'patch',
+        stem: str | Mapping[str, Any] = 'patch',
         init_cfg: dict[str, Any] | None = None,
         **arch: Any,
     ) -> None:

@@ -44,8 +44,8 @@ class WarmUpPolyLR(LRSchedulerMixin, _ParamScheduler):
         power: float = 0.9,
         warm_up: int | float = 0,
         ratio: float = 1e-6,
-        begin: int = 0,
-        end: int = 10**9,
+        begin: int | float = 0,
+        end: int | float = 10**9,
         by_epoch: bool = False,
         **kwargs: Any,
     ) -> None:
