@@ -258,11 +258,20 @@ def check_config(cfg: Any, kind: Registry | None = None) -> None:
     for node, place in _nodes_of_kinds(cfg, kind):
         cls = find_type(node['type'], near=place)
         if inspect.isclass(cls):
-            # A number of classes that is None is filled in when the data are known.
-            known = {
-                k: v for k, v in node.items() if k != 'num_classes' or v is not None
-            }
+            known = {k: v for k, v in node.items() if not _is_filled_in(k, v)}
             check_arguments(cls, known, also=BUILDER_KEYS)
+
+
+def _is_filled_in(key: str, value: Any) -> bool:
+    """Whether a value stands for what a later step puts in its place.
+
+    It is a number of classes that the data tell, or the name of a data set or a training
+    of a pipeline; building the stage checks what was put there.
+    """
+    if key == 'num_classes':
+        return value is None
+    named = key in ('dataset', 'config') or key.endswith('_dataset')
+    return named and isinstance(value, str)
 
 
 def _nodes_of_kinds(
