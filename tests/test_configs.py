@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from wsss_plugins.config import check_config, load_config, plain, typed_nodes
 from wsss_plugins.datasets import COCO14, VOC12
 from wsss_plugins.engine import Stage
+from wsss_plugins.errors import ConfigError
 from wsss_plugins.experiment.matrix import Matrix, Plan
 from wsss_plugins.experiment.names import named_stages
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, STAGES, build_as, find_type
@@ -138,7 +139,7 @@ def _parameters(model: dict[str, Any]) -> int:
     try:
         with torch.device('meta'):
             built = build_as(MODELS, model, BaseModel)
-    except (NotImplementedError, RuntimeError):  # a value of a meta tensor was read
+    except ConfigError:  # a value of a meta tensor was read
         built = build_as(MODELS, model, BaseModel)
     return sum(p.numel() for p in built.parameters())
 
@@ -150,8 +151,7 @@ def _without_downloads(model: dict[str, Any]) -> None:
             node['num_classes'] = 3  # training takes it from its data set
     backbone = model['backbone']
     for part in (backbone, backbone.get('net', {})):
-        if 'pretrained' in part:
-            part['pretrained'] = False
+        part.pop('pretrained', None)
     for part in (model, backbone):
         if part.get('init_cfg'):
             part['init_cfg'] = None
