@@ -36,7 +36,8 @@ def finish(workers: list[Script]) -> None:
 
 def test_four_workers_with_three_photos_and_then_two(tmp_path) -> None:
     spec = SyntheticSpec(size=(32, 40))
-    root = write_devkit(tmp_path / 'data', spec, train=3, val=2, workers=1)
+    write_devkit(tmp_path / 'data', spec, train=3, val=2, workers=1)
+    root = tmp_path / 'data/VOC2012'
 
     def command(name: str) -> list[str]:
         more = ('pipeline.cam.batch_size=1', '--stop', LAST)
