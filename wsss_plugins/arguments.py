@@ -128,7 +128,9 @@ def check_names(
         ConfigError: A key is misspelt; the message lists near names.
     """
     allowed = parameters_of(cls)
-    for key in given if allowed is not None else ():
+    if allowed is None:
+        return
+    for key in given:
         if key not in allowed and key not in also and key not in NO_ARGUMENTS:
             name = getattr(cls, '__name__', str(cls))
             raise ConfigError(

@@ -155,7 +155,7 @@ def _address(path: str, **query: str) -> str:
 def _table_of_runs(runs: Sequence[Run], every: Mapping[str, Sequence[Number]]) -> str:
     rows = []
     for run in runs:
-        last = every[run.name][-1:] or [None]
+        last: Sequence[Number | None] = every[run.name][-1:] or [None]
         main = '–'
         if last[0] is not None:
             main = f'{number(last[0].value)} {tag("small", escape(last[0].stage))}'
@@ -294,8 +294,9 @@ def _sweeps(run: Run) -> str:
     for stage in run.stages:
         scores = _scores(stage)
         at, values = scores.get('thresholds'), scores.get('miou')
-        whole = isinstance(at, list) and isinstance(values, list)
-        if stage.state == DONE and whole and at and len(at) == len(values):
+        if not (isinstance(at, list) and isinstance(values, list)):
+            continue
+        if stage.state == DONE and at and len(at) == len(values):
             curves.append(Curve(stage.name, at, values))
     return (
         section('curves', 'Seeds by threshold', curve_chart(curves)) if curves else ''

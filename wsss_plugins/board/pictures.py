@@ -119,8 +119,8 @@ def _tiles(
         :CLASSES
     ]:
         name = names[c + 1] if c + 1 < len(names) else f'class {c}'
-        picture = heat_picture(ground, scores.numpy())
-        maps.append(tile(picture, name, f'map of {name} in {path.stem}'))
+        heat = heat_picture(ground, scores.numpy())
+        maps.append(tile(heat, name, f'map of {name} in {path.stem}'))
     return [*first, *maps], ''
 
 

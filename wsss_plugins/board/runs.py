@@ -155,7 +155,8 @@ def read_run(root: Path, folder: Path) -> Run:
 
 def _stages(work_dir: Path, owner: Mapping[str, Any]) -> list[StageSeen]:
     planned = owner.get('stages')
-    names = [n for n in planned if isinstance(n, str)] if _is_list(planned) else []
+    listed = planned if isinstance(planned, list) else []
+    names = [name for name in listed if isinstance(name, str)]
     places = [work_dir / path.name for path in sorted(work_dir.glob('*/'))]
     found = {path.name: record for path in places if (record := _record(path))}
     if (work_dir / TRAINING / RECORD_FILE).is_file():
@@ -171,10 +172,6 @@ def _stages(work_dir: Path, owner: Mapping[str, Any]) -> list[StageSeen]:
         _seen(name, _folder(work_dir, name), found.get(name), name == now)
         for name in dict.fromkeys(order)
     ]
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _record(folder: Path) -> StageRecord | None:

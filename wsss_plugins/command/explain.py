@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,7 +215,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 
 def _answers(
-    paths: list[Path], looks: list[Callable[[Any], Any]], strict: bool
+    paths: list[Path], looks: Sequence[Callable[[Any], Any]], strict: bool
 ) -> Iterator[tuple[Path, list[Any]]]:
     """Yields the explanations of each photo that can be read.
 

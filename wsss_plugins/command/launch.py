@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from typing import Any
 
 from wsss_plugins.cli import positive
 from wsss_plugins.launch import DEFAULT_PORT, Place, launch
 
 LIGHT = True
-MACHINES = {
+MACHINES: dict[str, tuple[str, Callable[[str], Any], str | None, str]] = {
     '--nnodes': ('NNODES', positive, '1', 'number of machines'),
     '--node-rank': ('NODE_RANK', int, '0', 'index of this machine, from 0 on'),
     '--master-addr': ('MASTER_ADDR', str, '127.0.0.1', 'address of machine 0'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from wsss_plugins.cli import positive
 from wsss_plugins.command.archives import (
@@ -182,7 +183,7 @@ def labels(args: argparse.Namespace) -> None:
     )
     say_prepared(done)
     looks = Looks()
-    whole = dict(data_root=done.root, split='all', test_mode=True)
+    whole: dict[str, Any] = dict(data_root=done.root, split='all', test_mode=True)
     for line in looks(FolderWSSS(**whole), str(done.root)).lines():
         print(line)
     if (done.root / 'masks').is_dir():

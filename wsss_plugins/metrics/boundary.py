@@ -30,7 +30,7 @@ def boundary_band(label_map: np.ndarray, width: int, border: bool = True) -> np.
         ``(H, W)`` bool.
     """
     beyond = dict(constant_values=254) if border else dict(mode='edge')
-    padded = np.pad(label_map, width, **beyond)  # type: ignore[call-overload]
+    padded = np.pad(label_map, width, **beyond)
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     several = np.asarray(cv2.erode(padded, window) != cv2.dilate(padded, window))
     return several[width:-width, width:-width]

@@ -202,10 +202,10 @@ def _rank(name: str, one: Side, other: Side) -> tuple[int, int]:
 def _own(
     before: StageRecord, now: StageRecord, old: Path, new: Path
 ) -> dict[str, list[str]]:
-    configs = [recorded_config(folder) for folder in (old, new)]
+    earlier, later = recorded_config(old), recorded_config(new)
     texts = (
-        config_changes(*configs, LONGEST)
-        if all(configs)
+        config_changes(earlier, later, LONGEST)
+        if earlier and later
         else ['no copy of it was kept']
     )
     if before.kind != now.kind:

@@ -128,7 +128,9 @@ class ConfidentTask(RefineTask):
 
     def portable(self) -> ConfidentTask:
         """The same task for another process: with configs of built-in types."""
-        return replace(super().portable(), backgrounds=plain(self.backgrounds))
+        return replace(
+            self, refiners=plain(self.refiners), backgrounds=plain(self.backgrounds)
+        )
 
     def worker(self, place: torch.device) -> ConfidentWorker:
         """What makes the confident labels in one process, on that device."""

@@ -53,7 +53,7 @@ class SeedStage(Stage):
     Args:
         name: Name of the stage.
         model: Name of the stage that trained the classifier.
-        head: Config of a :class:`SeedHead`.
+        head: A :class:`SeedHead` or its config.
         dataset: Config of the images and their image-level labels.
         scales: Scale factors of the image, see :class:`MultiScaleFlip`.
         flip: True to also use the mirrored image, see :class:`MultiScaleFlip`.
@@ -94,7 +94,7 @@ class SeedStage(Stage):
         self,
         name: str,
         model: str,
-        head: dict[str, Any],
+        head: dict[str, Any] | SeedHead,
         dataset: dict[str, Any],
         scales: Sequence[float] = (1.0,),
         flip: bool = True,
