@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         elif action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     names = ' '.join(config_names())
-    preamble = {shell: text.replace('NAMES', names) for shell, text in PREAMBLE.items()}
+    preamble = PREAMBLE.get(args.shell, '').replace('NAMES', names)
     print(shtab.complete(parser, args.shell, preamble=preamble))
 
 
