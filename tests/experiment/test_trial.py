@@ -104,7 +104,9 @@ def test_a_training_of_nothing(root) -> None:
 
 def test_what_another_library_says_of_a_network(root) -> None:
     odd = TrainStage('odd', training(root, dict(VIT, num_heads=3)))
-    with pytest.raises(ConfigError, match="stage 'odd': its model cannot be built, "):
+    with pytest.raises(
+        ConfigError, match="stage 'odd', model: TimmViT cannot be built, "
+    ):
         refuse_mistakes([odd])
 
 

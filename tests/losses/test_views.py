@@ -175,12 +175,15 @@ def test_a_view_of_ones_own(images) -> None:
         (dict(type='ResizeView', scale=0), 'scale of ResizeView must be a factor'),
         (
             dict(type='ResizeView', scale=(1, 2, 3)),
-            'scale of ResizeView must be a factor',
+            'scale of ResizeView must be float',
         ),
         (dict(type='SymmetryView', symmetry='rot45'), "unknown symmetry 'rot45': "),
         (dict(type='HidePatchesView', share=1), r'share must be in \(0, 1\), not 1'),
         (dict(type='HidePatchesView', size=0), 'size counts patches and must be 1'),
-        (dict(type='RandomView', views='hflip'), 'name at least one view'),
+        (
+            dict(type='RandomView', views='hflip'),
+            'views of RandomView must be Sequence',
+        ),
         (dict(type='RandomView', views=[]), 'name at least one view'),
     ],
 )

@@ -138,7 +138,7 @@ def test_values_that_are_no_numbers(dataset, tmp_path) -> None:
     cam = dict(head=dict(type='CAM'), argument='floor')
     metrics = run(sweep(dataset, ['zero', 'minimum'], **cam), tmp_path)
     assert metrics['best_floor'] in ('zero', 'minimum')
-    with pytest.raises(ConfigError, match='floor must be one of'):
+    with pytest.raises(ConfigError, match='floor of CAM must be str'):
         sweep(dataset, ['zero', None], **cam)
 
 

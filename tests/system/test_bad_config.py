@@ -130,5 +130,5 @@ def test_a_network_that_cannot_be_built(refused, data_root, tmp_path) -> None:
         'train.py', 'configs/acr/synthetic.py', '--data-root', data_root,
         '--work-dir', work, '--cfg-options', 'model.backbone.num_heads=5',
     )  # fmt: skip
-    assert "stage 'training': its model cannot be built, AssertionError" in message
+    assert "stage 'training', model: TimmViT cannot be built, AssertionError" in message
     assert not work.exists()

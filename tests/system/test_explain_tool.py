@@ -152,8 +152,9 @@ def test_nan_weights(refused, photo, trained, tmp_path) -> None:
     save_file(weights, tmp_path / 'nan.safetensors')
     command = ('--model', trained, '--weights', tmp_path / 'nan.safetensors')
     assert refused('explain.py', photo, *command) == (
-        'weight backbone.vit.blocks.0.norm1.bias of WSSSClassifier holds values that '
-        'are not finite: load other weights, or train again with a lower learning rate'
+        f'checkpoint {tmp_path / "nan.safetensors"} holds values that are not finite '
+        '(backbone.vit.blocks.0.norm1.bias): load other weights, or train again with a '
+        'lower learning rate'
     )
 
 

@@ -229,4 +229,4 @@ def test_mistakes_are_one_line(place, data_root, refused, monkeypatch) -> None:
     assert "first 'exvit' (compared with 'vit')" in say('--cfg-options', unlike)
     assert not (place / 'other').exists()
     (place / 'other').touch()
-    assert 'a part of its path is a file: choose another folder' in say()
+    assert 'is a file: name a folder' in say()

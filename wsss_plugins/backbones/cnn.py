@@ -215,7 +215,7 @@ class TimmCNN(CNNBackbone):
         self,
         name: str,
         output_stride: int = 16,
-        pretrained: bool | str = False,
+        pretrained: bool | str | None = False,
         norm_eval: bool | None = None,
         frozen: Sequence[str] = (),
         init_cfg: dict[str, Any] | None = None,

@@ -73,7 +73,7 @@ class ExViT(TimmViT):
         fuse_blocks: int = 3,
         fuse_norm: bool | None = None,
         patch: str = 'last',
-        pretrained: bool | str = False,
+        pretrained: bool | str | None = False,
         stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',

@@ -66,7 +66,7 @@ class MultiClassTokenViT(TimmViT):
         name: str | VisionTransformer | None = None,
         *,
         num_classes: int,
-        pretrained: bool | str = False,
+        pretrained: bool | str | None = False,
         stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = False,
         pos_embed: str = 'clean',

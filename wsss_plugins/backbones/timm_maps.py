@@ -68,7 +68,7 @@ class TimmMaps(BaseModule):
         name: str,
         indices: Sequence[int] = (-1,),
         final: bool = False,
-        pretrained: bool | str = False,
+        pretrained: bool | str | None = False,
         frozen: bool = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,

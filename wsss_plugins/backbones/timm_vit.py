@@ -80,7 +80,7 @@ class TimmViT(TokenBackbone):
     def __init__(
         self,
         name: str | VisionTransformer | Eva | None = None,
-        pretrained: bool | str = False,
+        pretrained: bool | str | None = False,
         stem: str | Mapping[str, Any] = 'patch',
         final_norm: bool = True,
         pos_embed: str = 'bicubic',

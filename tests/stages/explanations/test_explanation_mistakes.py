@@ -110,9 +110,9 @@ def test_weights_that_are_no_numbers(root, model, tmp_path) -> None:
     weights['head.bias'][0] = torch.inf
     save_file(weights, model['pretrained'])
     assert message(CheckpointError, tmp_path, KINDS[0], root, model) == (
-        'weight backbone.vit.blocks.1.mlp.fc1.weight (and 1 more) of TimmClassifier '
-        'holds values that are not finite: load other weights, or train again with a '
-        'lower learning rate'
+        f'checkpoint {model["pretrained"]} holds values that are not finite '
+        '(blocks.1.mlp.fc1.weight (and 1 more)): load other weights, or train again with '
+        'a lower learning rate'
     )
 
 
