@@ -71,7 +71,7 @@ def test_a_signal_becomes_one_line(number, body, said) -> None:
     """Also in a tool that some library keeps from hearing it."""
     tool = start(body)
     tool.send_signal(number)
-    _, errors = tool.communicate(timeout=30)
+    _, errors = tool.communicate(timeout=120)
     assert errors == f'error: {said}: run the same command again to go on\n'
     assert tool.returncode == 128 + number
 
@@ -81,13 +81,13 @@ def test_a_second_signal_ends_a_deaf_tool_at_once() -> None:
     tool.send_signal(signal.SIGINT)
     assert tool.stdout is not None and tool.stdout.readline() == 'in\n'
     tool.send_signal(signal.SIGTERM)
-    _, errors = tool.communicate(timeout=30)
+    _, errors = tool.communicate(timeout=120)
     assert errors == 'error: interrupted: run the same command again to go on\n'
     assert tool.returncode == 130
 
 
 def test_a_process_that_a_tool_forked_ends_as_any_other() -> None:
-    said, errors = start(PARENT).communicate(timeout=30)
+    said, errors = start(PARENT).communicate(timeout=120)
     assert (said, errors) == (f'{-signal.SIGTERM}\n', '')
 
 

@@ -180,7 +180,7 @@ def test_a_training_equals_that_on_photos(tmp_path, kept, network, photos) -> No
             features = 'features' if name == 'read' else None
             stage = SeedStage(
                 'seeds', model, dict(type=head), photos, scales=(1.0, 0.5), max_side=80,
-                features=features,
+                features=features, resolution='full', half=False,
             )  # fmt: skip
             out = tmp_path / f'{head.__name__}_{name}'
             stage.run(

@@ -260,12 +260,9 @@ print(memory('VmHWM') - start)
 def test_memory_does_not_grow_with_the_photo_but_for_the_map() -> None:
     """Of 12 million pixels the photo takes 34 MiB, the map, twice, 46, and in half 23."""
     peak = {}
-    for side, tile in ((1000, 256), (4000, 256), (1500, 0)):
+    for side, tile in ((1000, 256), (4000, 256)):
         command = [sys.executable, '-c', MEMORY, str(side), str(tile)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peak[side] = float(done.stdout)
     pixels = 3000 * 4000 / 2**20
     assert peak[4000] - peak[1000] < (3 + 2 * 4 + 2) * pixels + 20
-    assert peak[1500] > 1.5 * peak[4000], (
-        'as a whole, a seventh of the pixels take more'
-    )

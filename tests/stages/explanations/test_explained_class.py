@@ -147,6 +147,6 @@ def test_a_sample_is_the_same_every_time(root) -> None:
     assert set(ids(sample=1, indices=[5, 6])) < set(every[5:])
     for wrong in (0, 2.5, True):
         with pytest.raises(
-            ConfigError, match='whole number of images from 1 on|must be int'
+            ConfigError, match=r'whole number of images from 1 on|must be int'
         ):
             ids(sample=wrong)
