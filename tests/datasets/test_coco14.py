@@ -134,8 +134,9 @@ def test_run_lengths_go_column_by_column() -> None:
     for counts in (code['counts'], code['counts'].decode()):
         decoded = decode_rle(dict(counts=counts, size=SIZE), SIZE)
         np.testing.assert_array_equal(decoded, mask)
-    for broken in ('', '\n', 'oooo', code['counts'][:-1].decode() + 'P'):
-        with pytest.raises(DataError, match=r'compressed .* damaged'):
+    text = code['counts'].decode()
+    for broken in ('', '\n', 'oooo', text[:-1] + 'P', [], [mask.size + 1, -1]):
+        with pytest.raises(DataError, match=r'code is damaged \(.*\): repair'):
             decode_rle(dict(counts=broken, size=SIZE), SIZE)
     for short in ('PPYo0', code['counts'][:-3]):
         with pytest.raises(DataError, match=r'damaged|does not fit'):

@@ -19,6 +19,7 @@ from wsss_plugins.datasets.files import check_ids
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import track
 from wsss_plugins.structures import IGNORE, save_label_map
+from wsss_plugins.structures.run_lengths import mask_of_lengths, run_lengths
 
 FARTHEST = 1e6
 """Coordinate in pixels beyond which no corner lies; drawing would need gigabytes."""
@@ -102,46 +103,19 @@ def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     Raises:
         DataError: The code is of another size, or is no run-length code.
     """
-    counts = code['counts']
-    if isinstance(counts, (str, bytes)):
-        counts = _run_lengths(counts)
-    total = sum(counts)
+    try:
+        lengths = run_lengths(code['counts'])
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f'a run-length code is damaged ({error}): repair the file'
+        ) from error
+    total = sum(lengths)
     if tuple(code['size']) != tuple(size) or total != size[0] * size[1]:
         raise DataError(
             f'a run-length code of size {tuple(code["size"])} with {total} pixels '
             f'does not fit its image of {tuple(size)}: repair the file'
         )
-    values = np.arange(len(counts)) % 2 == 1
-    flat = np.repeat(values, counts)
-    return flat.reshape(size[1], size[0]).T
-
-
-def _run_lengths(text: str | bytes) -> list[int]:
-    """The run lengths in pycocotools' compressed text.
-
-    Each is a number in digits of 5 bits from the lowest, written as the characters from
-    '0' on, where 32 says that another digit follows; from the fourth number on it is the
-    difference to the one before the last. (pycocotools itself reads beyond the end of a
-    text that is cut off.)
-
-    Raises:
-        DataError: The text ends in the middle of a number, or is no such text.
-    """
-    data = text.encode() if isinstance(text, str) else text
-    lengths: list[int] = []
-    value = shift = 0
-    for digit in (byte - 48 for byte in data):
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    if shift or any(not 0 <= b - 48 < 64 for b in data) or min(lengths, default=-1) < 0:
-        raise DataError('a compressed run-length code is damaged: repair the file')
-    return lengths
+    return mask_of_lengths(lengths, size)
 
 
 def _fill(label_map: np.ndarray, polygons: Iterable[Any], value: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from wsss_plugins.errors import DataError
 from wsss_plugins.structures.files import load_json
+from wsss_plugins.structures.run_lengths import mask_of_lengths, run_lengths
 
 SUFFIXES = ('.json', '.png')
 """Kinds of files with segments."""
@@ -94,7 +95,7 @@ def _of_json(path: Path) -> np.ndarray:
             f'{path} has no segment, so that the size of its image is unknown'
         )
     try:
-        masks = [_decoded(record['segmentation']) for record in records]
+        masks = [_mask(record['segmentation']) for record in records]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f'{path}: a segment is no run-length code of COCO ({error}): write '
@@ -109,45 +110,7 @@ def _of_json(path: Path) -> np.ndarray:
     return np.stack(masks)
 
 
-def _decoded(code: Mapping[str, Any]) -> np.ndarray:
-    """The mask ``(H, W)`` bool of a run-length code.
-
-    Raises:
-        ValueError: The lengths do not fill the mask.
-    """
+def _mask(code: Mapping[str, Any]) -> np.ndarray:
+    """The mask ``(H, W)`` bool of a run-length code."""
     height, width = (int(side) for side in code['size'])
-    counts = code['counts']
-    lengths = _lengths(counts) if isinstance(counts, str) else [int(n) for n in counts]
-    if min(height, width) < 1 or min(lengths) < 0 or sum(lengths) != height * width:
-        raise ValueError(f'{len(lengths)} run lengths do not fill {height} x {width}')
-    inside = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(inside, lengths).reshape(width, height).T
-
-
-def _lengths(text: str) -> Sequence[int]:
-    """Run lengths that COCO has compressed.
-
-    Every character carries five bits of a number, lowest first; from the fourth number on
-    it is the difference to the number before the last. They are read here, as the C code of
-    pycocotools trusts the sum of the lengths and may write beyond the mask.
-
-    Raises:
-        ValueError: The text holds another character or ends within a number.
-    """
-    found: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f'the character {character!r} in run lengths')
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        found.append(value + (found[-2] if len(found) > 2 else 0))
-        value = shift = 0
-    if shift or not found:
-        raise ValueError('run lengths that end within a number')
-    return found
+    return mask_of_lengths(run_lengths(code['counts']), (height, width))
