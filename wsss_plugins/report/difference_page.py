@@ -18,7 +18,7 @@ from wsss_plugins.report.difference import (
     mean_change,
     number_of,
 )
-from wsss_plugins.report.error_pictures import CHANGE_COLOURS
+from wsss_plugins.report.error_pictures import CHANGE_COLOURS, colour_legend
 from wsss_plugins.report.markup import large_numbers, number, section, table, tag
 from wsss_plugins.report.page import page
 
@@ -232,14 +232,6 @@ def _images(one: Side, other: Side, titles: Sequence[str], gallery: int) -> str:
             content += tag('h3', tag('code', escape(changed.stage))) + pictures
     if not content:
         return ''
-    legend = ''.join(
-        tag(
-            'li',
-            tag('span', class_='swatch', style=f'background:rgb{colour}'),
-            escape(name),
-        )
-        for name, colour in CHANGE_COLOURS.items()
-    )
     text = (
         'Of every stage that made label maps or seeds in both runs. Seeds are cut at the '
         'best threshold of their run.'
@@ -248,6 +240,6 @@ def _images(one: Side, other: Side, titles: Sequence[str], gallery: int) -> str:
         'images',
         'The images that changed most',
         tag('p', text),
-        tag('ul', legend, class_='legend'),
+        colour_legend(CHANGE_COLOURS),
         content,
     )

@@ -13,7 +13,11 @@ from wsss_plugins.metrics.label_errors import KINDS
 from wsss_plugins.metrics.regions import SIZES, size_names
 from wsss_plugins.report.cards import card_line
 from wsss_plugins.report.charts import bar_charts
-from wsss_plugins.report.error_pictures import ERROR_COLOURS, error_picture
+from wsss_plugins.report.error_pictures import (
+    ERROR_COLOURS,
+    colour_legend,
+    error_picture,
+)
 from wsss_plugins.report.gallery import class_chips, label_tile, tile
 from wsss_plugins.report.made_labels import MadeLabels
 from wsss_plugins.report.markup import large_numbers, number, section, table, tag
@@ -246,15 +250,7 @@ def _classes(found: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> st
 
 
 def _worst(images: Mapping[str, Numbers], pictures: ErrorPictures, gallery: int) -> str:
-    legend = ''.join(
-        tag(
-            'li',
-            tag('span', class_='swatch', style=f'background:rgb{colour}'),
-            escape(name),
-        )
-        for name, colour in ERROR_COLOURS.items()
-    )
-    content = tag('ul', legend, class_='legend')
+    content = colour_legend(ERROR_COLOURS)
     for kind in KINDS:
         names = worst_images(images, kind, gallery)
         notes = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 from PIL import Image
 
+from wsss_plugins.report.markup import tag
 from wsss_plugins.structures import IGNORE
 from wsss_plugins.structures.pictures import photo_picture
 
@@ -27,6 +29,23 @@ CHANGE_COLOURS = {
     'different, and right in neither or not known': (0, 114, 178),
 }
 """Colours of :func:`change_picture`."""
+
+
+def colour_legend(colours: Mapping[str, tuple[int, int, int]]) -> str:
+    """A list of what colours mean, as HTML.
+
+    Args:
+        colours: Such as :data:`ERROR_COLOURS`.
+    """
+    items = ''.join(
+        tag(
+            'li',
+            tag('span', class_='swatch', style=f'background:rgb{colour}'),
+            escape(name),
+        )
+        for name, colour in colours.items()
+    )
+    return tag('ul', items, class_='legend')
 
 
 def error_picture(
