@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wsss_plugins.engine.workers import gather, rank
+from wsss_plugins.engine.workers import gather, rank, share_of
 from wsss_plugins.errors import DataError
 from wsss_plugins.progress import ProgressBar
 from wsss_plugins.structures import load_json, save_json
@@ -96,6 +96,38 @@ class Failures:
         elif rank() == 0:
             path.unlink(missing_ok=True)  # the list of an earlier run
         return len(reasons)
+
+
+def one_by_one(
+    name: str,
+    out: Path,
+    ids: Sequence[str],
+    file_of: Callable[[Path, str], Path],
+    make: Callable[[int], None],
+) -> int:
+    """Makes the file of each image of this worker that has none yet.
+
+    Args:
+        name: Name of the stage, for its progress bar.
+        out: Folder of the stage.
+        ids: Ids of all images.
+        file_of: The file of an image, from ``out`` and its id; one that is there is kept.
+        make: Makes and writes the file of the image of an index. Its ``DataError`` leaves
+            the image out.
+
+    Returns:
+        How many images failed, on all workers.
+    """
+    mine = share_of(range(len(ids)))
+    todo = [index for index in mine if not file_of(out, ids[index]).is_file()]
+    with ProgressBar(name, len(mine), quiet=rank() != 0) as bar:
+        bar.begin_at(len(mine) - len(todo))
+        failures = Failures(out, bar)
+        for index in todo:
+            with failures.leaving_out(ids[index]):
+                make(index)
+            bar.advance()
+        return failures.write(ids)
 
 
 def without_failed(dataset: Mapping[str, Any], *stages: Path) -> dict[str, Any]:

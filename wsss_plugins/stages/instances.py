@@ -20,11 +20,9 @@ from wsss_plugins.affinity import (
     pad_to_stride,
 )
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.engine.failures import Failures, without_failed
+from wsss_plugins.engine.failures import one_by_one, without_failed
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners.random_walk import to_cells, to_pixels
 from wsss_plugins.registry import DATASETS, STAGES, build_as
 from wsss_plugins.stages.images import as_image
@@ -106,19 +104,14 @@ class InstanceLabelStage(Stage):
         cfg = without_failed(self.dataset, inputs[self.seeds])
         dataset = build_as(DATASETS, cfg, WSSSDataset)
         names = dataset.ids
-        mine = share_of(range(len(names)))
-        todo = [i for i in mine if not instances_path(out, names[i]).is_file()]
-        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
-            bar.begin_at(len(mine) - len(todo))
-            failures = Failures(out, bar)
-            for index in todo:
-                with failures.leaving_out(names[index]):
-                    image = as_image(dataset.load_image(index))
-                    path = seed_path(inputs[self.seeds], names[index])
-                    found = self.instances(model, image, _seed_of(path, image))
-                    found.save(instances_path(out, names[index]))
-                bar.advance()
-            failed = failures.write(names)
+
+        def cut(index: int) -> None:
+            image = as_image(dataset.load_image(index))
+            path = seed_path(inputs[self.seeds], names[index])
+            found = self.instances(model, image, _seed_of(path, image))
+            found.save(instances_path(out, names[index]))
+
+        failed = one_by_one(self.name, out, names, instances_path, cut)
         return dict(images=len(names), failed=failed)
 
     @torch.no_grad()

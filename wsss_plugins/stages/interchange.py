@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.engine.failures import Failures
+from wsss_plugins.engine.failures import one_by_one
 from wsss_plugins.engine.stage import Stage
 from wsss_plugins.engine.workers import rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
@@ -51,17 +51,11 @@ class _ImportStage(Stage):
         """Imports the files of all images that have not been imported yet."""
         dataset = build_as(DATASETS, self.dataset, WSSSDataset)
         ids = dataset.ids
-        mine = share_of(range(len(ids)))
-        todo = [i for i in mine if not self._target(out, ids[i]).is_file()]
-        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
-            bar.begin_at(len(mine) - len(todo))
-            failures = Failures(out, bar)
-            for index in todo:
-                with failures.leaving_out(ids[index]):
-                    target = self._target(out, ids[index])
-                    self._convert(dataset, index, ids[index], target)
-                bar.advance()
-            failed = failures.write(ids)
+
+        def convert(index: int) -> None:
+            self._convert(dataset, index, ids[index], self._target(out, ids[index]))
+
+        failed = one_by_one(self.name, out, ids, self._target, convert)
         return dict(images=len(ids), failed=failed)
 
     def files_read(self) -> dict[str, list[Path]]:

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from wsss_plugins.datasets import WSSSDataset
-from wsss_plugins.engine.failures import Failures, without_failed
+from wsss_plugins.engine.failures import one_by_one, without_failed
 from wsss_plugins.engine.stage import Stage
-from wsss_plugins.engine.workers import rank, share_of
 from wsss_plugins.errors import ConfigError, DataError
-from wsss_plugins.progress import ProgressBar
 from wsss_plugins.refiners import check_rule, segment_vote, superpixels
 from wsss_plugins.refiners.segment_vote import METHODS
 from wsss_plugins.registry import DATASETS, STAGES, build_as
@@ -96,19 +94,14 @@ class SegmentVoteStage(Stage):
         cfg = without_failed(self.dataset, source)
         dataset = build_as(DATASETS, cfg, WSSSDataset)
         names = dataset.ids
-        mine = share_of(range(len(names)))
-        todo = [i for i in mine if not label_path(out, names[i]).is_file()]
-        with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
-            bar.begin_at(len(mine) - len(todo))
-            failures = Failures(out, bar)
-            for index in todo:
-                with failures.leaving_out(names[index]):
-                    label = load_label_map(label_path(source, names[index]))
-                    segments = self._segments(dataset, index, label)
-                    voted = segment_vote(label, segments, self.rule)
-                    save_label_map(label_path(out, names[index]), voted)
-                bar.advance()
-            failed = failures.write(names)
+
+        def vote(index: int) -> None:
+            label = load_label_map(label_path(source, names[index]))
+            segments = self._segments(dataset, index, label)
+            voted = segment_vote(label, segments, self.rule)
+            save_label_map(label_path(out, names[index]), voted)
+
+        failed = one_by_one(self.name, out, names, label_path, vote)
         return dict(images=len(names), failed=failed, **_changed(out, source, names))
 
     def _segments(
