@@ -54,6 +54,8 @@ def start(body: str, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **env},
+        # A shell starts what runs in the background deaf to SIGINT, these tests for example.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert tool.stdout is not None and tool.stdout.readline() == 'in\n'
     return tool
