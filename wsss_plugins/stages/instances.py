@@ -106,6 +106,7 @@ class InstanceLabelStage(Stage):
         names = dataset.ids
 
         def cut(index: int) -> None:
+            """Cuts the seed of an image into objects, and writes them."""
             image = as_image(dataset.load_image(index))
             path = seed_path(inputs[self.seeds], names[index])
             found = self.instances(model, image, _seed_of(path, image))

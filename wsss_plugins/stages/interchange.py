@@ -53,6 +53,7 @@ class _ImportStage(Stage):
         ids = dataset.ids
 
         def convert(index: int) -> None:
+            """Writes what the other project made of an image."""
             self._convert(dataset, index, ids[index], self._target(out, ids[index]))
 
         failed = one_by_one(self.name, out, ids, self._target, convert)

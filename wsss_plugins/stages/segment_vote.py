@@ -96,6 +96,7 @@ class SegmentVoteStage(Stage):
         names = dataset.ids
 
         def vote(index: int) -> None:
+            """Lets the segments of an image vote on its pseudo label, and writes it."""
             label = load_label_map(label_path(source, names[index]))
             segments = self._segments(dataset, index, label)
             voted = segment_vote(label, segments, self.rule)

@@ -85,7 +85,7 @@ class SmallMaps:
         low, high = whole.amin((1, 2), True), whole.amax((1, 2), True)
         first, *others = self.scales
         spread = high - low + eps
-        scales = [(first - low) / spread, *(maps / spread for maps in others)]
+        scales = [(first - low).div_(spread), *(maps / spread for maps in others)]
         return replace(self, scales=tuple(scales))
 
     def resized(self, size: tuple[int, int]) -> SmallMaps:
