@@ -13,7 +13,7 @@ import pytest
 
 from wsss_plugins.cli import run_tool
 from wsss_plugins.command.convert import FORMATS
-from wsss_plugins.command.main import COMMANDS
+from wsss_plugins.command.main import COMMANDS, main
 from wsss_plugins.errors import UserError
 from wsss_plugins.structures.interchange import SEED_FORMATS
 
@@ -70,7 +70,7 @@ def test_help(command: str) -> None:
 def test_a_misspelt_option_is_refused(command: str) -> None:
     code, said = answers('--nonsense')[0][command]
     assert code == 2
-    assert f'{name_of(command)}: error: ' in said
+    assert said.startswith(f'{name_of(command)}: error: ') and said.count('\n') == 1
 
 
 @pytest.mark.parametrize('word', ['--help', '--nonsense'])
@@ -108,6 +108,34 @@ def test_a_misspelt_command_is_told_the_nearest() -> None:
     assert (
         "wsss: error: there is no command 'trian': did you mean 'train'?" in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ('line', 'said'),
+    [
+        ('train acr/synthetic --sed 1', "no option '--sed': did you mean '--seed'?"),
+        ('run a/b --worker-dir=x', "no option '--worker-dir': did you mean '--work-dir'?"),
+        ('test a/b c d', "'d' is one word too many (more: wsss test --help)"),
+        ('prepare voc12 --downlaod', "'--downlaod': did you mean '--download'?"),
+        ('prepare vco12', "prepare: error: argument DATASET: invalid choice: 'vco12'"),
+        ('list confgs', "list: error: argument KIND: invalid choice: 'confgs'"),
+        ('launch 2 tran a/b', "'tran' is no command for several workers: did you mean 't"),
+        ('launch two train a/b', "'two' is no whole number from 1 on"),
+        ('completion bsh', "invalid choice: 'bsh'"),
+        ('board --port x', "argument --port: 'x' is no whole number from 1 on"),
+        ('diff a b --out\x1b[2J', r"there is no option '--out\x1b[2J'"),
+        ('', 'wsss: error: the following arguments are required: COMMAND'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_command_line_is_one_line(
+    line: str, said: str, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['wsss', *line.split(' ')] if line else ['wsss'])
+    with pytest.raises(SystemExit) as left:
+        main()
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said in error and error.count('\n') == 1
 
 
 def test_help_lists_the_formats_of_seeds() -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 
-from wsss_plugins.cli import run_tool
+from wsss_plugins.cli import OneLineParser, run_tool
 
 
 def main() -> None:
     """Reads the options; lists edited modules, or declares them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument(
         '--same',
         action='store_true',

@@ -19,12 +19,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from wsss_plugins.config_files import find_config
 from wsss_plugins.ending import (
     Signals,
     follow_launcher,
+    in_one_line,
     leave,
     leave_failed,
     leave_lost,
@@ -32,12 +33,53 @@ from wsss_plugins.ending import (
     said_of_reader,
 )
 from wsss_plugins.environment import check_environment
-from wsss_plugins.errors import ConfigError, UserError, of_the_machine
+from wsss_plugins.errors import ConfigError, UserError, near_names, of_the_machine
 
 # Here, since the processes that a tool spawns import its script and with it this module.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
 # mmseg says so also with class weights, where it does leave ignored pixels out.
 warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line, and which options are near."""
+
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Reads a command line; ends the process at a word that no argument takes."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            words = sys.argv[1:] if args is None else args
+            self.error(self._unknown(unknown[0].partition('=')[0], words))
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with one line and exit code 2."""
+        line = f'{self.prog}: error: {message} (more: {self.prog} --help)'
+        self.exit(2, f'{in_one_line(line)}\n')
+
+    def _unknown(self, word: str, words: Sequence[str]) -> str:
+        """What to say of a word that no argument takes."""
+        if not word.startswith('-'):
+            return f"'{word}' is one word too many"
+        options = [
+            option
+            for action in self._actions_of(words)
+            for option in action.option_strings
+            if option.startswith('--')
+        ]
+        return f"there is no option '{word}': {near_names(word, options)}"
+
+    def _actions_of(self, words: Sequence[str]) -> list[argparse.Action]:
+        """The arguments of this parser and of the sub-commands that the words name."""
+        found = list(self._actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for word in words:
+                    if word in action.choices:
+                        return found + action.choices[word]._actions_of(words)
+        return found
 
 
 def run_tool(

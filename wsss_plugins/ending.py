@@ -125,10 +125,14 @@ def interrupted_by(number: int) -> str:
 
 def say_error(message: str) -> None:
     """Writes one line to the error output, without characters that a terminal would obey."""
-    line = ' '.join(message.split())
-    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    sys.stderr.write(f'error: {line}\n')
+    sys.stderr.write(f'error: {in_one_line(message)}\n')
     sys.stderr.flush()
+
+
+def in_one_line(message: str) -> str:
+    """A text in one line, with signs in place of characters that a terminal would obey."""
+    line = ' '.join(message.split())
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def leave(message: str, code: int = 2) -> NoReturn:

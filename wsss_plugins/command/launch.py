@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wsss_plugins.cli import positive
+from wsss_plugins.errors import near_names
 from wsss_plugins.launch import DEFAULT_PORT, Place, launch
 
 LIGHT = True
@@ -23,6 +24,7 @@ MACHINES: dict[str, tuple[str, Callable[[str], Any], str | None, str]] = {
     '--master-port': ('PORT', positive, None, 'a free port of machine 0'),
 }
 """Options, each with the variable of its default, its type, and what it says."""
+COMMANDS = ('train', 'test', 'run', 'matrix')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=kind, default=default, help=said)
     parser.add_argument('workers', type=positive, help='number of workers here')
     parser.add_argument(
-        'command', help='train, test, run or matrix; or a script, FILE.py'
+        'command',
+        type=launchable,
+        help=f'{", ".join(COMMANDS)}; or a script, FILE.py',
     )
     parser.add_argument('words', nargs=argparse.REMAINDER, help='its arguments')
+
+
+def launchable(text: str) -> str:
+    """The type of the argument for what is started: a command, or the file of a script."""
+    if text not in COMMANDS and not text.endswith('.py'):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no command for several workers: {near_names(text, COMMANDS)}; or "
+            'name a script, FILE.py'
+        )
+    return text
 
 
 def run(args: argparse.Namespace) -> None:

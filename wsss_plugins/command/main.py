@@ -20,7 +20,7 @@ from importlib import import_module
 from types import ModuleType
 
 import wsss_plugins
-from wsss_plugins.cli import run_tool
+from wsss_plugins.cli import OneLineParser, run_tool
 from wsss_plugins.errors import near_names
 
 COMMANDS = {
@@ -75,7 +75,7 @@ def command_parser(with_arguments: bool = False) -> argparse.ArgumentParser:
         with_arguments: Add the arguments of all sub-commands, for which their modules are
             imported.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog='wsss',
         description='Semantic segmentation from image-level labels, by plug-ins.',
     )
@@ -92,7 +92,7 @@ def command_parser(with_arguments: bool = False) -> argparse.ArgumentParser:
 def _run(name: str, words: list[str], program: str | None = None) -> None:
     """Runs a sub-command on the words of its command line."""
     module = _module(name)
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         program,
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -184,7 +184,10 @@ def _change(one: Side, other: Side, stage: str) -> str:
     found = mean_change(image_mious(one, stage), image_mious(other, stage))
     if found is None:
         return '–'
-    return f'{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f}), {found.images} images'
+    interval = f'{found.low:+.2f} to {found.high:+.2f}, {found.images} images'
+    return tag(
+        'span', f'{found.mean:+.2f} {tag("small", f"({interval})")}', class_='oneline'
+    )
 
 
 def _classes(one: Side, other: Side, titles: Sequence[str]) -> str:
