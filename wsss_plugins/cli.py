@@ -44,7 +44,7 @@ warnings.filterwarnings('ignore', message='Default ``avg_non_ignore`` is False')
 class OneLineParser(argparse.ArgumentParser):
     """Says in one line what is wrong with a command line, and which options are near."""
 
-    def parse_args(
+    def parse_args(  # type: ignore[override]  # one signature for both overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
         """Reads a command line; ends the process at a word that no argument takes."""
