@@ -111,6 +111,22 @@ def test_features_of_pretrained_weights_are_those_of_every_seed(
     assert FeatureStage('f', dict(network, pretrained=False), photos).depends_on_seed
 
 
+def test_weights_that_are_not_pretrained_follow_from_the_seed(
+    network, world, photos, tmp_path
+) -> None:
+    """A stage that goes on keeps features of the network that it began with."""
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        stage = FeatureStage(
+            'f', dict(network, pretrained=None), dict(photos, split='few')
+        )
+        stage.seed = seed
+        torch.manual_seed(number)  # other stages have drawn numbers before, or not
+        stage.run(tmp_path / str(number), {})
+        found.append((tmp_path / f'{number}/features/000000.npy').read_bytes())
+    assert found[0] == found[1] != found[2]
+
+
 def build_as_maps(network) -> TimmMaps:
     return TimmMaps(**{k: v for k, v in network.items() if k != 'type'})
 

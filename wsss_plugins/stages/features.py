@@ -54,7 +54,8 @@ class FeatureStage(Stage):
     make equals what they would make without, up to half precision (a relative 5e-4 of a
     feature). An interrupted stage loses the shard of 16 photos in work, and those that are
     being written (:func:`~wsss_plugins.engine.flow.in_threads`), at most two.
-    Features of pretrained weights are those of every random seed.
+    Features of pretrained weights are those of every random seed; weights that are not
+    pretrained follow from the seed.
 
     Args:
         name: Name of the stage.
@@ -108,7 +109,7 @@ class FeatureStage(Stage):
         """
         datasets = [build_as(DATASETS, cfg, WSSSDataset) for cfg in self.datasets]
         _refuse_other_photos(datasets)
-        net = build_as(MODELS, self.network, TimmMaps).to(device())
+        net = self._build()
         photos = [(each, index) for each in datasets for index in range(len(each))]
         if rank() == 0:
             write_about(out, self._about(net))
@@ -153,6 +154,12 @@ class FeatureStage(Stage):
             labels=Tags.NONE(),
             details=dict(network=self.network.get('name'), max_side=self.max_side),
         )
+
+    def _build(self) -> TimmMaps:
+        """The network, with the same weights in every process and after a resumption."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return build_as(MODELS, self.network, TimmMaps).to(device())
 
     def _about(self, net: TimmMaps) -> dict[str, Any]:
         return dict(
