@@ -224,7 +224,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description='How busy a network is.')
     parser.add_argument('--milliseconds', type=float, default=40, help='of the network')
-    parser.add_argument('--photos', type=int, default=64)
+    parser.add_argument('--photos', type=int, default=200)
     parser.add_argument('--stages', nargs='*', help='only these')
     parser.add_argument('--json', type=Path, help='file to write the numbers to')
     args = parser.parse_args()

@@ -22,6 +22,7 @@ from wsss_plugins.backbones.weights import LoadReport, load_weights, read_weight
 from wsss_plugins.errors import CheckpointError, ConfigError, DataError, near_names
 from wsss_plugins.registry import MODELS
 from wsss_plugins.structures.features import FeatureStore, digest_of
+from wsss_plugins.structures.views import resized
 
 
 @MODELS.register_module()
@@ -264,13 +265,11 @@ class TimmMaps(BaseModule):
         return torch.cat(found)
 
     def _to_multiple(self, images: Tensor) -> Tensor:
-        sides = [
+        height, width = (
             max(1, -(-side // self.multiple)) * self.multiple
             for side in images.shape[-2:]
-        ]
-        if sides == list(images.shape[-2:]):
-            return images
-        return F.interpolate(images, size=sides, mode='bilinear', align_corners=False)
+        )
+        return resized(images, (height, width))
 
     def _maps_of(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Channels and strides of the maps.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import torch
+
 from wsss_plugins.errors import DataError
 
 A = TypeVar('A')
@@ -46,13 +48,18 @@ def in_threads(
     """
     most = THREADS if threads is None else threads
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(most) as pool:
+    with ThreadPoolExecutor(most, initializer=_use_one_thread) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) == most:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _use_one_thread() -> None:
+    """Lets PyTorch use one thread in this one, since there are others beside it."""
+    torch.set_num_threads(1)
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> T | DataError:

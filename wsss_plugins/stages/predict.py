@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,34 @@ from wsss_plugins.structures.tiles import LargeImages, enlarged
 from wsss_plugins.structures.views import scaled
 
 MERGES = ('mean', 'max')
+BEHIND = 2
+"""Number of views, and of photos, that threads work on beside the network. Few, since each
+takes the memory of the probabilities of all classes."""
+
+
+@dataclass
+class _Photo:
+    """A photo that is predicted.
+
+    Attributes:
+        path: Where its label map goes.
+        size: ``(H, W)`` of the photo.
+        copy: The photo or its smaller copy, ``(3, h, w)`` uint8 RGB.
+        pixels: What the network sees of it, ``(1, 3, h', w')``, normalised; None if the
+            copy is seen in tiles.
+        tags: Which foreground classes may occur, ``(classes - 1,)`` bool; None for all.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    copy: Tensor
+    pixels: Tensor | None
+    tags: np.ndarray | None
+
+    def among_tags(self, found: Tensor) -> Tensor:
+        """Probabilities ``(classes, h, w)`` among the tags, where tiles are not already."""
+        found = found.cpu()
+        return found if self.pixels is None else _among(found, self.tags)
 
 
 @STAGES.register_module()
@@ -144,16 +175,23 @@ class PredictStage(Stage):
         with ProgressBar(self.name, len(mine), quiet=rank() != 0) as bar:
             bar.begin_at(len(mine) - len(todo))
 
-            def predicted(index: int, photo: np.ndarray) -> tuple[Path, np.ndarray]:
-                """The label map of a photo, and the path of its file."""
+            def read(index: int) -> _Photo:
+                """Reads a photo, with what the network will see of it."""
+                image = as_image(dataset.load_image(index))
+                size = (image.shape[1], image.shape[2])
+                copy = self.large.copy_of(image)
+                seen = None if self.large.divides(copy) else _pixels(model, copy)
                 tags = dataset.labels(index) > 0 if self.only_tagged else None
-                label = self._label(model, as_image(photo), tags)
-                return label_path(out, names[index]), label.numpy()
+                return _Photo(label_path(out, names[index]), size, copy, seen, tags)
+
+            def write(seen: tuple[_Photo, Tensor]) -> None:
+                """Makes the label map of a photo, and writes it."""
+                photo, found = seen
+                save_label_map(photo.path, self._label(photo, found).numpy())
 
             threads = 2 if self.large else None
-            read = in_threads(dataset.load_image, todo, threads)
-            made = map(predicted, todo, read)
-            for _ in in_threads(lambda pair: save_label_map(*pair), made, threads):
+            photos = in_threads(read, todo, threads)
+            for _ in in_threads(write, self._seen(model, photos), BEHIND):
                 bar.advance()
         return dict(images=len(names))
 
@@ -176,33 +214,54 @@ class PredictStage(Stage):
             ),
         )
 
-    def _label(
-        self, model: BaseSegmentor, image: Tensor, tags: np.ndarray | None = None
-    ) -> Tensor:
-        """Label map ``(H, W)`` uint8 of an image ``(3, H, W)`` uint8 RGB.
+    def _seen(
+        self, model: BaseSegmentor, photos: Iterable[_Photo]
+    ) -> Iterator[tuple[_Photo, Tensor]]:
+        """Yields the merged, refined probabilities ``(classes, h, w)`` of each copy.
 
-        Args:
-            model: The segmentor.
-            image: The image.
-            tags: Which foreground classes may occur, ``(classes - 1,)`` bool; by default
-                all.
+        Network and refiners run in the calling thread; threads enlarge what the network saw
+        before. Of a photo in tiles without refiners, the label map ``(h, w)`` is yielded.
         """
-        copy = self.large.copy_of(image)
-        size = (image.shape[1], image.shape[2])
-        whole = copy.shape == image.shape and not self.refiners.refiners
+        views = in_threads(_enlarge, self._views_of(model, photos), BEHIND)
+        for photo, first in views:
+            more = 0 if photo.pixels is None else self._count - 1
+            found = self._merged(chain([first], (v for _, v in islice(views, more))))
+            if self.refiners.refiners:
+                found = self._refined(photo.copy, photo.among_tags(found))
+            yield photo, found
+
+    def _views_of(
+        self, model: BaseSegmentor, photos: Iterable[_Photo]
+    ) -> Iterator[tuple[_Photo, Callable[[], Tensor]]]:
+        """Runs the network on all views of all photos; yields what enlarges each.
+
+        Photos in tiles have one view, their tiles put together.
+        """
+        for photo in photos:
+            if photo.pixels is None:
+                yield photo, partial(Tensor.cpu, self._in_tiles(model, photo))
+                continue
+            for view in self._views(model, photo.pixels, photo.copy):
+                yield photo, view
+
+    def _in_tiles(self, model: BaseSegmentor, photo: _Photo) -> Tensor:
+        """What :meth:`_seen` yields of a photo in tiles, of tagged classes alone."""
 
         def predict(crops: Tensor) -> Tensor:
             """Probabilities ``(1, classes, h, w)`` of one crop ``(1, 3, h, w)``."""
             (crop,) = crops
-            found = self.probabilities(model, crop)
-            return (found if tags is None else _among(found, tags))[None]
+            return _among(self.probabilities(model, crop), photo.tags)[None]
 
-        found = self.large.maps(predict, copy, finish=_winner if whole else None)
-        if whole:
+        whole = photo.copy.shape[1:] == photo.size and not self.refiners.refiners
+        return self.large.maps(predict, photo.copy, finish=_winner if whole else None)
+
+    def _label(self, photo: _Photo, found: Tensor) -> Tensor:
+        """Label map ``(H, W)`` uint8 of a photo, from what :meth:`_seen` yielded."""
+        if found.dim() == 2:
             return found
-        if self.refiners.refiners:
-            found = self._refined(copy, found)
-        return enlarged(found, size, _winner)
+        if not self.refiners.refiners:
+            found = photo.among_tags(found)
+        return enlarged(found, photo.size, _winner)
 
     @torch.no_grad()
     def _refined(self, image: Tensor, shares: Tensor) -> Tensor:
@@ -214,48 +273,84 @@ class PredictStage(Stage):
         found[0], found[kept + 1] = refined[0], refined[1:]
         return found
 
-    @torch.no_grad()
     def probabilities(self, model: BaseSegmentor, image: Tensor) -> Tensor:
         """Merged probabilities ``(classes, H, W)`` of an image ``(3, H, W)`` uint8 RGB."""
-        size = (image.shape[1], image.shape[2])
-        pixels = _normalised(model, image)
-        merged, count = torch.zeros(()), 0
-        backbone = getattr(model, 'backbone', None)
-        multiple = getattr(backbone, 'multiple', 1)
-        for view, mirrored in self._views(pixels, multiple):
-            found = _predict(model, view, size)
-            if mirrored:
-                found = found.flip(-1)
-            if count == 0:
-                merged = found
-            elif self.merge == 'max':
+        views = self._views(model, _pixels(model, image), image)
+        return self._merged(view() for view in views)
+
+    @property
+    def _count(self) -> int:
+        """Number of views of an image."""
+        return len(self.scales) * (1 + self.flip)
+
+    def _merged(self, views: Iterator[Tensor]) -> Tensor:
+        """Merges the probabilities ``(classes, H, W)`` of views one by one."""
+        merged, count = next(views), 1
+        for found in views:
+            if self.merge == 'max':
                 merged = torch.maximum(merged, found, out=merged)
             else:
                 merged += found
             count += 1
             del found  # keeps two maps in memory, not three
-        return merged if self.merge == 'max' else merged / count
+        return merged if self.merge == 'max' or count == 1 else merged / count
 
-    def _views(self, pixels: Tensor, multiple: int) -> Iterator[tuple[Tensor, bool]]:
-        """Yields the image at every scale, with whether it is mirrored."""
-        whole = scaled(pixels, 1.0, multiple)
+    def _views(
+        self, model: BaseSegmentor, pixels: Tensor, image: Tensor
+    ) -> Iterator[Callable[[], Tensor]]:
+        """Runs the network on the pixels of an image at every scale, and mirrored.
+
+        Yields:
+            What enlarges the result to the probabilities ``(classes, H, W)`` of the image.
+        """
+        size = (image.shape[1], image.shape[2])
+        multiple = _multiple(model)
         for scale in self.scales:
-            view = scaled(whole, scale, multiple)
-            yield view, False
+            view = scaled(pixels, scale, multiple)
+            yield partial(_probabilities, _logits(model, view), size)
             if self.flip:
-                yield view.flip(-1), True
+                logits = _logits(model, view.flip(-1))
+                yield partial(_probabilities, logits, size, mirrored=True)
+
+
+def _enlarge(
+    seen: tuple[_Photo, Callable[[], Tensor]],
+) -> tuple[_Photo, Tensor]:
+    photo, view = seen
+    return photo, view()
 
 
 def _winner(probabilities: Tensor) -> Tensor:
-    """The label of each pixel, ``(rows, W)`` uint8, from ``(classes, rows, W)``."""
-    return probabilities.argmax(0).to(torch.uint8)
+    """The label of each pixel, ``(rows, W)`` uint8, from ``(classes, rows, W)``.
+
+    Of equal probabilities the first class wins, as in an argmax, which is several times
+    slower over the first axis.
+    """
+    highest = probabilities[0].clone()
+    label = torch.zeros_like(highest, dtype=torch.uint8)
+    for number, each in enumerate(probabilities[1:], start=1):
+        label.masked_fill_(each > highest, number)
+        torch.maximum(highest, each, out=highest)
+    return label
 
 
-def _among(probabilities: Tensor, tags: np.ndarray) -> Tensor:
+def _among(probabilities: Tensor, tags: np.ndarray | None) -> Tensor:
     """Probabilities ``(classes, H, W)`` of the background and the tagged classes alone."""
+    if tags is None:
+        return probabilities
     allowed = torch.from_numpy(np.append(True, tags)).to(probabilities)
     kept = probabilities * allowed[:, None, None]
     return kept / kept.sum(0).clamp(min=torch.finfo(kept.dtype).tiny)
+
+
+def _multiple(model: BaseSegmentor) -> int:
+    """What the sides of the pixels must be multiples of."""
+    return getattr(getattr(model, 'backbone', None), 'multiple', 1)
+
+
+def _pixels(model: BaseSegmentor, image: Tensor) -> Tensor:
+    """What the network sees of an image ``(3, H, W)`` uint8: ``(1, 3, h, w)``, normalised."""
+    return scaled(_normalised(model, image), 1.0, _multiple(model))
 
 
 def _normalised(model: BaseSegmentor, image: Tensor) -> Tensor:
@@ -269,13 +364,20 @@ def _normalised(model: BaseSegmentor, image: Tensor) -> Tensor:
     return (pixels - prepare.mean) / prepare.std
 
 
-def _predict(model: BaseSegmentor, view: Tensor, size: tuple[int, int]) -> Tensor:
-    """Probabilities ``(classes, H, W)`` of one view, resized to ``size``."""
+@torch.no_grad()
+def _logits(model: BaseSegmentor, view: Tensor) -> Tensor:
+    """Logits ``(1, classes, h, w)`` of one view."""
     shape = tuple(view.shape[-2:])
     metas = [dict(img_shape=shape, ori_shape=shape)]
     if dict(getattr(model, 'test_cfg', None) or {}).get('mode') == 'slide':
-        logits = model.slide_inference(view, metas)
-    else:
-        logits = model.encode_decode(view, metas)
+        return model.slide_inference(view, metas)
+    return model.encode_decode(view, metas)
+
+
+def _probabilities(
+    logits: Tensor, size: tuple[int, int], mirrored: bool = False
+) -> Tensor:
+    """Probabilities ``(classes, H, W)`` of the logits of one view, resized to ``size``."""
     logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=False)
-    return logits.softmax(1)[0]
+    found = logits.softmax(1)[0]
+    return found.flip(-1) if mirrored else found

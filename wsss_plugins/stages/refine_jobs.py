@@ -28,6 +28,7 @@ from wsss_plugins.stages.images import as_image
 from wsss_plugins.stages.train import load_trained
 from wsss_plugins.structures import Seed, save_label_map
 from wsss_plugins.structures.layout import label_path, seed_path
+from wsss_plugins.structures.one_thread import one_thread
 
 Batch = Sequence[tuple[str, Path]]
 """Ids and photos of images of equal size that are refined together."""
@@ -227,7 +228,7 @@ def refine_here(
     """
     worker = task.worker(place)
     read = in_threads(worker.read, batches)
-    reasons = in_threads(worker.write, map(_one_thread()(worker.refine), read))
+    reasons = in_threads(worker.write, map(one_thread()(worker.refine), read))
     yield from zip(batches, reasons, strict=True)
 
 
@@ -297,14 +298,3 @@ def _leave_with_parent() -> None:
 
 def _work(batch: Batch) -> dict[str, str]:
     return _WORKER(batch)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Uses one thread, as pool processes do, so that sums are bit-identical."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +39,22 @@ Photos = dict[int, np.ndarray | DataError]
 
 Size = tuple[int, int]
 """``(H, W)``."""
+
+
+class _Made(NamedTuple):
+    """What the seed of a photo is made of.
+
+    Attributes:
+        maps: Of the K classes, not scaled yet.
+        size: ``(H, W)`` of the photo.
+        classes: ``(K,)`` int64.
+        confidence: ``(K,)`` float32, or None.
+    """
+
+    maps: SmallMaps
+    size: Size
+    classes: Tensor
+    confidence: Tensor | None
 
 
 @STAGES.register_module()
@@ -158,17 +173,30 @@ class SeedStage(Stage):
             bar.begin_at(bar.total - sum(map(len, todo)))
             failures = Failures(out, bar)
 
-            def make(read: Photos) -> dict[Path, SmallSeed]:
-                """The seeds of a batch, by their paths; photos that failed have none."""
-                photos = failures.without(read, ids)
+            def read(indices: Sequence[int]) -> tuple[Photos, Tensor | None]:
+                """The photos of a batch, and what the network sees of those without fault."""
+                photos = {
+                    index: attempt(dataset.load_image, index) for index in indices
+                }
+                good = [p for p in photos.values() if not isinstance(p, DataError)]
+                return photos, self._input(model, good)
+
+            def make(found: tuple[Photos, Tensor | None]) -> dict[Path, _Made]:
+                """The maps of a batch, by their paths; photos that failed have none."""
+                photos = failures.without(found[0], ids)
                 labels = [dataset.labels(index) for index in photos]
-                seeds = self.kept_seeds_of(model, list(photos.values()), labels)
+                made = self._made(model, list(photos.values()), labels, found[1])
                 paths = [seed_path(out, ids[index]) for index in photos]
-                return dict(zip(paths, seeds, strict=True))
+                return dict(zip(paths, made, strict=True))
+
+            def save(made: dict[Path, _Made]) -> None:
+                """Writes the seeds of a batch."""
+                for path, maps in made.items():
+                    self._kept(*maps).save(path)
 
             threads = 2 if self.large else None
-            read = in_threads(partial(_read, dataset), todo, threads)
-            written = in_threads(_save, map(make, read), threads)
+            made = map(make, in_threads(read, todo, threads))
+            written = in_threads(save, made, threads)
             for indices, _ in zip(todo, written, strict=True):
                 bar.advance(len(indices))
             failed = failures.write(ids)
@@ -207,23 +235,32 @@ class SeedStage(Stage):
         Yields:
             The seed of each photo, in order, at its size.
         """
-        for seed in self.kept_seeds_of(model, photos, image_labels):
+        images = self._input(model, photos)
+        for made in self._made(model, photos, image_labels, images):
+            seed = self._kept(*made)
+            del made  # a map of a large photo takes as much memory as the photo
             yield seed.enlarged()
 
-    def kept_seeds_of(
+    def _input(
+        self, model: WSSSClassifier, photos: Sequence[np.ndarray]
+    ) -> Tensor | None:
+        """What the classifier sees of photos of equal size, if it sees them as a whole."""
+        if self.large or not photos:
+            return None
+        return as_input(model, photos, self.input_size)
+
+    def _made(
         self,
         model: WSSSClassifier,
         photos: Sequence[np.ndarray],
         image_labels: Sequence[np.ndarray],
-    ) -> Iterator[SmallSeed]:
-        """Makes the seeds of photos of equal size as they are written; see :meth:`seeds_of`."""
-        if not photos:
-            return
-        if self.large:
+        images: Tensor | None,
+    ) -> Iterator[_Made]:
+        """Makes the maps of photos of equal size; ``images`` is of :meth:`_input`."""
+        if images is None:
             for photo, each in zip(photos, image_labels, strict=True):
-                yield self._seed_of_large(model, photo, each)
+                yield self._made_of_large(model, photo, each)
             return
-        images = as_input(model, photos, self.input_size)
         size = (photos[0].shape[0], photos[0].shape[1])
         labels = torch.from_numpy(np.stack(image_labels)).to(images)
         if self.min_probability is not None:
@@ -235,7 +272,7 @@ class SeedStage(Stage):
             classes = present.nonzero()[:, 0]
             maps = self._enlargeable([each[n, classes] for each in scales], size)
             sure_of = None if self.min_probability is None else sure[n].cpu()[classes]
-            yield self._kept(maps.normalised(), classes, sure_of)
+            yield _Made(maps, size, classes, sure_of)
 
     def _maps(
         self, model: WSSSClassifier, images: Tensor, labels: Tensor, size: Size
@@ -263,17 +300,18 @@ class SeedStage(Stage):
         return maps if cells < size[0] * size[1] else SmallMaps((maps.enlarged(),))
 
     def _kept(
-        self, maps: SmallMaps, classes: Tensor, confidence: Tensor | None
+        self, maps: SmallMaps, size: Size, classes: Tensor, confidence: Tensor | None
     ) -> SmallSeed:
-        """The seed of normalised maps as it is written."""
+        """The seed of maps as it is written."""
+        maps = maps.normalised().resized(size)
         if self.resolution == 'full':
             maps = SmallMaps((maps.enlarged(),))
         return SmallSeed(maps.half() if self.half else maps, classes, confidence)
 
-    def _seed_of_large(
+    def _made_of_large(
         self, model: WSSSClassifier, photo: np.ndarray, image_labels: np.ndarray
-    ) -> SmallSeed:
-        """Makes the seed of a photo ``(H, W, 3)`` that is reduced or divided into tiles."""
+    ) -> _Made:
+        """Makes the maps of a photo ``(H, W, 3)`` that is reduced or divided into tiles."""
         copy = self.large.copy_of(as_image(photo))
         whole, in_tiles = (copy.shape[1], copy.shape[2]), self.large.divides(copy)
         labels, sure = torch.from_numpy(image_labels), None
@@ -307,21 +345,12 @@ class SeedStage(Stage):
             made = self._maps(model, *prepared(copy[None]))
             scales = [maps[0].cpu()[classes] for maps in made]
         size = (photo.shape[0], photo.shape[1])
-        maps = self._enlargeable(scales, whole).normalised().resized(size)
-        return self._kept(maps, classes, None if sure is None else sure[classes])
-
-
-def _save(seeds: Mapping[Path, SmallSeed]) -> None:
-    for path, seed in seeds.items():
-        seed.save(path)
+        maps = self._enlargeable(scales, whole)
+        return _Made(maps, size, classes, None if sure is None else sure[classes])
 
 
 def _is_share(resolution: object) -> bool:
     return isinstance(resolution, float | int) and 0 < resolution <= 1
-
-
-def _read(dataset: WSSSDataset, indices: Sequence[int]) -> Photos:
-    return {index: attempt(dataset.load_image, index) for index in indices}
 
 
 def _photos(crops: Tensor) -> list[np.ndarray]:

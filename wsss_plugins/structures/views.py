@@ -7,14 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss_plugins.structures.one_thread import one_thread
 from wsss_plugins.structures.tiles import shrunk, shrunk_size
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images ``(N, C, H, W)`` at another size, bilinear; as they are where it is theirs."""
+    """Images ``(N, C, H, W)`` at another size, bilinear; as they are where it is theirs.
+
+    The pixels do not depend on the number of threads, so that kept features are found.
+    """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
-    return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
+    with one_thread():
+        return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
 
 
 def sides_of(
