@@ -30,6 +30,20 @@ def dataset(tmp_path) -> FolderWSSS:
     return FolderWSSS(str(tmp_path), 'all', classes=['a'])
 
 
+def test_pixels_do_not_depend_on_the_threads() -> None:
+    """Kept features are found by the pixels of a view, to the last bit."""
+    photo = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(view_of(photo, 32, 448, 1.25))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0].equal(found[1]) and found[0].equal(found[2])
+
+
 @pytest.mark.parametrize('size', [(375, 500), (500, 333), (20, 700), (90, 90)])
 @pytest.mark.parametrize('scale', [0.5, 1.0, 1.5])
 @pytest.mark.parametrize('max_side', [None, 448])

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from wsss_plugins.engine.failures import Failures
 from wsss_plugins.engine.flow import THREADS, attempt, in_threads
@@ -77,6 +78,17 @@ def test_one_thread_is_the_serial_way() -> None:
     made = map(saying('n'), in_threads(saying('r'), range(3), 1))
     assert list(in_threads(saying('w'), made, 1)) == [0, 1, 2]
     assert said == [f'{what}{i}' for i in range(3) for what in 'rnw']
+
+
+def test_pytorch_has_one_thread_in_each() -> None:
+    """Threads of PyTorch in every thread would wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = list(in_threads(lambda _: torch.get_num_threads(), range(6), 3))
+        assert found == [1] * 6 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_error_comes_at_its_turn_and_what_is_in_work_is_finished() -> None:

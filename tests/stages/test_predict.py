@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from wsss_plugins.errors import ConfigError
 from wsss_plugins.refiners import DenseCRF, RandomWalk, Refiner
 from wsss_plugins.registry import STAGES, build_as
 from wsss_plugins.stages import PredictStage
-from wsss_plugins.stages.predict import _among
+from wsss_plugins.stages.predict import BEHIND, _among, _winner
 from wsss_plugins.structures import Seed, load_label_map
 from wsss_plugins.structures.card import Tags
 
@@ -253,6 +254,38 @@ def test_memory_does_not_grow_with_the_views() -> None:
     shares = stage_of(scales=scales).probabilities(Counting(), image)
     assert len(alive) == 12 and max(map(len, alive)) == 1
     torch.testing.assert_close(shares, torch.full(shape, 1 / 81))
+
+
+def test_memory_of_the_stage_is_that_of_few_maps(tmp_path) -> None:
+    """Threads enlarge views and write labels behind the network: a few, not all views."""
+    world = write_world(tmp_path)
+    most, threads = [], set()
+
+    class Counting(nn.Module):
+        data_preprocessor = SimpleNamespace(mean=0.0, std=1.0)
+
+        def encode_decode(self, view: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+            threads.add(threading.current_thread())
+            most.append(
+                sum(
+                    type(each) is Tensor and each.ndim == 3 and len(each) == 81
+                    for each in gc.get_objects()
+                )
+            )
+            return view.new_zeros(1, 81, 3, 4)
+
+    scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    stage = PredictStage('p', 'net', make(world).dataset, scales=scales)
+    stage.predict(Counting(), tmp_path / 'p')
+    assert len(most) == 12 * len(IDS) and max(most) <= 2 * BEHIND + 2
+    assert threads == {threading.main_thread()}
+
+
+@pytest.mark.parametrize('classes', [1, 2, 21])
+def test_the_winner_is_the_argmax(classes: int) -> None:
+    """Numbers of few values: there are ties, of which the first class wins."""
+    shares = torch.randint(0, 4, (classes, 19, 23)).float()
+    assert _winner(shares).equal(shares.argmax(0).to(torch.uint8))
 
 
 def test_slides_where_the_model_asks_for_it(image) -> None:
