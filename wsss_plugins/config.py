@@ -33,6 +33,9 @@ from wsss_plugins.registry import (
 )
 from wsss_plugins.shares import in_whole_epochs
 
+SPEED = 'speed'
+"""Key of a training config with the switches of :class:`wsss_plugins.engine.speed.Speed`."""
+
 # Keys that mmengine's builders take out before the class sees them.
 BUILDER_KEYS = frozenset(
     {
@@ -187,9 +190,14 @@ def _syntax_error(path: Path) -> ConfigError:
 
 
 def _override(cfg: Config, key: str, value: Any, option: str) -> None:
-    """Sets the dotted ``key``; only its last part may be new, and not in a list."""
+    """Sets the dotted ``key``; only its last part may be new, and not in a list.
+
+    The switches of a training need not be there: ``speed`` of a training config is made.
+    """
     *parents, last = key.split('.')
     node: Any = cfg
+    if parents == [SPEED] and 'train_dataloader' in cfg:
+        cfg.setdefault(SPEED, {})
     for part in parents:
         node = node[_step(node, part, option)]
     if isinstance(node, list):

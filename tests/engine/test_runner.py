@@ -191,7 +191,7 @@ def test_mixed_precision_without_a_gpu_is_refused(tmp_path) -> None:
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     runner = build_runner(cfg, tmp_path, 0, 'train')
     with pytest.raises(
-        ConfigError, match=r'^AmpOptimWrapper .* needs a GPU.*: set opt'
+        ConfigError, match=r'^AmpOptimWrapper .* needs a GPU.*: set speed.prec'
     ):
         runner.train()
 

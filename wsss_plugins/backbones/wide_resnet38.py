@@ -52,6 +52,8 @@ class PreActivationBlock(nn.Module):
         dropout: Share of the channels left out before every convolution but the first.
     """
 
+    is_block = True  # of activation checkpointing, see checkpointing.blocks_of
+
     def __init__(
         self,
         in_channels: int,

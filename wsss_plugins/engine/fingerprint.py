@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_plugins.backbones.named_weights import DECLARED
-from wsss_plugins.config import find_type, plain
+from wsss_plugins.config import SPEED, find_type, plain
 from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import config_before_training, dataset_configs
 from wsss_plugins.engine.contents import Content, ContentIndex
@@ -22,6 +22,9 @@ _FORMER = {now: former for former, now in MOVED.items()}
 
 REMARKS = (DECLARED, AS_WRITTEN, 'visualizer')
 """Keys of a training config that change no result."""
+
+EXACT = ('accumulate', 'channels_last', 'checkpoint', 'compile')
+"""Switches of ``speed`` that change no number but for rounding and random draws."""
 
 
 def fingerprint(config: Any, seed: int, inputs: dict[str, str]) -> str:
@@ -61,7 +64,12 @@ def without_remarks(config: Mapping[str, Any], speed: Collection[str]) -> Any:
     """
     kept = {k: v for k, v in config.items() if k not in speed}
     if isinstance(kept.get('config'), Mapping):
-        kept['config'] = {k: v for k, v in kept['config'].items() if k not in REMARKS}
+        training = {k: v for k, v in kept['config'].items() if k not in REMARKS}
+        if isinstance(switches := training.get(SPEED), Mapping):
+            del training[SPEED]
+            if changes := {k: v for k, v in switches.items() if k not in EXACT}:
+                training[SPEED] = changes
+        kept['config'] = training
     return kept
 
 

@@ -16,7 +16,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -29,11 +29,12 @@ from wsss_plugins.engine.schedules import (
     refuse_misfits,
     without_single_steps,
 )
+from wsss_plugins.engine.speed import Speed
 from wsss_plugins.engine.visualiser import start_backends, with_files
 from wsss_plugins.engine.workers import device, rank
 from wsss_plugins.errors import CheckpointError, ConfigError, UserError
 from wsss_plugins.progress import ProgressBar
-from wsss_plugins.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS, find_type
+from wsss_plugins.registry import HOOKS, RUNNERS
 from wsss_plugins.shares import AS_WRITTEN, schedules_of
 from wsss_plugins.structures import atomic_path
 from wsss_plugins.structures.layout import RESUME_FILE, WEIGHTS_FILE
@@ -81,6 +82,12 @@ class WSSSRunner(Runner):
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Prepares the model as :class:`Speed` says, and wraps it for several workers."""
+        speed = Speed.of(self.cfg)
+        speed.prepare(model)
+        return speed.in_pieces(self._wrapped(model_wrapper_cfg, model))
+
+    def _wrapped(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wraps for distributed training, on GPUs or CPUs."""
         if (
             not self.distributed
@@ -107,21 +114,9 @@ class WSSSRunner(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: Any
     ) -> OptimWrapper | OptimWrapperDict:
-        """Builds the optimiser as mmengine does.
-
-        Raises:
-            ConfigError: Mixed precision is asked for on a machine without a GPU.
-        """
-        if isinstance(optim_wrapper, Mapping) and device().type == 'cpu':
-            kind = find_type(optim_wrapper.get('type', 'OptimWrapper'), OPTIM_WRAPPERS)
-            if isinstance(kind, type) and issubclass(kind, AmpOptimWrapper):
-                raise ConfigError(
-                    f'{kind.__name__} trains in mixed precision, which needs a GPU, and '
-                    "there is none here: set optim_wrapper.type='OptimWrapper' and leave "
-                    'loss_scale, dtype and use_fsdp out, or train on a machine with a GPU',
-                    token=kind.__name__,
-                )
-        return super().build_optim_wrapper(optim_wrapper)
+        """Builds the optimiser as mmengine does, in the precision of :class:`Speed`."""
+        wanted = Speed.of(self.cfg).optim_wrapper(optim_wrapper)
+        return super().build_optim_wrapper(wanted)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Builds the schedules, whose shares of the training become numbers of steps.

@@ -22,6 +22,7 @@ from wsss_plugins.datasets import WSSSDataset
 from wsss_plugins.datasets.configs import bare_config
 from wsss_plugins.engine.model_file import forget_starts
 from wsss_plugins.engine.runner import WSSSRunner
+from wsss_plugins.engine.speed import Speed
 from wsss_plugins.errors import ConfigError, UserError, described
 from wsss_plugins.registry import DATASETS, MODELS, SCOPE, build_as
 from wsss_plugins.stages.classes import fill_num_classes
@@ -94,6 +95,7 @@ class Rehearsals:
                 built = part(loader, partial(self._data_set, given, made_later))
                 cfg[loader] = dict(cfg[loader].to_dict(), dataset=built)
         runner = RehearsalRunner(cfg, model)
+        part('speed', runner.rehearse_speed)
         part('train_cfg', runner.rehearse_training)
         part('optim_wrapper', runner.rehearse_optimiser)
         part('param_scheduler', runner.rehearse_schedules)
@@ -192,6 +194,10 @@ class RehearsalRunner(WSSSRunner):
         self._train_loop = cfg.get('train_cfg')
         self._val_loop = cfg.get('val_cfg')
         self._val_evaluator = cfg.get('val_evaluator')
+
+    def rehearse_speed(self) -> None:
+        """Refuses switches that do not work with the model."""
+        Speed.of(self.cfg).check(self.model)
 
     def rehearse_training(self) -> None:
         """Builds the loop of the training and its data loader."""
