@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from wsss_plugins import ending
 from wsss_plugins.ending import lost_connection, said_of_reader
 
 TOOL = """
@@ -120,3 +121,25 @@ def test_a_lost_connection_is_known(monkeypatch) -> None:
     assert lost_connection(closed)
     assert lost_connection(torch.distributed.DistNetworkError('reset'))
     assert not lost_connection(RuntimeError('shapes do not fit'))
+
+
+@pytest.mark.parametrize(
+    ('alive', 'named'),
+    [([], 'worker 1 or 2'), ([2], 'worker 1'), ([1, 2], 'another worker')],
+)
+def test_a_lost_worker_is_named(monkeypatch, alive, named) -> None:
+    """Those that are alive have said so in the store in which the workers met."""
+    store = torch.distributed.TCPStore('127.0.0.1', 0, is_master=True)
+    where = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(store.port))
+    for key, value in dict(where, RANK='0', WORLD_SIZE='3').items():
+        monkeypatch.setenv(key, value)
+    said: list[str] = []
+    monkeypatch.setattr(ending, 'leave', lambda line, code: said.append(line))
+    monkeypatch.setattr(
+        ending.time,
+        'sleep',
+        lambda _: [store.set(f'{ending._ALIVE}/{i}', '') for i in alive],
+    )
+    ending.leave_lost()
+    begin = f'worker 0 has lost its connection to {named}, which has ended: see what'
+    assert said[0].startswith(begin)

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from datetime import timedelta
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -26,7 +27,10 @@ LAST_WAY = 10
 """Seconds after a signal in which a command may end in its own way."""
 HEAR_LAUNCHER = 25
 """Seconds for which a worker without a connection waits to be ended by its launcher."""
+HEAR_OTHERS = 3
+"""The same without ``tools/launch.py``: torchrun hears nothing of other machines."""
 
+_ALIVE = 'wsss_plugins/alive'
 _LOST = re.compile(r'gloo|nccl|Connection (closed|reset|refused)|[Bb]roken pipe')
 _READER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)')
 
@@ -174,14 +178,41 @@ def lost_connection(error: Exception) -> bool:
 
 
 def leave_lost() -> NoReturn:
-    """Ends a worker whose connection to another is lost, unless its launcher ends it first."""
-    if LAUNCHED in os.environ:
-        time.sleep(HEAR_LAUNCHER)
+    """Ends a worker whose connection to another is lost, unless its launcher ends it first.
+
+    A worker that loses a connection says in the store in which the workers met that it is
+    alive. The line names the workers that have not said so within the time of the launcher.
+    """
+    store = _say_alive()
+    time.sleep(HEAR_LAUNCHER if LAUNCHER in os.environ else HEAR_OTHERS)
+    silent: list[str] = []
+    if store is not None:
+        with suppress(OSError, RuntimeError):
+            every = range(int(os.environ['WORLD_SIZE']))
+            silent = [str(i) for i in every if not store.check([f'{_ALIVE}/{i}'])]
+    who = f'worker {" or ".join(silent)}' if silent else 'another worker'
     leave(
-        f'worker {_rank()} has lost its connection to another worker, which has ended: see '
-        f'what that one says, then {GO_ON}',
+        f'worker {_rank()} has lost its connection to {who}, which has ended: see what that '
+        f'one says, then {GO_ON}',
         1,
     )
+
+
+def _say_alive() -> Any:
+    """Says that this worker is alive; the store, or None where it has ended."""
+    from torch.distributed import TCPStore
+
+    with suppress(KeyError, OSError, RuntimeError):
+        store = TCPStore(
+            os.environ['MASTER_ADDR'],
+            int(os.environ['MASTER_PORT']),
+            is_master=False,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=HEAR_OTHERS),
+        )
+        store.set(f'{_ALIVE}/{_rank()}', '')
+        return store
+    return None
 
 
 def said_of_reader(error: Exception) -> str | None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from wsss_plugins.launch import Meeting, Place
 
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
 HOST = socket.gethostname()
+LAUNCH = (str(tiny.TOOLS / 'launch.py'),)
+TORCHRUN = ('-m', 'torch.distributed.run')
 
 WORKER = """
 import argparse, os, time
@@ -34,7 +37,7 @@ def work(args):
     Path(args.folder, f'.{rank}').rename(Path(args.folder, rank))
     if args.how == 'train' and rank == '0':
         dist.barrier()  # the other worker is dead by now
-    time.sleep(60 if args.how != 'end' else 0)
+    time.sleep(60)
 
 parser = argparse.ArgumentParser()
 parser.add_argument('folder')
@@ -43,13 +46,14 @@ run_tool(parser, work, check=False)
 """
 
 
-def start(folder: Path, how: str, workers: int, *options: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, how: str, *options: object, by: Sequence[str] = LAUNCH
+) -> subprocess.Popen[str]:
     """Starts a launcher whose workers write their process ids into ``folder``."""
     folder.mkdir(exist_ok=True)
     script = folder / 'worker.py'
     script.write_text(WORKER)
-    command = [sys.executable, tiny.TOOLS / 'launch.py', *options, workers]
-    command += [script, folder, how]
+    command = [sys.executable, *by, *options, script, folder, how]
     return subprocess.Popen(
         [str(word) for word in command],
         stderr=subprocess.PIPE,
@@ -58,11 +62,14 @@ def start(folder: Path, how: str, workers: int, *options: str) -> subprocess.Pop
     )
 
 
-def two_machines(folder: Path, how: str) -> list[subprocess.Popen[str]]:
+def two_machines(
+    folder: Path, how: str, count: object = 1, by: Sequence[str] = LAUNCH
+) -> list[subprocess.Popen[str]]:
     """Launchers of two machines with one worker each; both workers have begun."""
-    port = f'--master-port={free_port()}'
-    one = ('--nnodes=2', port)
-    both = [start(folder, how, 1, *one, f'--node-rank={i}') for i in range(2)]
+    one = ('--nnodes=2', f'--master-port={free_port()}')
+    both = [
+        start(folder, how, *one, f'--node-rank={i}', count, by=by) for i in range(2)
+    ]
     for rank, launcher in enumerate(both):
         process_of(folder, rank, launcher)
     return both
@@ -127,13 +134,27 @@ def test_a_launcher_that_is_killed_ends_all_machines(tmp_path, dead) -> None:
 
 
 @pytest.mark.slow
-def test_torchrun_itself(tmp_path) -> None:
-    script = tmp_path / 'worker.py'
-    script.write_text(WORKER)
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    command += ['--nproc_per_node=2', str(script), str(tmp_path), 'end']
-    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=120)
-    assert {path.name for path in tmp_path.iterdir()} == {'0', '1', 'worker.py'}
+def test_a_worker_of_torchrun_that_is_killed_ends_all(tmp_path) -> None:
+    """The report of torchrun names it; the other worker does not speak."""
+    options = ('--standalone', '--nproc-per-node=2')
+    launcher = start(tmp_path, 'train', *options, by=TORCHRUN)
+    mortal = process_of(tmp_path, 1, launcher)
+    process_of(tmp_path, 0, launcher)
+    os.kill(mortal, signal.SIGKILL)
+    said = last_words(launcher, 1)
+    assert f'Signal 9 (SIGKILL) received by PID {mortal}' in said
+    assert 'error: ' not in said
+
+
+@pytest.mark.slow
+def test_a_worker_of_torchrun_that_is_killed_ends_the_other_machine(tmp_path) -> None:
+    """torchrun tells other machines nothing: the worker there finds out, and says which."""
+    first, second = two_machines(tmp_path, 'train', '--nproc-per-node=1', TORCHRUN)
+    mortal = process_of(tmp_path, 1, second)
+    os.kill(mortal, signal.SIGKILL)
+    assert f'received by PID {mortal}' in last_words(second, 1)
+    said = 'error: worker 0 has lost its connection to worker 1, which has ended: see '
+    assert said in last_words(first, 1)
 
 
 def test_a_port_in_use() -> None:
