@@ -192,7 +192,7 @@ class Run:
         elif moment.number == signal.SIGINT or moment.all:
             send(every, moment.number)  # a terminal sends Ctrl-C to all
         elif moment.write is None:
-            victim = chance.choice(every)
+            victim = chance.choice(every or workers)  # all may have ended by now
             if victim not in workers:
                 patience = 600  # a helper may have done its work, and the run goes on
             send([victim], signal.SIGKILL)
