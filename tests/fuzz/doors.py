@@ -30,6 +30,10 @@ SECONDS = 60
 """Time after which a command counts as one that hangs."""
 MEMORY = 4 << 30
 """Bytes that a command may take beyond what this process has."""
+ONE_LINE, RAN_RIGHT, ELSE = 'one line', 'ran right', 'anything else'
+"""How a case may end, and how not."""
+NOTES = 'ended.txt'
+"""Name of the file in which a door notes how commands ended."""
 TRACE = 'it_ran'
 """Name of the file that planted code makes."""
 
@@ -108,7 +112,17 @@ class Door:
         assert snapshot(kept) == before, 'a file that is only read has changed'
         assert not list(self.place.rglob(PART_FILES)), 'a file is not complete'
         assert not list(self.place.rglob(TRACE)), 'planted code ran'
-        return Ended(code, out, line)
+        ended = Ended(code, out, line)
+        with (self.place / NOTES).open('a') as notes:  # a child process may write here
+            notes.write(f'{ONE_LINE if ended.refused else RAN_RIGHT}\n')
+        return ended
+
+    @property
+    def how(self) -> str:
+        """How the commands of this test ended: with one line, if one of them did."""
+        notes = self.place / NOTES
+        said = notes.read_text().splitlines() if notes.is_file() else []
+        return ONE_LINE if ONE_LINE in said else RAN_RIGHT
 
 
 def snapshot(folder: Path | None) -> dict[str, object]:

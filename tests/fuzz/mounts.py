@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 NEW_MOUNTS = 0x00020000
 READ_ONLY, REMOUNT, BIND, DEEP, PRIVATE = 1, 32, 4096, 16384, 1 << 18
@@ -52,6 +53,9 @@ def with_mounts_of_its_own(work: Callable[[], None]) -> None:
     if child == 0:
         code = 1
         try:
+            # A fork breaks torch's pool of threads. The next call makes another one, and
+            # fails where two threads call at once or where memory is limited by then.
+            torch.set_num_threads(1)
             libc = ctypes.CDLL(None, use_errno=True)
             if libc.unshare(NEW_MOUNTS):
                 raise PermissionError

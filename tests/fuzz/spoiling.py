@@ -22,6 +22,9 @@ ROUNDS = int(os.environ.get('WSSS_FUZZ_ROUNDS', 1))
 SHARE = float(os.environ.get('WSSS_FUZZ_SHARE', 0.5))
 """Share of the cases that are tried; another seed draws others."""
 
+TRIED: list[str] = []
+"""Ids of the cases that are tried, of all files of tests that have been imported."""
+
 Spoil = Callable[[Path, np.random.Generator], None]
 
 
@@ -43,6 +46,7 @@ def cases(rows: Iterable[tuple[Any, ...]], quick: Iterable[str] = ()) -> list[An
             continue
         marks = () if name in quick else pytest.mark.slow
         found.append(pytest.param(*row, id=name, marks=marks))
+        TRIED.append(name)
         quick.discard(name)
     assert not quick, f'no such cases: {quick}'
     return found

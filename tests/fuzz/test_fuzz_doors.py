@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import doors
 import pytest
+import spoiling
 from doors import Door, Hang
 
 LINE = "import sys; sys.stderr.write('error: no\\n'); sys.exit(2)"
@@ -47,3 +49,10 @@ def test_a_fault_is_noticed(
     assert door('refused', kept=tmp_path / 'kept').line == 'no'
     with pytest.raises(error):
         door('wrong', kept=tmp_path / 'kept')
+
+
+@pytest.mark.skipif(spoiling.SHARE < 0.5, reason='a smaller share was asked for')
+def test_three_hundred_cases_are_tried() -> None:
+    for path in Path(__file__).parent.glob('test_fuzz_*.py'):
+        importlib.import_module(path.stem)
+    assert len(spoiling.TRIED) >= 300
