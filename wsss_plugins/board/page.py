@@ -191,10 +191,10 @@ def _table_of_numbers(numbers: Sequence[Number]) -> str:
     marks = mark_unlike([each.card for each in ordered])
     rows = [
         [
-            tag('a', escape(each.run), href=_address('/run', name=each.run)),
-            tag('code', escape(each.stage)),
+            tag('a', escape(each.run), href=_address('/run', name=each.run))
+            + tag('small', tag('code', escape(each.stage))),
             tag('b', number(each.value)) + (f' {tag("sup", sign)}' if sign else ''),
-            tag('span', escape(each.measure), class_='oneline'),
+            escape(each.measure),
         ]
         for each, sign in zip(ordered, marks.signs, strict=True)
     ]
@@ -205,7 +205,7 @@ def _table_of_numbers(numbers: Sequence[Number]) -> str:
         'Results with a sign cannot be compared with most others; the filter leaves those '
         'that can.'
     )
-    head = ('run', 'stage', '#result', 'measure')
+    head = ('run and stage', '#result', 'measure')
     notes = (tag('p', escape(note), class_='note') for note in marks.notes)
     return section(
         'numbers', 'Numbers', table(head, rows, caption, below), *notes, legend()

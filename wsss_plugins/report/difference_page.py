@@ -141,7 +141,7 @@ def _stages(found: Sequence[StageDifference], titles: Sequence[str]) -> str:
             [
                 tag('code', escape(each.stage)),
                 tag('ul', texts, class_='how') if texts else 'made alike',
-                tag('small', escape(machine or '–')),
+                tag('small', escape(machine)) if machine else '',
             ]
         )
     caption = (

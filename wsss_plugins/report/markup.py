@@ -90,7 +90,7 @@ def table(
         body += tag('tr', cells)
         if below:
             body += tag('tr', tag('td', below[i], colspan=len(head)), class_='below')
-    content = tag('caption', escape(caption))
+    content = tag('caption', tag('span', escape(caption)))
     content += tag('thead', tag('tr', titles)) + tag('tbody', body)
     return tag(
         'div',
