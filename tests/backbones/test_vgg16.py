@@ -67,7 +67,7 @@ def test_arguments_change_what_they_say() -> None:
         assert not torch.allclose(other(images)[0], before)
     torch.manual_seed(1)
     (dropped,) = net.train()(images)
-    assert (dropped == 0).float().mean() > (before == 0).float().mean() + 0.1
+    assert (dropped == 0).float().mean() > (before == 0).float().mean() + 0.05
     sure = VGG16LargeFOV(**SMALL, dropout=0.0)
     sure.load_state_dict(net.state_dict())
     assert torch.equal(sure.train()(images)[0], before)

@@ -82,4 +82,5 @@ def divide_by_deviation(net: nn.Module, eps: float) -> None:
             token='std_eps',
         )
     for name, module in found:
-        net.set_submodule(name, DeviationConv2d(module, eps))
+        parent, _, last = name.rpartition('.')
+        setattr(net.get_submodule(parent), last, DeviationConv2d(module, eps))

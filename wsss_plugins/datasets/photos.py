@@ -136,7 +136,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _deep_colours(image: Image.Image, path: Path | str) -> Image.Image:
-    """A picture of 16 bits for a channel, decoded by OpenCV, with its EXIF."""
+    """A picture of 16 bits for a channel, decoded by OpenCV, with its EXIF orientation."""
     image.load()  # refuses a file that is cut off, where OpenCV gives half a picture
     data = np.frombuffer(Path(path).read_bytes(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
@@ -145,5 +145,6 @@ def _deep_colours(image: Image.Image, path: Path | str) -> Image.Image:
     if pixels.ndim == 3:
         pixels = pixels[..., ::-1] if pixels.shape[2] == 3 else pixels[..., 2::-1]
     scaled = Image.fromarray(np.ascontiguousarray(to_uint8(pixels, path)))
-    scaled.getexif().load(image.getexif().tobytes())
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    scaled.getexif()[ExifTags.Base.Orientation] = orientation
     return scaled
