@@ -65,6 +65,7 @@ MODELS: dict[str, Callable[[], WSSSClassifier]] = {
         TimmViT(reg_tokens=3, class_token=False, **VIT), sources=('patch',)
     ),
     'vit-acr': lambda: _with_head(TimmViT(_vit()), ACRClassifier),
+    'vit-max-token': lambda: _with_head(TimmViT(_vit()), type='MaxTokenHead'),
     'vit-patch-logits': lambda: _with_head(TimmViT(_vit()), sources=('patch',)),
     'vit-two-prefix-conv': lambda: _with_head(TimmViT(_vit(2)), type='ConvHead'),
     'vit-conv-stem': lambda: _with_head(TimmViT(stem='conv', **VIT)),

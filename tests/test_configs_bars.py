@@ -17,7 +17,10 @@ REAL_PHOTOS = ('voc_animals/', 'matrix/voc_animals', '_base_/frozen')
 
 REAL_LINES = 800
 
-MODERN = ('irn/', 'sepl/', '_base_/road/irn', '_base_/road/sepl')
+MODERN = (
+    *('irn/', 'sepl/', 'afa/', 'toco/'),
+    *('_base_/road/irn', '_base_/road/sepl', '_base_/road/single_stage'),
+)
 """Configs of methods beyond the three papers."""
 
 MODERN_LINES = 900

@@ -186,7 +186,7 @@ def test_checkpoint_of_another_model(tmp_path) -> None:
         (dict(name='vit_tiny_patch16_244'), "did you mean 'vit_tiny_patch16_224'?"),
         (dict(name='resnet18'), "timm's 'resnet18' is a ResNet, not a plain vision"),
         (dict(embed_dims=24), "TimmViT takes no argument 'embed_dims': did you mean 'embed_dim'?"),
-        (dict(pos_embed='nearest'), "pos_embed must be 'bicubic' or 'bilinear', not 'nearest'"),
+        (dict(pos_embed='nearest'), "pos_embed must be one of ('bicubic', 'bicubic_plain', 'bilinear'), not 'nearest'"),
         (dict(stem='conv', name='vit_tiny_patch16_224'), "stem must be 'patch', or without a timm name"),
         (dict(stem='conv', patch_size=6), 'must be 2, 4, 8 ..., not 6'),
     ],

@@ -12,10 +12,9 @@ from wsss_plugins.classifiers.online_labels import (
     labels_of_maps,
     local_crops,
     multi_scale_maps,
-    refined_labels,
-    refined_maps,
 )
 from wsss_plugins.classifiers.projection_head import ProjectionHead
+from wsss_plugins.classifiers.refined_labels import refined_labels, refined_maps
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.registry import MODELS, build_as
 
@@ -76,11 +75,12 @@ def test_refined_labels_agree_on_both_backgrounds() -> None:
 
 
 def test_refined_maps_stay_in_the_box() -> None:
-    maps = torch.rand(1, 3, 4, 6)
+    maps = torch.rand(2, 1, 3, 4, 6)
     box = torch.tensor([[1, 4, 0, 4]])
-    found = refined_maps(
+    both = refined_maps(
         Still(), torch.rand(1, 3, 4, 6), maps, torch.tensor([[0, 1]]), box
     )
+    found = both[1]
     assert (
         not found[:, 1].any() and not found[:, :, 0].any() and not found[..., 4:].any()
     )

@@ -99,6 +99,8 @@ def test_random_crop_pad_moves_image_and_labels_alike(size: tuple[int, int]) -> 
         np.testing.assert_array_equal(results['gt_seg_map'], results['img'][..., 0])
         inside = results['gt_seg_map'] > 0
         assert inside.sum() == min(size[0], 6) * min(size[1], 10)
+        y0, y1, x0, x1 = results['img_box']
+        assert inside[y0:y1, x0:x1].all() and inside.sum() == (y1 - y0) * (x1 - x0)
         kept = results['img'][inside].reshape(min(size[0], 6), min(size[1], 10), 3)
         windows = np.lib.stride_tricks.sliding_window_view(
             original, (*kept.shape[:2], 3)

@@ -11,7 +11,15 @@ import torch
 from mmengine.dataset import DefaultSampler
 from PIL import Image
 
-from wsss_plugins.datasets import CropView, FolderWSSS, LoadView, SameSizeBatches
+from wsss_plugins.datasets import (
+    CropView,
+    DrawNumber,
+    FolderWSSS,
+    LoadPhoto,
+    LoadView,
+    PackClassInputs,
+    SameSizeBatches,
+)
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.structures.views import scaled, sides_of, view_of, view_size
 
@@ -169,3 +177,42 @@ def test_two_workers_see_what_one_sees_in_twice_the_batch(dataset) -> None:
     for batch, parts in zip(one, zip(*shares, strict=True), strict=True):
         assert set(batch) == set(chain(*parts))
     assert Counter(chain(*one)) == Counter(range(6))
+
+
+@pytest.mark.parametrize('mirrored', [False, True])
+def test_the_photo_of_a_view_follows_it(dataset, mirrored: bool) -> None:
+    """Its pixels are those of the view, at half the size, and it is cropped with it."""
+    sample = dataset.get_data_info(0)
+    view = LoadView(32, max_side=96, flip=float(mirrored))(dict(sample))
+    found = LoadPhoto(stride=2)(view)
+    half = [side // 2 for side in found['img_shape']]
+    assert found['photo'].dtype == np.uint8 and found['photo'].shape == (*half, 3)
+    small = found['img'].reshape(half[0], 2, half[1], 2, 3).mean((1, 3))
+    likeness = [
+        np.corrcoef(small.ravel(), photo.ravel())[0, 1]
+        for photo in (found['photo'], found['photo'][:, ::-1])
+    ]
+    assert likeness[0] > 0.8 > likeness[1]
+    size = tuple(side + 32 for side in found['img_shape'])
+    before = found['photo'].copy()
+    padded = CropView(size)(found)
+    y0, y1, x0, x1 = padded['img_box']
+    assert (y1 - y0, x1 - x0) == (size[0] - 32, size[1] - 32)
+    inside = padded['photo'][y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
+    np.testing.assert_array_equal(inside, before)
+    packed = PackClassInputs()(padded | dict(gt_label=np.ones(1, np.float32)))
+    assert packed['data_samples'].photo.shape == (3, size[0] // 2, size[1] // 2)
+    assert packed['data_samples'].img_box == (y0, y1, x0, x1)
+
+
+def test_a_stride_of_the_photo_below_1_is_refused() -> None:
+    with pytest.raises(ConfigError, match='stride >= 1, not 0'):
+        LoadPhoto(stride=0)
+
+
+def test_a_number_follows_from_the_random_state() -> None:
+    drawn = []
+    for seed in (3, 3, 4):
+        np.random.seed(seed)
+        drawn.append(DrawNumber()({})['draw'])
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -1,6 +1,6 @@
 """AFA's parts against arrays of its original code: tolerances of the golden README.
 
-Not compared: ``out_sr*`` of ``afa_attention``, the output of MiT's own block.
+Not compared: ``out_sr2`` of ``afa_attention``, the output of MiT's own block.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from wsss_plugins.affinity import (
     raw_products,
     square_window,
 )
+from wsss_plugins.backbones import TimmViT, raw_attention
+from wsss_plugins.classifiers.afa import AFA_THRESHOLDS
 from wsss_plugins.classifiers.online_labels import (
-    AFA_VOC,
-    agreed,
+    Thresholds,
     inside,
     labels_of_maps,
     present,
+)
+from wsss_plugins.classifiers.refined_labels import (
+    Walk,
     refined_labels,
     refined_maps,
+    walked_labels,
 )
 from wsss_plugins.losses import (
     AttentionAffinityLoss,
@@ -34,6 +39,7 @@ from wsss_plugins.losses import (
 from wsss_plugins.refiners import PAR
 from wsss_plugins.segmentors import WarmUpPolyLR
 
+AFA_VOC = Thresholds(**AFA_THRESHOLDS)
 EXACT = dict(rtol=0, atol=1e-9)
 close = np.testing.assert_allclose
 
@@ -94,6 +100,23 @@ def test_raw_attention(golden, reduction: int) -> None:
     close(found, case[f'attn_sr{reduction}'], **EXACT)
 
 
+def test_a_block_of_a_plain_transformer(golden) -> None:
+    """Its output, and the raw attention that is computed again from its input."""
+    case = tensors(golden, 'afa_attention')
+    vit = dict(img_size=(64, 96), embed_dim=16, depth=2, num_heads=2, class_token=False)
+    backbone = TimmViT(**vit).double()
+    block = backbone.blocks()[1]
+    block.norm1 = nn.Identity()
+    with torch.no_grad():
+        for name in ('weight', 'bias'):
+            parts = [case[f'sr1.{part}.{name}'] for part in ('q', 'kv')]
+            getattr(block.attn.qkv, name).copy_(torch.cat(parts))
+            getattr(block.attn.proj, name).copy_(case[f'sr1.proj.{name}'])
+        [found] = raw_attention(backbone, [case['x']], (4, 6), [1])
+        close(found, case['attn_sr1'], **EXACT)
+        close(block.attn(case['x']), case['out_sr1'], **EXACT)
+
+
 def test_head(golden) -> None:
     case = tensors(golden, 'afa_attn_head')
     head = AttentionAffinity(16).double()
@@ -131,8 +154,9 @@ def test_refined_maps(golden) -> None:
     case = tensors(golden, 'afa_refine_cls')
     labels = case['labels_with_bkg'][:, 1:]
     par = PAR(as_released=True)
-    found = refined_maps(par, case['images'], case['cams'], labels, case['img_box'])
-    close(found, case['refined'], **EXACT)
+    stack = case['cams'][None]
+    found = refined_maps(par, case['images'], stack, labels, case['img_box'])
+    close(found[0], case['refined'], **EXACT)
 
 
 def test_a_step_of_training(golden) -> None:
@@ -150,25 +174,16 @@ def test_a_step_of_training(golden) -> None:
     small = F.interpolate(
         present(maps, labels), grid, mode='bilinear', align_corners=False
     )
-    found = []
+    walk = Walk(case['aff_mat_f32'].double(), grid, square_window(*grid, 2))
+    full = affinity_walk(small, walk.affinities, labels, AFA_VOC.low, walk.window)
+    full = F.interpolate(full, images.shape[2:], mode='bilinear', align_corners=False)
+    close(full, case['aff_cam_low_f32'], rtol=0, atol=1e-6)
+    box = inside(boxes, images.shape[2:])
     for score, name in ((AFA_VOC.low, 'low'), (AFA_VOC.high, 'high')):
-        walked = affinity_walk(
-            small, case['aff_mat_f32'].double(), labels, score, square_window(*grid, 2)
-        )
-        full = F.interpolate(
-            walked, images.shape[2:], mode='bilinear', align_corners=False
-        )
-        if name == 'low':
-            close(full, case['aff_cam_low_f32'], rtol=0, atol=1e-6)
-        refined = refined_maps(par, images, full, labels, boxes)
-        label = refined.argmax(1).masked_fill(~inside(boxes, images.shape[2:]), 255)
-        assert torch.equal(
-            label[inside(boxes, images.shape[2:])],
-            case[f'aff_label_{name}'].long()[inside(boxes, images.shape[2:])],
-        )
-        found.append(label)
-    low, high = found
-    target = agreed(high, low).masked_fill(~inside(boxes, images.shape[2:]), 255)
+        alone = Thresholds(score, score, score)
+        label = walked_labels(par, images, maps, labels, boxes, alone, walk)
+        assert torch.equal(label[box], case[f'aff_label_{name}'].long()[box])
+    target = walked_labels(par, images, maps, labels, boxes, AFA_VOC, walk)
     assert torch.equal(target, case['seg_target_iter7000'].long())
     cells = pseudo[:, ::16, ::16]
     pairs = equal_pairs(cells, square_window(*cells.shape[1:], 2))

@@ -1,7 +1,6 @@
 """ToCo's parts against arrays of its original code: tolerances of the golden README.
 
-Not compared: ``toco_network``, whose forward pass is that of a whole single-stage model, and
-the energy filtered on a lattice, as the sum is exact here.
+Not compared: the energy filtered on a lattice, as the sum is exact here.
 """
 
 from __future__ import annotations
@@ -12,18 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss_plugins.backbones import capture
 from wsss_plugins.classifiers.momentum import MomentumBranch
 from wsss_plugins.classifiers.online_labels import (
-    TOCO_VOC,
     Thresholds,
     interest,
     labels_of_maps,
     local_crops,
     multi_scale_maps,
     present,
-    refined_labels,
 )
 from wsss_plugins.classifiers.projection_head import ProjectionHead
+from wsss_plugins.classifiers.refined_labels import (
+    labels_by_colours,
+    refined_labels,
+    refined_shares,
+)
+from wsss_plugins.classifiers.toco import TOCO_THRESHOLDS, ToCoClassifier
 from wsss_plugins.losses import (
     BalancedCrossEntropyLoss,
     ClassContrastOfCropsLoss,
@@ -34,6 +38,7 @@ from wsss_plugins.losses import (
 )
 from wsss_plugins.refiners import PAR
 
+TOCO_VOC = Thresholds(**TOCO_THRESHOLDS)
 EXACT = dict(rtol=0, atol=1e-9)
 close = np.testing.assert_allclose
 
@@ -156,14 +161,20 @@ def test_par(golden, iterations: int) -> None:
 
 def test_refined_labels(golden) -> None:
     case = tensors(golden, 'toco_refine_labels')
-    found = refined_labels(
-        PAR(as_released=True),
-        case['images'],
-        case['cams'],
-        case['cls_labels'],
-        case['img_box'],
-        TOCO_VOC,
-    )
+    names = ('images', 'cams', 'cls_labels', 'img_box')
+    given = (PAR(as_released=True), *(case[name] for name in names))
+    backgrounds = (TOCO_VOC.high, TOCO_VOC.low)
+    high, low = labels_by_colours(*given, backgrounds)
+    assert torch.equal(high, case['label_high'].long())
+    assert torch.equal(low, case['label_low'].long())
+    for index, kinds in enumerate((('high', 'low'), ('high',))):
+        maps = case['cams'][index, case['cls_labels'][index] > 0]
+        shares = refined_shares(given[0], case['images'][index], maps, backgrounds)
+        for kind, each in zip(kinds, shares, strict=False):
+            stored = case[f'refined_map_image{index}_{kind}']
+            assert stored.dtype == torch.float32
+            close(each[None], stored, rtol=0, atol=1e-7)
+    found = refined_labels(*given, TOCO_VOC)
     assert torch.equal(found, case['refined_label'].long())
     assert set(found.unique().tolist()) >= {0, 255}
 
@@ -212,3 +223,46 @@ def test_energy(golden) -> None:
     found.backward()
     wanted = case['grad_logits_exact']
     close(logits.grad, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+
+
+def phi(number: int, shape: tuple[int, ...]) -> Tensor:
+    """The weights of the README for parameter ``number``, as those of a convolution."""
+    many = int(np.prod(shape))
+    i = torch.arange(many, dtype=torch.float64)
+    waves = torch.sin(0.7 * i + 3 * torch.sin(0.13 * i) + 0.9 * number + 0.3)
+    return waves.reshape(shape) * 2 / np.prod(shape[1:]) ** 0.5
+
+
+@torch.no_grad()
+def test_network(golden) -> None:
+    """The forward pass of the whole model: tokens, both heads, the maps, the decoder."""
+    case = tensors(golden, 'toco_network')
+    vit = dict(img_size=48, patch_size=16, embed_dim=12, depth=5, num_heads=2)
+    decoder = dict(in_channels=12, channels=512, dilation=5, num_classes=4)
+    model = ToCoClassifier(
+        backbone=dict(type='TimmViT', mlp_ratio=2, pos_embed='bicubic_plain', **vit),
+        head=dict(type='MaxTokenHead', num_classes=3),
+        decode_head=dict(type='LargeFOVHead', form='toco', **decoder),
+        aux_block=-3,
+    ).double()
+    state = {k[2:]: v for k, v in case.items() if k.startswith('w.')}
+    model.backbone.vit.load_state_dict(state)
+    model.head.fc.weight.copy_(case['classifier_weight'][..., 0, 0])
+    model.aux_head.fc.weight.copy_(case['aux_classifier_weight'][..., 0, 0])
+    decoder = model.decode_head
+    layers = [*(layer.conv for layer in decoder.layers), decoder.conv_seg]
+    for number, layer in enumerate(layers):
+        layer.weight.copy_(phi(number, tuple(layer.weight.shape)))
+    images = case['image'].double()
+    with capture(model.backbone, images, attention=False) as trace:
+        tokens, auxiliary = trace.tokens, model.auxiliary(trace)
+    close(tokens.prefix[:, 0], case['cls_token'], **EXACT)
+    close(tokens.patch, case['fmap'], **EXACT)
+    close(tokens.patch.flatten(2).transpose(1, 2), case['patch_tokens'], **EXACT)
+    close(auxiliary.patch.flatten(2).transpose(1, 2), case['aux_tokens'], **EXACT)
+    close(model.class_logits(tokens), case['cls_logits'], **EXACT)
+    close(model.aux_head.pooled_logits(auxiliary), case['cls_aux_logits'], **EXACT)
+    close(model.cam_logits(tokens), case['cam'], **EXACT)
+    close(model.aux_head.patch_logits(auxiliary), case['cam_aux'], **EXACT)
+    found = model.decode_head(model.decoder_maps(images, tokens))
+    close(found, case['seg'], **EXACT)

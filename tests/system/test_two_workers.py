@@ -14,7 +14,12 @@ import torch
 from torch import multiprocessing
 
 from wsss_plugins.backbones import TimmViT
-from wsss_plugins.classifiers import ACRClassifier, WSSSClassifier
+from wsss_plugins.classifiers import (
+    ACRClassifier,
+    AFAClassifier,
+    ToCoClassifier,
+    WSSSClassifier,
+)
 from wsss_plugins.structures import ClassSample
 
 pytestmark = pytest.mark.slow
@@ -85,8 +90,31 @@ def make_classifier(kind: type[WSSSClassifier]) -> WSSSClassifier:
     torch.manual_seed(0)
     size = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
     return kind(
-        backbone=TimmViT(**size), head=dict(type='TokenHead', num_classes=5)
+        backbone=TimmViT(**size),
+        head=dict(type='TokenHead', num_classes=5),
+        **SINGLE_STAGE.get(kind, {}),
     ).double()
+
+
+DECODER = dict(type='LargeFOVHead', form='toco', in_channels=24, channels=8, dilation=1)
+EARLY = dict(
+    decode_head=dict(DECODER, num_classes=6),
+    seg_after=0,
+    scales=(1.0, 0.5),
+    thresholds=dict(high=0.6, low=0.3, background=0.5),
+)
+SINGLE_STAGE = {
+    AFAClassifier: dict(EARLY, walk_after=1, blocks=(-1,), energy=1e5),
+    ToCoClassifier: dict(
+        EARLY,
+        aux_block=0,
+        crops=3,
+        crop_size=16,
+        contrast_head=dict(hidden=16, bottleneck=8, out=12),
+        energy=1e5,
+    ),
+}
+"""Arguments with which all losses begin within three steps, and weigh something."""
 
 
 def train_steps(
@@ -109,7 +137,12 @@ def train_steps(
         images = torch.rand(8, 3, 32, 40, generator=generator, dtype=torch.float64)
         labels = torch.randint(0, 2, (8, 5), generator=generator).double()
         mine = slice(rank, None, workers)
-        samples = [ClassSample() for _ in labels[mine]]
+        samples = [
+            ClassSample(
+                metainfo=dict(draw=int(draw), img_box=(0, 32, int(draw) % 9, 40))
+            )
+            for draw in torch.randint(2**31, (8,), generator=generator)[mine]
+        ]
         for sample, label in zip(samples, labels[mine], strict=True):
             sample.gt_label = label
         data = dict(inputs=list(images[mine] * 255), data_samples=samples)
@@ -128,11 +161,15 @@ def train_steps(
 class ToDouble(torch.nn.Module):
     """Stacks and scales images without leaving float64."""
 
+    mean, std = 0.0, 255.0
+
     def forward(self, data: dict, training: bool = False) -> dict:
         return dict(data, inputs=torch.stack(data['inputs']) / 255)
 
 
-@pytest.mark.parametrize('kind', [WSSSClassifier, ACRClassifier])
+@pytest.mark.parametrize(
+    'kind', [WSSSClassifier, ACRClassifier, AFAClassifier, ToCoClassifier]
+)
 def test_gradients_are_averaged(kind, tmp_path) -> None:
     """Two workers on half the batch each do what one worker does on all of it."""
     two, one = str(tmp_path / 'two'), str(tmp_path / 'one')

@@ -99,11 +99,12 @@ def affinity_walk(
     labels: Tensor | None = None,
     background: float | None = None,
     window: Tensor | None = None,
+    shift: float | None = None,
 ) -> Tensor:
     """Class maps after one step along squared affinities.
 
-    Source: AFA, eq. 5. Its code adds 0.1 to the sums of a column (1e-4 without a
-    background), so that weak cells lose some of their score.
+    Source: AFA, eq. 5. Its code adds a number to the sums of a column, so that weak cells
+    lose some of their score.
 
     Args:
         maps: ``(N, C, h, w)``.
@@ -112,6 +113,8 @@ def affinity_walk(
         background: Score of the background, put before the maps; the softmax over the
             background and the present classes is then what walks. None walks the maps.
         window: ``(h w, h w)`` bool, the pairs that count; all by default.
+        shift: What is added to the sums; by default 0.1, and 1e-4 without a background, as
+            in the code. With 0 no cell loses a score.
 
     Returns:
         ``(N, C, h, w)``, or ``(N, 1 + C, h, w)`` with a background; absent classes are 0.
@@ -119,7 +122,8 @@ def affinity_walk(
     if window is not None:
         affinities = affinities * window.to(affinities)
     squares = affinities.square()
-    shift = 1e-4 if background is None else 0.1
+    if shift is None:
+        shift = 1e-4 if background is None else 0.1
     transition = squares / (squares.sum(1, keepdim=True) + shift)
     if background is not None:
         ground = torch.full_like(maps[:, :1], background)

@@ -15,6 +15,7 @@ from wsss_plugins.backbones.ex_vit import ExViT
 from wsss_plugins.backbones.hybrid_vit import HybridViT
 from wsss_plugins.backbones.multi_class_token import MultiClassTokenViT
 from wsss_plugins.backbones.patch_maps import PatchMaps
+from wsss_plugins.backbones.raw_attention import heads_of, raw_attention
 from wsss_plugins.backbones.stem import ConvStem
 from wsss_plugins.backbones.timm_maps import TimmMaps, maps_of, reading_features
 from wsss_plugins.backbones.timm_vit import TimmViT
@@ -50,8 +51,10 @@ __all__ = [
     'capture',
     'capture_relevance',
     'check_direction',
+    'heads_of',
     'load_weights',
     'maps_of',
+    'raw_attention',
     'read_checkpoint',
     'read_weights',
     'reading_features',

@@ -34,6 +34,8 @@ from wsss_plugins.backbones.weights import LoadReport
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import MODELS
 
+RESAMPLINGS = ('bicubic', 'bicubic_plain', 'bilinear')
+
 
 @MODELS.register_module()
 class TimmViT(TokenBackbone):
@@ -58,7 +60,8 @@ class TimmViT(TokenBackbone):
         final_norm: Whether the tokens pass through the last LayerNorm. The released ACR
             code computes this norm and does not use the result.
         pos_embed: How position embeddings are resampled to another grid: ``'bicubic'``
-            (antialiased, as timm) or ``'bilinear'`` (as DPT and ACR).
+            (antialiased, as timm), ``'bicubic_plain'`` (not antialiased, as DINO and ToCo)
+            or ``'bilinear'`` (as DPT and ACR).
         std_eps: Number that is added to the standard deviation of the weights in the
             standardised convolutions of a hybrid (1e-5 in the released ACR code). None
             keeps timm's formula, which adds 1e-8 to the variance.
@@ -92,9 +95,9 @@ class TimmViT(TokenBackbone):
         if init_cfg and init_cfg.get('type') == 'Pretrained':
             pretrained, init_cfg = init_cfg['checkpoint'], None
         super().__init__(init_cfg)
-        if pos_embed not in ('bicubic', 'bilinear'):
+        if pos_embed not in RESAMPLINGS:
             raise ConfigError(
-                f"pos_embed must be 'bicubic' or 'bilinear', not '{pos_embed}'",
+                f"pos_embed must be one of {RESAMPLINGS}, not '{pos_embed}'",
                 token='pos_embed',
             )
         self.pos_embed = pos_embed
@@ -295,7 +298,7 @@ class TimmViT(TokenBackbone):
         square = F.interpolate(
             square,
             size=grid,
-            mode=self.pos_embed,
+            mode=self.pos_embed.partition('_')[0],
             align_corners=False,
             antialias=self.pos_embed == 'bicubic',
         )

@@ -7,9 +7,8 @@ A box is ``[y0, y1, x0, x1]``, half-open: the part of an image that is no paddin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,16 +16,6 @@ from torch import Tensor
 
 from wsss_plugins.errors import ConfigError
 from wsss_plugins.structures import IGNORE
-
-
-class Averaging(Protocol):
-    """What refines maps by the colours of images: :class:`PAR` or :class:`PAMR`."""
-
-    def kernel(self, images: Tensor) -> Tensor:
-        """The weights of each pixel and its neighbours."""
-
-    def average(self, maps: Tensor, kernel: Tensor) -> Tensor:
-        """Maps ``(N, L, H, W)`` averaged by a kernel."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +45,18 @@ class Thresholds:
             )
 
 
-AFA_VOC = Thresholds(high=0.55, low=0.35, background=0.45)
-TOCO_VOC = Thresholds(high=0.7, low=0.25, background=0.5)
-TOCO_COCO = Thresholds(high=0.65, low=0.25, background=0.45)
+def mirrored(images: Tensor) -> Tensor:
+    """Images or maps ``(N, C, H, W)``, left and right exchanged."""
+    return images.flip(-1)
 
 
 def multi_scale_maps(
     maps_of: Callable[[Tensor], Sequence[Tensor]],
     images: Tensor,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
+    size: Sequence[int] | None = None,
+    multiple: int = 1,
+    flip: Callable[[Tensor], Tensor] = mirrored,
 ) -> list[Tensor]:
     """Class maps of images and mirror images at several scales, scaled to [0, 1].
 
@@ -72,23 +64,28 @@ def multi_scale_maps(
     off, and the scales are summed. The scale 1 counts once, whether it is named or not.
 
     Args:
-        maps_of: From images to one or several class maps ``(N, C, h, w)``.
+        maps_of: From images to one or several class maps ``(N, C, h, w)``; the second half
+            of its images are the mirror images of the first.
         images: ``(N, 3, H, W)``.
         scales: Factors of the sides.
+        size: ``(H, W)`` of the maps; by default that of the images.
+        multiple: What the sides of a scaled image are rounded to, in pixels.
+        flip: Mirrors images.
 
     Returns:
         ``(N, C, H, W)`` of each of the maps, absent classes included.
     """
-    size = images.shape[2:]
+    size = images.shape[2:] if size is None else size
     total: list[Tensor] = []
     for scale in [1.0, *(s for s in scales if s != 1.0)]:
         views = images
         if scale != 1.0:
-            sides = [int(scale * side) for side in size]
-            views = _resized(images, sides)
+            sides = [int(scale * side) for side in images.shape[2:]]
+            sides = [max(1, round(s / multiple)) * multiple for s in sides]
+            views = resized_maps(images, sides)
         found = [
-            _larger(_resized(each, size)).relu()
-            for each in maps_of(torch.cat([views, views.flip(-1)]))
+            _larger(resized_maps(each, size)).relu()
+            for each in maps_of(torch.cat([views, flip(views)]))
         ]
         total = [a + b for a, b in zip(total, found, strict=True)] if total else found
     return [_to_unit(each) for each in total]
@@ -105,7 +102,8 @@ def _to_unit(maps: Tensor) -> Tensor:
     return maps / (maps.amax((2, 3), keepdim=True) + 1e-5)
 
 
-def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+def resized_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps ``(N, C, h, w)`` of another size, bilinear."""
     return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)
 
 
@@ -157,6 +155,21 @@ def inside(boxes: Tensor, size: Sequence[int]) -> Tensor:
     return (y >= top) & (y < bottom) & (x >= left) & (x < right)
 
 
+def boxes_on(boxes: Tensor, size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """Boxes in pixels of images as boxes in cells of a grid; cells that they touch count.
+
+    Args:
+        boxes: ``(N, 4)`` integers.
+        size: ``(H, W)`` of the images.
+        grid: ``(h, w)``.
+    """
+    low, high = boxes[:, 0::2], boxes[:, 1::2]  # (N, 2): rows, columns
+    side, cells = (boxes.new_tensor(tuple(each)) for each in (size, grid))
+    first = low * cells // side
+    last = -(-high * cells // side)
+    return torch.stack([first, last], 2).flatten(1)
+
+
 def interest(maps: Tensor, labels: Tensor, thresholds: Thresholds) -> Tensor:
     """Where crops are taken: 0 background, 1 unsure, 2 object.
 
@@ -175,101 +188,6 @@ def interest(maps: Tensor, labels: Tensor, thresholds: Thresholds) -> Tensor:
     return found
 
 
-def agreed(high: Tensor, low: Tensor) -> Tensor:
-    """:func:`~wsss_plugins.structures.agreed_labels` of tensors ``(N, H, W)``."""
-    label = high.masked_fill(high == 0, IGNORE)
-    return label.masked_fill((high == 0) & (low == 0), 0)
-
-
-def refined_labels(
-    averaging: Averaging,
-    images: Tensor,
-    maps: Tensor,
-    labels: Tensor,
-    boxes: Tensor,
-    thresholds: Thresholds,
-) -> Tensor:
-    """Labels of class maps with a high and a low background, refined by colours.
-
-    Args:
-        averaging: Such as ``PAR(as_released=True)``.
-        images: ``(N, 3, H, W)`` in [0, 1].
-        maps: ``(N, C, H, W)`` in [0, 1].
-        labels: ``(N, C)`` in {0, 1}.
-        boxes: ``(N, 4)``.
-        thresholds: The scores of the backgrounds are ``high`` and ``low``.
-
-    Returns:
-        ``(N, H, W)`` int64: 0 background, c + 1 class c, 255 unsure.
-    """
-    sides = [side // 2 for side in images.shape[2:]]
-    half_images, half_maps = _resized(images, sides), _resized(maps, sides)
-    found = []
-    for score in (thresholds.high, thresholds.low):
-        label = torch.full(
-            (len(images), *images.shape[2:]), IGNORE, device=images.device
-        )
-        ground = torch.full_like(half_maps[:, :1], score)
-        scores = torch.cat([ground, half_maps], 1)
-        for index, keys in enumerate(_keys(labels)):
-            shares = scores[index : index + 1, keys].softmax(1)
-            kernel = averaging.kernel(half_images[index : index + 1])
-            walked = averaging.average(_to_size(shares, sides), kernel)
-            winner = _resized(walked, images.shape[2:])[0].argmax(0)
-            box = _slices(boxes[index])
-            label[index][box] = keys[winner][box]
-        found.append(label)
-    return agreed(*found)
-
-
-def refined_maps(
-    averaging: Averaging, images: Tensor, maps: Tensor, labels: Tensor, boxes: Tensor
-) -> Tensor:
-    """Maps with a background, refined by colours inside the box of each image (AFA).
-
-    Args:
-        averaging: Such as ``PAR(as_released=True)``.
-        images: ``(N, 3, H, W)`` in [0, 1].
-        maps: ``(N, 1 + C, H, W)``, background first.
-        labels: ``(N, C)`` in {0, 1}.
-        boxes: ``(N, 4)``.
-
-    Returns:
-        ``(N, 1 + C, H, W)``; 0 for absent classes and outside of the box.
-    """
-    found = torch.zeros_like(maps)
-    for index, keys in enumerate(_keys(labels)):
-        box = (..., *_slices(boxes[index]))
-        image, inner = (
-            images[index : index + 1][box],
-            maps[index : index + 1, keys][box],
-        )
-        half = _resized(image, [side // 2 for side in image.shape[2:]])
-        walked = averaging.average(
-            _to_size(inner, half.shape[2:]), averaging.kernel(half)
-        )
-        back = _resized(walked, image.shape[2:])[0]
-        for key, each in zip(keys.tolist(), back, strict=True):
-            found[index, key][_slices(boxes[index])] = each
-    return found
-
-
-def _keys(labels: Tensor) -> Iterator[Tensor]:
-    """Of each image the background and the present classes, as labels."""
-    for row in labels:
-        yield torch.cat([row.new_zeros(1).long(), row.nonzero()[:, 0] + 1])
-
-
-def _slices(box: Tensor) -> tuple[slice, slice]:
-    top, bottom, left, right = box.tolist()
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
-
-
-def _to_size(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps of the size of the image, corners on corners, as the released PAR does."""
-    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=True)
-
-
 def local_crops(
     images: Tensor,
     region: Tensor,
@@ -277,6 +195,7 @@ def local_crops(
     count: int,
     orders: Sequence[Tensor] | None = None,
     least: float = 0.2,
+    draws: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Square crops around pixels that are not surely an object, and what they show.
 
@@ -286,10 +205,12 @@ def local_crops(
     Args:
         images: ``(N, 3, H, W)``.
         region: ``(N, H, W)``, of :func:`interest`.
-        size: Side of a crop, even, smaller than the image.
+        size: Side of a crop, smaller than the image.
         count: Number of crops of each image.
         orders: A permutation of the candidates of each image; drawn at random by default.
         least: Share of a crop, objects counted twice, up to which it is background.
+        draws: A number of each image that its permutation follows from; None to draw with
+            the generator of the process.
 
     Returns:
         ``(count, N, 3, size, size)``, and ``(N, 2 + count)`` of {0, 1}: whether each crop
@@ -303,7 +224,11 @@ def local_crops(
         places = (inner <= 1).nonzero()
         if len(places) < count:
             places = torch.ones_like(inner).nonzero()
-        order = torch.randperm(len(places)) if orders is None else orders[index]
+        if orders is not None:
+            order = orders[index]
+        else:
+            own = None if draws is None else torch.Generator().manual_seed(draws[index])
+            order = torch.randperm(len(places), generator=own)
         for number, (top, left) in enumerate(places[order[:count]].tolist()):
             window = (..., slice(top, top + size), slice(left, left + size))
             crops[number, index] = images[index][window]

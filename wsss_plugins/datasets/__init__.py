@@ -19,6 +19,7 @@ from wsss_plugins.datasets.photos import read_image
 from wsss_plugins.datasets.sample_seeds import SeededSamples
 from wsss_plugins.datasets.tiles import LoadCrop
 from wsss_plugins.datasets.transforms import (
+    DrawNumber,
     LoadImage,
     LoadLabelMap,
     PackClassInputs,
@@ -26,7 +27,7 @@ from wsss_plugins.datasets.transforms import (
     ResizeLongSide,
 )
 from wsss_plugins.datasets.two_views import TwoViews
-from wsss_plugins.datasets.views import CropView, LoadView, SameSizeBatches
+from wsss_plugins.datasets.views import CropView, LoadPhoto, LoadView, SameSizeBatches
 from wsss_plugins.datasets.voc12 import VOC12
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     'VOC12',
     'ColorJitter',
     'CropView',
+    'DrawNumber',
     'FolderWSSS',
     'ImageNet',
     'ImageNetSeg',
@@ -42,6 +44,7 @@ __all__ = [
     'LoadCrop',
     'LoadImage',
     'LoadLabelMap',
+    'LoadPhoto',
     'LoadView',
     'PackClassInputs',
     'PoolConfidentLabels',

@@ -97,7 +97,8 @@ class RandomCropPad(BaseTransform):
     """Crops a random window; where the image is smaller, pads at a random offset.
 
     Images of a data set in ``test_mode`` are cropped and padded in the middle, so that a
-    measurement does not depend on the random seed. Each side is treated on its own.
+    measurement does not depend on the random seed. Each side is treated on its own. A
+    transform that mirrors comes before this one, as it does not move ``img_box``.
 
     Source: Ahn and Kwak 2018, AffinityNet (PSA).
 
@@ -119,7 +120,7 @@ class RandomCropPad(BaseTransform):
         self.seg_pad = seg_pad
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crops and pads ``img`` and every map of ``seg_fields`` alike."""
+        """Crops and pads ``img`` and every map of ``seg_fields`` alike; adds ``img_box``."""
         image, fixed = results['img'], results.get('test_mode', False)
         spans = [
             place_span(old, new, fixed)
@@ -138,8 +139,17 @@ class RandomCropPad(BaseTransform):
         results['img'] = place(image, self.pad)
         for key in results.get('seg_fields', ()):
             results[key] = place(results[key], self.seg_pad)
-        results['img_shape'] = self.size
+        results.update(img_shape=self.size, img_box=box_of(target))
         return results
+
+
+def box_of(spans: Sequence[slice], factor: int = 1) -> tuple[int, int, int, int]:
+    """``(y0, y1, x0, x1)``, half-open, of a span of rows and one of columns, times a factor."""
+    rows, columns = spans
+    y0, y1, x0, x1 = (
+        factor * end for span in (rows, columns) for end in (span.start, span.stop)
+    )
+    return y0, y1, x0, x1
 
 
 def place_span(old: int, new: int, fixed: bool = False) -> tuple[slice, slice]:
@@ -158,6 +168,23 @@ def place_span(old: int, new: int, fixed: bool = False) -> tuple[slice, slice]:
 
 
 @TRANSFORMS.register_module()
+class DrawNumber(BaseTransform):
+    """Adds ``draw``, a number that what a model draws for this image follows from.
+
+    A model that draws with the generator of its process draws other numbers for an image
+    with another number of workers. This one follows from seed, epoch and image alone.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``draw``, an int in [0, 2^31)."""
+        results['draw'] = int(np.random.randint(2**31))
+        return results
+
+
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'img_box', 'draw')
+
+
+@TRANSFORMS.register_module()
 class PackClassInputs(BaseTransform):
     """Packs a sample for a classifier.
 
@@ -165,16 +192,18 @@ class PackClassInputs(BaseTransform):
         meta_keys: Keys that are copied to the metainfo of the ``ClassSample``.
     """
 
-    def __init__(
-        self,
-        meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape'),
-    ) -> None:
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Makes ``inputs`` ``(3, H, W)`` uint8 and ``data_samples``."""
-        pixels = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         known = {key: results[key] for key in self.meta_keys if key in results}
         sample = ClassSample(metainfo=known)
         sample.gt_label = torch.from_numpy(results['gt_label'])
-        return dict(inputs=torch.from_numpy(pixels), data_samples=sample)
+        if 'photo' in results:
+            sample.photo = _channels_first(results['photo'])
+        return dict(inputs=_channels_first(results['img']), data_samples=sample)
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

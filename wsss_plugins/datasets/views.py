@@ -15,7 +15,7 @@ from mmengine.dataset import DefaultSampler
 
 from wsss_plugins.datasets.base import WSSSDataset
 from wsss_plugins.datasets.photos import read_image
-from wsss_plugins.datasets.transforms import place_span
+from wsss_plugins.datasets.transforms import box_of, place_span
 from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import DATA_SAMPLERS, TRANSFORMS
 from wsss_plugins.structures import IGNORE
@@ -123,6 +123,35 @@ class LoadView(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class LoadPhoto(BaseTransform):
+    """Adds the photo that a view is of, for models that look at colours.
+
+    It follows :class:`LoadView`, and stands in for the pixels where that reads features.
+
+    Args:
+        stride: Pixels of the view per pixel of the photo.
+
+    Raises:
+        ConfigError: ``stride`` is not positive.
+    """
+
+    def __init__(self, stride: int = 2) -> None:
+        if stride < 1:
+            raise ConfigError(
+                f'LoadPhoto needs a stride >= 1, not {stride}', token='stride'
+            )
+        self.stride = stride
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``photo``, ``(H // stride, W // stride, 3)`` uint8 RGB."""
+        rows, columns = (side // self.stride for side in results['img_shape'])
+        photo = read_image(results['img_path'])
+        photo = cv2.resize(photo, (columns, rows), interpolation=cv2.INTER_AREA)
+        results['photo'] = photo[:, ::-1].copy() if results.get('flip') else photo
+        return results
+
+
+@TRANSFORMS.register_module()
 class CropView(BaseTransform):
     """Crops a random window of whole cells from a view; pads where the view is smaller.
 
@@ -153,7 +182,7 @@ class CropView(BaseTransform):
         self.multiple, self.seg_pad = multiple, seg_pad
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crops ``img`` and every map of ``seg_fields`` alike."""
+        """Crops ``img``, the photo and every map of ``seg_fields`` alike; adds ``img_box``."""
         image, cell = results['img'], self.multiple
         grid = [side // cell for side in results['img_shape']]
         step = results['img_shape'][0] // image.shape[0]  # 1 for pixels
@@ -173,10 +202,12 @@ class CropView(BaseTransform):
 
         fill = 0.0 if step > 1 else float(np.mean(image))
         results['img'] = place(image, cell // step, fill)
-        for key in results.get('seg_fields', ()):
+        photo = [key for key in ('photo',) if key in results]
+        for key in (*results.get('seg_fields', ()), *photo):
             per_cell = results[key].shape[0] // grid[0]
             results[key] = place(results[key], per_cell, self.seg_pad)
-        results['img_shape'] = self.size
+        box = box_of([span[1] for span in spans], cell)
+        results.update(img_shape=self.size, img_box=box)
         return results
 
 

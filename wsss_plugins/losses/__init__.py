@@ -45,6 +45,7 @@ from wsss_plugins.losses.views import (
     ViewChain,
     build_view,
 )
+from wsss_plugins.losses.whole_batch import whole_batch_mean
 
 __all__ = [
     'SYMMETRIES',
@@ -85,4 +86,5 @@ __all__ = [
     'power_mean_root',
     'restore_order',
     'view_permutation',
+    'whole_batch_mean',
 ]

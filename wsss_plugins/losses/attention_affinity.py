@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from wsss_plugins.losses.token_contrast import pair_means
+from wsss_plugins.losses.token_contrast import check_form, pair_means
 from wsss_plugins.registry import MODELS
 
 
@@ -22,11 +22,16 @@ class AttentionAffinityLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the loss; AFA has 0.1.
+        form: ``'released'``, as above; ``'paper'`` has neither the factors 0.5 nor the 1
+            in the counts.
+
+    Raises:
+        ConfigError: ``form`` is unknown.
     """
 
-    def __init__(self, loss_weight: float = 0.1) -> None:
+    def __init__(self, loss_weight: float = 0.1, form: str = 'released') -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        self.loss_weight, self.form = loss_weight, check_form(form)
 
     def forward(self, affinities: Tensor, pairs: Tensor) -> Tensor:
         """Compares affinities with the kind of each pair.
@@ -38,8 +43,6 @@ class AttentionAffinityLoss(nn.Module):
         Returns:
             A scalar >= 0.
         """
-        same, different, same_count, different_count = pair_means(
-            1 - affinities, affinities, pairs
-        )
-        loss = 0.5 * same / same_count + 0.5 * different / different_count
-        return self.loss_weight * loss
+        released = self.form == 'released'
+        same, different = pair_means(1 - affinities, affinities, pairs, float(released))
+        return self.loss_weight * (0.5 if released else 1.0) * (same + different)

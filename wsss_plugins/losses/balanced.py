@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss_plugins.errors import ConfigError
+from wsss_plugins.losses.whole_batch import whole_batch_mean
 from wsss_plugins.registry import MODELS
 
 OVER = ('image', 'batch')
@@ -27,7 +28,7 @@ class BalancedCrossEntropyLoss(nn.Module):
         background: Factor of the background's mean, label 0.
         foreground: Factor of the objects' mean, all other labels.
         over: Means over the pixels of each ``'image'``, averaged over the batch, as in
-            DSRG; or over those of the whole ``'batch'``.
+            DSRG; or over those of the whole ``'batch'``, that of all workers.
         loss_weight: Factor of the sum.
         loss_name: Its name in logs; one that begins with 'loss' is trained on.
 
@@ -85,6 +86,7 @@ class BalancedCrossEntropyLoss(nn.Module):
 
     def _mean(self, costs: Tensor, counts: Tensor) -> Tensor:
         """Weighted mean over the pixels; 0 where none counts."""
-        axes = (1, 2) if self.over == 'image' else (0, 1, 2)
-        total = counts.sum(axes)
-        return ((costs * counts).sum(axes) / total.where(total > 0, 1)).mean()
+        if self.over == 'batch':
+            return whole_batch_mean((costs * counts).sum(), counts.sum())
+        total = counts.sum((1, 2))
+        return ((costs * counts).sum((1, 2)) / total.where(total > 0, 1)).mean()

@@ -10,9 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss_plugins.errors import ConfigError
+from wsss_plugins.errors import ConfigError, near_names
+from wsss_plugins.losses.whole_batch import whole_batch_mean
 from wsss_plugins.registry import MODELS
 from wsss_plugins.structures import IGNORE
+
+FORMS = ('released', 'paper')
+"""Whether a loss is that of the released code, or without what only the code has."""
+
+
+def check_form(form: str) -> str:
+    """The form of a loss, if there is one of that name.
+
+    Raises:
+        ConfigError: ``form`` is not in :data:`FORMS`.
+    """
+    if form not in FORMS:
+        raise ConfigError(
+            f"unknown form '{form}': {near_names(form, FORMS)}", token=form
+        )
+    return form
 
 
 def equal_pairs(labels: Tensor, window: Tensor | None = None) -> Tensor:
@@ -35,21 +52,24 @@ def equal_pairs(labels: Tensor, window: Tensor | None = None) -> Tensor:
 
 
 def pair_means(
-    alike: Tensor, unlike: Tensor, pairs: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums of costs over equal and over different pairs, and the number of both.
+    alike: Tensor, unlike: Tensor, pairs: Tensor, more: float
+) -> tuple[Tensor, Tensor]:
+    """Mean costs of equal and of different pairs, over the batch of all workers.
 
     Args:
-        alike: ``(N, P, P)``, summed over equal pairs.
-        unlike: ``(N, P, P)``, summed over different pairs.
+        alike: ``(N, P, P)``, costs of equal pairs.
+        unlike: ``(N, P, P)``, costs of different pairs.
         pairs: ``(N, P, P)``, of :func:`equal_pairs`.
+        more: Added to both counts.
 
     Returns:
-        The two sums over the whole batch, and the two counts plus 1.
+        Two scalars, see :func:`~wsss_plugins.losses.whole_batch.whole_batch_mean`.
     """
     same, different = pairs == 1, pairs == 0
-    sums = (alike * same).sum(), (unlike * different).sum()
-    return *sums, same.sum() + 1, different.sum() + 1
+    return (
+        whole_batch_mean((alike * same).sum(), same.sum(), more),
+        whole_batch_mean((unlike * different).sum(), different.sum(), more),
+    )
 
 
 @MODELS.register_module()
@@ -62,11 +82,16 @@ class PatchContrastLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the loss; ToCo has 0.2.
+        form: ``'released'``, as above; ``'paper'`` has the signed cosine, neither the
+            factors 0.5 nor the 1 in the counts, and is 0 for a batch without pairs.
+
+    Raises:
+        ConfigError: ``form`` is unknown.
     """
 
-    def __init__(self, loss_weight: float = 0.2) -> None:
+    def __init__(self, loss_weight: float = 0.2, form: str = 'released') -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        self.loss_weight, self.form = loss_weight, check_form(form)
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Compares tokens with a label map on their grid.
@@ -79,14 +104,15 @@ class PatchContrastLoss(nn.Module):
             A scalar.
         """
         units = F.normalize(tokens.flatten(2), dim=1, eps=1e-8)
-        cosines = (units.transpose(1, 2) @ units).abs()
+        cosines = units.transpose(1, 2) @ units
         own = torch.eye(cosines.shape[-1], dtype=torch.bool, device=cosines.device)
         pairs = equal_pairs(labels, ~own)
-        same, different, same_count, different_count = pair_means(
-            cosines, cosines, pairs
-        )
-        loss = 0.5 * (1 - same / same_count) + 0.5 * different / different_count
-        return self.loss_weight * loss
+        if self.form == 'paper':
+            same, different = pair_means(1 - cosines, cosines, pairs, 0)
+            return self.loss_weight * (same + different)
+        cosines = cosines.abs()
+        same, different = pair_means(cosines, cosines, pairs, 1)
+        return self.loss_weight * (0.5 * (1 - same) + 0.5 * different)
 
 
 @MODELS.register_module()
@@ -103,13 +129,19 @@ class ClassContrastOfCropsLoss(nn.Module):
         temperature: T; 0.5 on VOC and 1.0 on COCO.
         loss_weight: Factor of the loss; ToCo has 0.5.
         eps: Added to sums and counts.
+        form: ``'released'``, as above; ``'paper'`` leaves the cost of the crop with
+            similarity 0 out.
 
     Raises:
-        ConfigError: ``temperature`` is not positive.
+        ConfigError: ``temperature`` is not positive, or ``form`` is unknown.
     """
 
     def __init__(
-        self, temperature: float = 0.5, loss_weight: float = 0.5, eps: float = 1e-4
+        self,
+        temperature: float = 0.5,
+        loss_weight: float = 0.5,
+        eps: float = 1e-4,
+        form: str = 'released',
     ) -> None:
         super().__init__()
         if not temperature > 0:
@@ -118,6 +150,7 @@ class ClassContrastOfCropsLoss(nn.Module):
                 token='temperature',
             )
         self.temperature, self.loss_weight, self.eps = temperature, loss_weight, eps
+        self.form = check_form(form)
 
     def forward(self, student: Tensor, teacher: Tensor, flags: Tensor) -> Tensor:
         """Compares embeddings of crops with those of whole views.
@@ -138,6 +171,7 @@ class ClassContrastOfCropsLoss(nn.Module):
         shown = flags[:, None].to(similar)
         wrong = (similar * (1 - shown)).sum(2, keepdim=True) + self.eps
         costs = (-(similar / (similar + wrong)).log() * shown).sum(2)
-        costs = costs - (1 / (1 + wrong[..., 0])).log()
+        if self.form == 'released':
+            costs = costs - (1 / (1 + wrong[..., 0])).log()
         each = costs.sum(1) / (len(theirs) * (shown[:, 0].sum(1) + self.eps))
         return self.loss_weight * each.mean()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wsss_plugins.errors import ConfigError, near_names
 from wsss_plugins.registry import MODELS
 
-FORMS = ('rrm', 'seam')
+FORMS = ('rrm', 'seam', 'toco')
 
 
 @MODELS.register_module()
@@ -27,19 +27,23 @@ class LargeFOVHead(BaseDecodeHead):
     ``'seam'``: 3x3, 1x1, both with batch norm and ReLU, dropout and a 1x1 that classifies;
     He's weights. Of the segmentation code of the authors of SEAM (Wang et al., CVPR 2020).
 
-    Both are DeepLab-LargeFOV (Chen et al., ICLR 2015) on :class:`WideResNet38`. For VGG16
-    they are not needed: :class:`VGG16LargeFOV` has these layers itself.
+    ``'toco'``: two 3x3 of the same rate, each with ReLU, and a 1x1 that classifies, all
+    without bias; He's weights. Of the code of Ru et al., "Token Contrast for
+    Weakly-Supervised Semantic Segmentation", CVPR 2023, with rate 5.
+
+    The first two are DeepLab-LargeFOV (Chen et al., ICLR 2015) on :class:`WideResNet38`.
+    For VGG16 they are not needed: :class:`VGG16LargeFOV` has these layers itself.
 
     Args:
         channels: Channels between the convolutions.
         dilation: The rate.
-        form: ``'rrm'`` or ``'seam'``.
+        form: ``'rrm'``, ``'seam'`` or ``'toco'``.
         init_cfg: mmengine's.
         kwargs: Arguments of mmseg's ``BaseDecodeHead``. ``norm_cfg`` and
             ``dropout_ratio`` are for ``'seam'``, by default ``BN`` and 0.5.
 
     Raises:
-        ConfigError: ``form`` is neither 'rrm' nor 'seam'.
+        ConfigError: ``form`` is unknown.
     """
 
     def __init__(
@@ -54,21 +58,25 @@ class LargeFOVHead(BaseDecodeHead):
             raise ConfigError(
                 f"unknown form '{form}': {near_names(form, FORMS)}", token=form
             )
-        normed = form == 'seam'
+        normed, plain = form == 'seam', form == 'toco'
         kwargs.setdefault('dropout_ratio', 0.5 if normed else 0.0)
         kwargs.setdefault('norm_cfg', dict(type='BN') if normed else None)
         weights = (
             dict(type='Kaiming', mode='fan_out')
-            if normed
+            if form != 'rrm'
             else dict(type='Xavier', distribution='uniform')
         )
         init_cfg = init_cfg or dict(weights, layer='Conv2d')
         super().__init__(channels=channels, init_cfg=init_cfg, **kwargs)
         rate = dict(padding=dilation, dilation=dilation)
         between = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
-        layers = [ConvModule(self.in_channels, channels, 3, **rate, **between)]
+        wide = dict(rate, **between, bias=False if plain else 'auto')
+        layers = [ConvModule(self.in_channels, channels, 3, **wide)]
         if normed:
             layers.append(ConvModule(channels, channels, 1, **between))
+        elif plain:
+            layers.append(ConvModule(channels, channels, 3, **wide))
+            self.conv_seg = nn.Conv2d(channels, self.out_channels, 1, bias=False)
         else:
             self.conv_seg = nn.Conv2d(
                 channels, self.out_channels, 3, padding=dilation, dilation=dilation
