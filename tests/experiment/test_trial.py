@@ -239,9 +239,10 @@ def test_mixed_precision_needs_a_gpu(root, more) -> None:
     """It was an assertion of mmengine, when the training began."""
     wrapper = dict(OPTIM, type='AmpOptimWrapper', **more)
     assert rehearsal(root, optim_wrapper=wrapper).endswith(
-        'optim_wrapper: AmpOptimWrapper trains in mixed precision, which needs a GPU, and '
-        "there is none here: set optim_wrapper.type='OptimWrapper' and leave loss_scale, "
-        'dtype and use_fsdp out, or train on a machine with a GPU'
+        'optim_wrapper: AmpOptimWrapper trains in mixed precision that needs a GPU, and '
+        "there is none here: set speed.precision='bfloat16', which CPUs have too, or "
+        "'float32', and optim_wrapper.type='OptimWrapper' without loss_scale, dtype and "
+        'use_fsdp'
     )
 
 
