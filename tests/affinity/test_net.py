@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from training_models import Maps
 
 from wsss_plugins.affinity import (
     AffinityNet,
@@ -20,26 +20,9 @@ from wsss_plugins.errors import ConfigError, DataError
 from wsss_plugins.registry import MODELS, build_as
 
 
-class Pyramid(BaseModule):
-    """Maps of stride 2, 4 and 8."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv2d(c, n, 3, stride=2, padding=1) for c, n in ((3, 4), (4, 6), (6, 8))
-        )
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        maps = []
-        for conv in self.convs:
-            images = conv(images).relu()
-            maps.append(images)
-        return tuple(maps)
-
-
 def small_net(**kwargs) -> AffinityNet:
     settings = dict(in_channels=(4, 6, 8), channels=(4, 4, 8), stride=4, radius=3)
-    return AffinityNet(Pyramid(), **(settings | kwargs))
+    return AffinityNet(Maps(), **(settings | kwargs))
 
 
 def by_pairs(features: Tensor, radius: int) -> Tensor:
