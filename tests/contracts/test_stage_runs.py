@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from wsss_plugins.config import load_config
 from wsss_plugins.datasets.synthetic import SyntheticSpec, write_devkit
@@ -126,7 +127,9 @@ def test_metrics_are_plain_numbers_as_before(ran: Ran) -> None:
     assert record.metrics.keys() <= ran.metrics.keys()
     if ran.stage.name not in TRAININGS:
         shared = {key: ran.metrics[key] for key in record.metrics}
-        assert shared == pytest.approx(record.metrics, abs=0.1)  # of another torch
+        # An older torch rounds otherwise, which moves the best threshold of a sweep.
+        older = tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8)
+        assert shared == pytest.approx(record.metrics, abs=0.1 if older else 0.01)
 
 
 def test_its_card_names_it_and_survives_json(ran: Ran) -> None:
