@@ -144,17 +144,7 @@ def walked_labels(
 ) -> Tensor:
     """Labels of class maps that walked along affinities, refined by colours (AFA).
 
-    Args:
-        averaging: Such as ``PAR(as_released=True)``.
-        images: ``(N, 3, H, W)`` in [0, 1].
-        maps: ``(N, C, H, W)`` in [0, 1].
-        labels: ``(N, C)`` in {0, 1}.
-        boxes: ``(N, 4)``.
-        thresholds: The scores of the backgrounds are ``high`` and ``low``.
-        walk: The affinities.
-
-    Returns:
-        ``(N, H, W)`` int64: 0 background, c + 1 class c, 255 unsure.
+    Arguments and result are those of :func:`refined_labels`; ``walk`` has the affinities.
     """
     small = resized_maps(present(maps, labels), walk.grid)
     along = (walk.window, walk.shift)
