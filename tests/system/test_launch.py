@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from machines import LAUNCH, TORCHRUN
 from test_two_workers import free_port
 
 from wsss_plugins.errors import UserError
@@ -20,8 +21,6 @@ from wsss_plugins.launch import Meeting, Place
 
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
 HOST = socket.gethostname()
-LAUNCH = (str(tiny.TOOLS / 'launch.py'),)
-TORCHRUN = ('-m', 'torch.distributed.run')
 
 WORKER = """
 import argparse, os, time
